@@ -1,0 +1,399 @@
+"""What the log says: `apply(state, event) -> state`. Pure.
+
+An attempt is a small machine; `NEXT` holds every legal step and nothing else:
+
+    Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
+      '------attempt.exited----------------------------------^
+
+Promises: an event its attempt cannot take, or one about something unknown, changes nothing but the list of anomalies: a forged, late
+or doubled record can make a result unknown, never passed. `apply` uses up the state it is given (it is changed in place and returned):
+a log of a million events is folded without copying a million dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from statistics import median
+
+import msgspec
+
+from stretto.model import (
+    AttemptExited,
+    AttemptId,
+    AttemptSettled,
+    AttemptSpawned,
+    AttemptStarted,
+    Bad,
+    End,
+    EpochBegan,
+    Event,
+    JobKey,
+    JobSeen,
+    JoinDecided,
+    JoinDone,
+    Kind,
+    LogEvent,
+    NewsTold,
+    PermissionAsked,
+    SessionClosed,
+    SessionId,
+    SessionOpened,
+    Streams,
+    SupervisorStarted,
+    SupervisorStopped,
+    TreeMoved,
+)
+
+RECENT = 500
+"""How many joins, news and anomalies the state remembers; the log has them all."""
+DURATIONS = 9
+"""Of how many last runs the usual duration is the median."""
+ATTEMPTS_KEPT = 1000
+"""Ended attempts the state remembers; older ones are only in the log."""
+
+
+# --- one attempt's phases ---------------------------------------------------------------------------------------------------
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """It was decided that it starts; nobody has seen its process yet."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    pid: int
+    start: str
+
+
+class Exited(msgspec.Struct, frozen=True):
+    """The command is over; whether its result may be used is not known yet."""
+
+    end: End
+    out_bytes: int
+    err_bytes: int
+    took_s: float
+
+
+class Settled(msgspec.Struct, frozen=True):
+    end: End
+    out_bytes: int
+    err_bytes: int
+    took_s: float
+    torn: str
+    wrote: tuple[str, ...]
+    products: tuple[str, ...]
+
+
+Phase = Begun | Running | Exited | Settled
+
+NEXT: dict[type[Phase], dict[type[Event], Callable[..., Phase]]] = {
+    Begun: {
+        AttemptSpawned: lambda _, e: Running(e.pid, e.start),
+        AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s),
+    },
+    Running: {AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s)},
+    Exited: {AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products)},
+    Settled: {},
+}
+
+
+class Attempt(msgspec.Struct, kw_only=True):
+    attempt: AttemptId
+    job: JobKey
+    kind: Kind
+    session: SessionId | None
+    nested: bool
+    started_at: float
+    started_mono: float
+    boot: str
+    generation: int
+    why: str
+    phase: Phase = Begun()
+    joined: int = 0
+    """How often its result was taken by another call, replays and attaches."""
+
+    @property
+    def end(self) -> End | None:
+        return self.phase.end if isinstance(self.phase, Exited | Settled) else None
+
+    @property
+    def took_s(self) -> float | None:
+        return self.phase.took_s if isinstance(self.phase, Exited | Settled) else None
+
+    @property
+    def open(self) -> bool:
+        return isinstance(self.phase, Begun | Running)
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """A command as it was asked for, and what is known of it."""
+
+    job: JobKey
+    name: str
+    argv: tuple[str, ...]
+    cwd: str
+    streams: Streams
+    seen_at: float
+    foreground_runs: int = 0
+    ahead_runs: int = 0
+    joins: int = 0
+    last_asked_mono: float = 0.0
+    asked: bool = False
+    """The host put a permission question at its latest foreground call."""
+    clean: bool = False
+    """Observed at least once: ended by itself, wrote nothing but caches, left nothing, called nobody."""
+    mutating: bool = False
+    products: bool = False
+    leaves: bool = False
+    remote: bool = False
+    last_attempt: AttemptId | None = None
+    last_end: End | None = None
+    durations_s: list[float] = msgspec.field(default_factory=list)
+
+    @property
+    def median_s(self) -> float:
+        return median(self.durations_s) if self.durations_s else 0.0
+
+
+class Session(msgspec.Struct, kw_only=True):
+    session: SessionId
+    source: str
+    claude_pid: int
+    opened_at: float
+    closed: bool = False
+
+
+class Anomaly(msgspec.Struct, frozen=True):
+    offset: int
+    what: str
+
+
+class State(msgspec.Struct, kw_only=True):
+    """The fold of the whole log."""
+
+    sessions: dict[SessionId, Session] = msgspec.field(default_factory=dict)
+    jobs: dict[JobKey, Job] = msgspec.field(default_factory=dict)
+    attempts: dict[AttemptId, Attempt] = msgspec.field(default_factory=dict)
+    joins: deque[JoinDecided] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    waits: dict[str, JoinDone] = msgspec.field(default_factory=dict)
+    """Ends of joins by `ask`; as many as there are in `joins`."""
+    news: deque[NewsTold] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    anomaly_count: int = 0
+    bad_lines: int = 0
+    events: int = 0
+    epoch: int = 0
+    generation: int = 0
+    supervisor: SupervisorStarted | None = None
+    """The latest supervisor that said it began and has not said that it stopped; it may be dead."""
+    saved_s: float = 0.0
+    last_at: float = 0.0
+
+    def open_attempts(self) -> list[Attempt]:
+        """Attempts that began and have not ended, oldest first."""
+        return [attempt for attempt in self.attempts.values() if attempt.open]
+
+
+def apply(state: State, event: LogEvent | Bad, offset: int = -1) -> State:
+    """Return the state after one line of the log; uses up the one passed in.
+
+    Args:
+        offset: where the line begins, for the anomaly list; -1 when it does not matter.
+    """
+    if isinstance(event, Bad):
+        state.bad_lines += 1
+        return state
+    state.events += 1
+    state.last_at = event.ts
+    step = APPLY[type(event)]
+    problem = step(state, event)
+    if problem:
+        state.anomaly_count += 1
+        state.anomalies.append(Anomaly(offset, problem))
+    return state
+
+
+def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
+    """Return the state a whole log leads to."""
+    state = State()
+    for offset, event in events:
+        state = apply(state, event, offset)
+    return state
+
+
+def _supervisor_started(state: State, event: SupervisorStarted) -> str:
+    state.supervisor = event
+    return ""
+
+
+def _supervisor_stopped(state: State, event: SupervisorStopped) -> str:
+    state.supervisor = None
+    return ""
+
+
+def _session_opened(state: State, event: SessionOpened) -> str:
+    state.sessions[event.session] = Session(session=event.session, source=event.source, claude_pid=event.claude_pid, opened_at=event.ts)
+    return ""
+
+
+def _session_closed(state: State, event: SessionClosed) -> str:
+    session = state.sessions.get(event.session)
+    if session is None:
+        return f"session.closed for session {event.session}, which was never opened"
+    session.closed = True
+    return ""
+
+
+def _epoch_began(state: State, event: EpochBegan) -> str:
+    if event.epoch <= state.epoch:
+        return f"epoch.began {event.epoch} after {state.epoch}"
+    state.epoch = event.epoch
+    return ""
+
+
+def _tree_moved(state: State, event: TreeMoved) -> str:
+    state.generation = event.generation
+    return ""
+
+
+def _job_seen(state: State, event: JobSeen) -> str:
+    if event.job in state.jobs:
+        return f"job.seen twice for {event.job}"
+    state.jobs[event.job] = Job(
+        job=event.job, name=event.name, argv=event.argv, cwd=event.cwd, streams=event.streams, seen_at=event.ts, last_asked_mono=event.mono
+    )
+    return ""
+
+
+def _permission_asked(state: State, event: PermissionAsked) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"permission.asked for unknown job {event.job}"
+    job.asked = True
+    return ""
+
+
+def _attempt_started(state: State, event: AttemptStarted) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"attempt.started for unknown job {event.job}"
+    if event.attempt in state.attempts:
+        return f"attempt.started twice for {event.attempt}"
+    state.attempts[event.attempt] = Attempt(
+        attempt=event.attempt,
+        job=event.job,
+        kind=event.kind,
+        session=event.session,
+        nested=event.nested,
+        started_at=event.ts,
+        started_mono=event.mono,
+        boot=event.boot,
+        generation=event.generation,
+        why=event.why,
+    )
+    if event.kind == "foreground":
+        job.foreground_runs += 1
+        job.asked = False  # a question about this very call, if any, is recorded right behind
+    else:
+        job.ahead_runs += 1
+    job.last_attempt = event.attempt
+    if len(state.attempts) > ATTEMPTS_KEPT:
+        _forget_oldest(state)
+    return ""
+
+
+def _forget_oldest(state: State) -> None:
+    for attempt in list(state.attempts.values())[: len(state.attempts) - ATTEMPTS_KEPT]:
+        if not attempt.open:
+            del state.attempts[attempt.attempt]
+
+
+def _attempt_step(state: State, event: AttemptSpawned | AttemptExited | AttemptSettled) -> str:
+    attempt = state.attempts.get(event.attempt)
+    if attempt is None:
+        return f"{_tag(event)} for unknown attempt {event.attempt}"
+    step = NEXT[type(attempt.phase)].get(type(event))
+    if step is None:
+        return f"{_tag(event)} for attempt {event.attempt} in phase {type(attempt.phase).__name__}"
+    attempt.phase = step(attempt.phase, event)
+    return ""
+
+
+def _attempt_exited(state: State, event: AttemptExited) -> str:
+    problem = _attempt_step(state, event)
+    if not problem:
+        job = state.jobs[state.attempts[event.attempt].job]
+        job.last_end = event.end
+        if event.end.by_itself:
+            job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
+    return problem
+
+
+def _attempt_settled(state: State, event: AttemptSettled) -> str:
+    problem = _attempt_step(state, event)
+    if problem:
+        return problem
+    attempt = state.attempts[event.attempt]
+    job = state.jobs[attempt.job]
+    # Each of these is for good: a formatter that found nothing to do at its second run still is a formatter.
+    job.mutating = job.mutating or bool(event.wrote)
+    job.products = job.products or bool(event.products)
+    job.leaves = job.leaves or bool(event.left)
+    job.remote = job.remote or event.remote
+    if attempt.end is not None and attempt.end.by_itself and not event.torn:
+        job.clean = True
+    return ""
+
+
+def _join_decided(state: State, event: JoinDecided) -> str:
+    if len(state.joins) == RECENT:
+        state.waits.pop(state.joins[0].ask, None)
+    state.joins.append(event)
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"join.decided for unknown job {event.job}"
+    job.last_asked_mono = event.mono
+    if event.do in ("replay", "attach"):
+        attempt = state.attempts.get(event.attempt) if event.attempt else None
+        if attempt is None:
+            return f"join.decided for unknown attempt {event.attempt}"
+        attempt.joined += 1
+        job.joins += 1
+    return ""
+
+
+def _join_done(state: State, event: JoinDone) -> str:
+    if not any(join.ask == event.ask for join in state.joins):
+        return f"join.done for unknown question {event.ask}"
+    state.waits[event.ask] = event
+    state.saved_s += event.saved_s
+    return ""
+
+
+def _news_told(state: State, event: NewsTold) -> str:
+    state.news.append(event)
+    return ""
+
+
+def _tag(event: Event) -> str:
+    return str(event.__struct_config__.tag)
+
+
+APPLY: dict[type[Event], Callable[..., str]] = {
+    SupervisorStarted: _supervisor_started,
+    SupervisorStopped: _supervisor_stopped,
+    SessionOpened: _session_opened,
+    SessionClosed: _session_closed,
+    EpochBegan: _epoch_began,
+    TreeMoved: _tree_moved,
+    JobSeen: _job_seen,
+    PermissionAsked: _permission_asked,
+    AttemptStarted: _attempt_started,
+    AttemptSpawned: _attempt_step,
+    AttemptExited: _attempt_exited,
+    AttemptSettled: _attempt_settled,
+    JoinDecided: _join_decided,
+    JoinDone: _join_done,
+    NewsTold: _news_told,
+}
+"""Each returns what was wrong with the event, "" when it was applied."""

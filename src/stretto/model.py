@@ -1,0 +1,358 @@
+"""The records everything speaks in. Hides nothing, does nothing: no clock, no environment, no I/O.
+
+Promises: every record is frozen; times carry their unit in the name (`_s`, `_ms`, `_at` for wall-clock seconds since 1970);
+states are unions of records, so a field exists only in the state in which it means something.
+
+`Event` is the union written to events.jsonl, one JSON object a line; docs/events.md lists them with examples. A type never changes
+its meaning: a new meaning is a new type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import Enum
+from typing import Literal, NamedTuple, NewType
+
+import msgspec
+
+AttemptId = NewType("AttemptId", str)
+"""32 hex digits, random: nobody can guess another session's run."""
+JobKey = NewType("JobKey", str)
+"""32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
+SessionId = NewType("SessionId", str)
+
+FORMAT_VERSION = 1
+
+Mode = Literal["on", "observe", "off"]
+Kind = Literal["foreground", "ahead"]
+Streams = Literal["merged", "split"]
+"""merged: descriptors 1 and 2 are the same file; split: they are not."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all records."""
+
+
+# --- what a shim sees -------------------------------------------------------------------------------------------------------
+
+
+class Invocation(Record, kw_only=True):
+    """One call of a command as its shim saw it; two are the same call when `key` agrees."""
+
+    name: str
+    """The word that was typed: `pytest`, `python`, `make`."""
+    exe: bytes
+    """The resolved executable, absolute."""
+    argv: tuple[bytes, ...]
+    """As the command receives it, argv[0] included."""
+    cwd: bytes
+    env: tuple[bytes, ...]
+    """`NAME=value` entries as the command would receive them. Held in memory only: never logged, never on disk."""
+    context: bytes
+    """User, groups, umask, limits, namespaces, capabilities, seccomp and cgroup as text lines, sorted."""
+    streams: Streams
+
+    def key(self, salt: bytes, tools: bytes) -> JobKey:
+        """Return the identity of this call.
+
+        Args:
+            salt: random bytes of the project, so that a secret in an argument cannot be guessed from the log.
+            tools: what `tree.tool_identity` says of the executable.
+        """
+        digest = hashlib.blake2b(key=salt[:64], digest_size=16)
+        env = sorted(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(VOLATILE_PREFIXES))
+        for part in (self.exe, self.cwd, self.context, self.streams.encode(), tools, *self.argv, b"\0env", *env):
+            digest.update(len(part).to_bytes(8, "big") + part)
+        return JobKey(digest.hexdigest())
+
+
+VOLATILE_ENV = frozenset(
+    {b"_", b"OLDPWD", b"PWD", b"SHLVL", b"COLUMNS", b"LINES", b"AI_AGENT", b"CLAUDE_EFFORT", b"CLAUDE_PID", b"WINDOWID", b"TERM_SESSION_ID"}
+    | {b"CLAUDE_CODE_SESSION_ID", b"CLAUDE_CODE_CHILD_NOTES_DIR", b"CLAUDE_CODE_MESSAGING_SOCKET", b"CLAUDE_CODE_MESSAGING_TOKEN"}
+    | {b"CLAUDE_CODE_SESSION_ATTENDED", b"CLAUDE_CODE_ENTRYPOINT", b"CLAUDE_CODE_CHILD_SESSION", b"CLAUDE_CODE_EXECPATH"}
+)
+"""Names that differ between two calls of one command without meaning anything to it. `PWD` stands for cwd, which is compared itself.
+Source: the environment Claude Code 2.1.330 gives its Bash tool, measured."""
+VOLATILE_PREFIXES = (b"STRETTO_",)
+
+PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "default": 3, "dontAsk": 3, "plan": 4}
+"""Claude Code's permission modes, laxest first; a mode that is not listed counts as the strictest."""
+
+
+# --- how a run ends ---------------------------------------------------------------------------------------------------------
+
+
+class End(Record, kw_only=True):
+    """How one attempt ended. `how` says which fact `value` is; only `code` and `signal` are the command's own doing."""
+
+    how: Literal["code", "signal", "timeout", "cancelled", "oversize", "lost"]
+    value: int = 0
+    """Exit code for `code`, signal number for `signal` (and for `cancelled`, what killed it), else 0."""
+
+    @property
+    def passed(self) -> bool:
+        return self.how == "code" and self.value == 0
+
+    @property
+    def by_itself(self) -> bool:
+        """The command ended without anybody's doing: an exit code, or a signal that a crash raises."""
+        return self.how == "code" or (self.how == "signal" and self.value in OWN_SIGNALS)
+
+
+OWN_SIGNALS = frozenset({4, 5, 6, 7, 8, 11, 13, 31})
+"""ILL TRAP ABRT BUS FPE SEGV PIPE SYS (Linux numbers): raised by what the process itself did. Any other came from outside."""
+
+
+# --- evidence and verdicts --------------------------------------------------------------------------------------------------
+
+
+class Standing(Enum):
+    """What a stored result is worth now; see `freshness.judge`."""
+
+    FRESH = "fresh"
+    RUNNING = "running"
+    STALE = "stale"
+    TORN = "torn"
+    UNKNOWN = "unknown"
+
+
+class FileClass(Enum):
+    """What a changed path means; docs/join.md has the table."""
+
+    SOURCE = "source"
+    GIT = "git"
+    DEPENDENCY = "dependency"
+    IGNORED = "ignored"
+
+
+class Change(Record, kw_only=True):
+    """One path that was not the same in two scans."""
+
+    path: str
+    """Relative to the project, or absolute for what lies outside; `git:<dir>` and `deps:<dir>` for those two classes."""
+    of: FileClass
+
+
+class Evidence(Record, kw_only=True):
+    """What the tree was when a run began and ended.
+
+    Generations are numbers of one scanner's life (`scanner`): a scan that finds anything moved begins the next one. So "equal in S0
+    and S1" reads "nothing in the changes between generation `before` and `after` matters".
+    """
+
+    scanner: str
+    before: int
+    after: int
+    epoch_before: int
+    epoch_after: int
+    ended_mono_s: float
+
+
+class Verdict(Record, kw_only=True):
+    """What was decided, and why in words a user understands."""
+
+    standing: Standing
+    reason: str
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------------
+
+
+class Event(Record, tag_field="t", kw_only=True):
+    """Fields every event carries."""
+
+    v: int = FORMAT_VERSION
+    ts: float
+    """Wall clock, seconds since 1970; for display only."""
+    mono: float
+    """Monotonic clock in seconds; comparable within one `boot` only."""
+    boot: str
+    by: str
+    """Who wrote it: `supervisor:<pid>`, `monitor:<pid>`, `cli:<pid>`."""
+
+
+class SupervisorStarted(Event, tag="supervisor.started", kw_only=True):
+    pid: int
+    start: str
+    """The kernel's start time of that pid: pid, start and boot together name one process for ever."""
+    version: str
+    mode: Mode
+
+
+class SupervisorStopped(Event, tag="supervisor.stopped", kw_only=True):
+    reason: str
+
+
+class SessionOpened(Event, tag="session.opened", kw_only=True):
+    session: SessionId
+    source: str
+    """startup, resume, clear or compact: Claude Code's word."""
+    claude_pid: int
+
+
+class SessionClosed(Event, tag="session.closed", kw_only=True):
+    session: SessionId
+    reason: str
+
+
+class EpochBegan(Event, tag="epoch.began", kw_only=True):
+    """Something happened that no scan can see; every earlier result ends here."""
+
+    epoch: int
+    reason: str
+    session: SessionId | None = None
+
+
+class TreeMoved(Event, tag="tree.moved", kw_only=True):
+    generation: int
+    count: int
+    sample: tuple[str, ...]
+    """The first few changed paths."""
+
+
+class JobSeen(Event, tag="job.seen", kw_only=True):
+    job: JobKey
+    name: str
+    argv: tuple[str, ...]
+    """For display: secrets redacted, undecodable bytes escaped."""
+    cwd: str
+    """Relative to the project: `.` for its root."""
+    streams: Streams
+
+
+class PermissionAsked(Event, tag="permission.asked", kw_only=True):
+    """The host put a question before running this; one approval is no standing one, so the job does not run ahead."""
+
+    job: JobKey
+    session: SessionId
+
+
+class AttemptStarted(Event, tag="attempt.started", kw_only=True):
+    attempt: AttemptId
+    job: JobKey
+    kind: Kind
+    session: SessionId | None
+    generation: int
+    nested: bool = False
+    """Called from inside another recorded run (a `pytest` inside `make test`)."""
+    why: str = ""
+
+
+class AttemptSpawned(Event, tag="attempt.spawned", kw_only=True):
+    attempt: AttemptId
+    pid: int
+    start: str
+
+
+class AttemptExited(Event, tag="attempt.exited", kw_only=True):
+    attempt: AttemptId
+    end: End
+    out_bytes: int
+    err_bytes: int
+    took_s: float
+    cpu_s: float
+    left: int = 0
+    """Processes the command left running."""
+
+
+class AttemptSettled(Event, tag="attempt.settled", kw_only=True):
+    """The evidence is complete: what the run changed, and whether its result may ever be used."""
+
+    attempt: AttemptId
+    generation: int
+    torn: str = ""
+    """Why the result cannot be used, "" when it can."""
+    wrote: tuple[str, ...] = ()
+    """Sources the run itself changed."""
+    products: tuple[str, ...] = ()
+    """Ignored files the run wrote."""
+    remote: bool = False
+    """A connection beyond loopback was seen."""
+    left: int = 0
+
+
+class JoinDecided(Event, tag="join.decided", kw_only=True):
+    ask: str
+    """Id of this one question."""
+    job: JobKey
+    session: SessionId | None
+    standing: str
+    """fresh, running, stale, torn, unknown, or `none` when there was nothing to judge."""
+    do: Literal["replay", "attach", "record", "exec"]
+    attempt: AttemptId | None
+    """The attempt joined, or the one begun."""
+    of: Kind | None = None
+    """Whose result was joined."""
+    reason: str
+    would: Literal["", "replay", "attach"] = ""
+    """In observe mode: what `on` would have done."""
+    decide_ms: float = 0.0
+
+
+class JoinDone(Event, tag="join.done", kw_only=True):
+    ask: str
+    attempt: AttemptId
+    waited_s: float
+    saved_s: float
+    """The attempt's own duration less the wait; what the session did not wait for."""
+
+
+class NewsTold(Event, tag="news.told", kw_only=True):
+    session: SessionId
+    job: JobKey
+    attempt: AttemptId
+    was: str
+    now: str
+    text: str
+
+
+LogEvent = (
+    SupervisorStarted
+    | SupervisorStopped
+    | SessionOpened
+    | SessionClosed
+    | EpochBegan
+    | TreeMoved
+    | JobSeen
+    | PermissionAsked
+    | AttemptStarted
+    | AttemptSpawned
+    | AttemptExited
+    | AttemptSettled
+    | JoinDecided
+    | JoinDone
+    | NewsTold
+)
+
+
+class Bad(NamedTuple):
+    """A line of the log that is no event of ours, and why."""
+
+    raw: bytes
+    reason: str
+
+
+EVENT_DECODER = msgspec.json.Decoder(LogEvent)
+ENCODER = msgspec.json.Encoder()
+
+
+def invocation_from(message: Mapping[str, bytes]) -> Invocation:
+    """Return the invocation a shim's `invoke` request describes.
+
+    Raises:
+        KeyError: a field is missing.
+        ValueError: the name is no text, or the streams are neither merged nor split.
+    """
+    streams = message["streams"].decode("ascii")
+    if streams not in ("merged", "split"):
+        raise ValueError(f"unknown streams {streams!r}")
+    return Invocation(
+        name=message["name"].decode(),
+        exe=message["exe"],
+        argv=tuple(message["argv"].split(b"\0")),
+        cwd=message["cwd"],
+        env=tuple(message["env"].split(b"\0")) if message["env"] else (),
+        context=message["context"],
+        streams="merged" if streams == "merged" else "split",
+    )

@@ -1,0 +1,236 @@
+"""The machine under us: clocks, locks, atomic files, process identity, private directories.
+
+Standard library only and light, because every monitor carries it. Promises:
+- a lock file is never unlinked (an unlinked one admits a second holder) and its descriptor never reaches a child (close-on-exec);
+- `atomic_write` leaves the old bytes or the new ones, never a mixture, mode 0600;
+- nothing is signalled on a bare pid: `Process` is pid, start time and boot id, and `signal_process` checks all three first;
+- a directory of ours is 0700 and owned by this user, or it is refused.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal as _signal
+import stat
+import sys
+import time
+from typing import NamedTuple
+
+from stretto.errors import UnavailableError, UserError
+
+LINUX = sys.platform.startswith("linux")
+
+
+def wall_s() -> float:
+    return time.time()
+
+
+def mono_s() -> float:
+    """Seconds that go on through a sleep of the machine where the system has such a clock; all processes of one boot share it."""
+    if LINUX:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+_boot = ""
+
+
+def boot_id() -> str:
+    """Return a text that differs after every reboot."""
+    global _boot
+    if not _boot:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                _boot = file.read().strip()
+        except OSError:
+            _boot = f"since-{int(time.time() - time.monotonic()) // 10}"
+    return _boot
+
+
+class Process(NamedTuple):
+    """One process for ever, not whoever has that pid now."""
+
+    pid: int
+    start: str
+    boot: str
+
+
+def identify(pid: int) -> Process | None:
+    """Return the identity of a living process, None when there is none (a zombie counts as none)."""
+    if pid <= 1:
+        return None
+    if LINUX:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                text = file.read()
+        except OSError:
+            return None
+        fields = text[text.rindex(b")") + 2 :].split()
+        if fields[0] in (b"Z", b"X"):
+            return None
+        return Process(pid, fields[19].decode(), boot_id())
+    import psutil  # only where /proc is missing; keeps the monitor light on Linux
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return Process(pid, str(process.create_time()), boot_id())
+    except psutil.Error:
+        return None
+
+
+def lives(process: Process) -> bool:
+    """Say whether exactly this process still runs."""
+    return identify(process.pid) == process
+
+
+def signal_process(process: Process, number: int) -> bool:
+    """Send a signal to exactly this process; False when it is gone. Never touches pid 0, 1, a group, or ourselves.
+
+    Where the system has pidfds the check and the signal cannot be parted by a reuse of the pid.
+    """
+    if process.pid <= 1 or process.pid == os.getpid():
+        return False
+    try:
+        if LINUX:
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                if identify(process.pid) != process:
+                    return False
+                _signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)
+        elif lives(process):
+            os.kill(process.pid, number)
+        else:
+            return False
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def private_directory(path: str) -> str:
+    """Create `path` (0700, parents too) or check the one that is there; return it.
+
+    Raises:
+        UserError: it belongs to someone else, is a symbolic link, or others may enter it and that cannot be mended.
+    """
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"cannot use directory {path}: it is a link or belongs to someone else; remove it or set STRETTO_STATE_DIR")
+    if found.st_mode & 0o077:
+        os.chmod(path, 0o700)
+    return path
+
+
+def open_private(path: str, flags: int) -> int:
+    """Open a file of ours: created 0600, never through a symbolic link, never inherited."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte; a short write raises nothing by itself, so it has to be looked at.
+
+    Raises:
+        OSError: the write failed, or nothing could be written.
+    """
+    view = memoryview(data)
+    while view:
+        written = os.write(descriptor, view)
+        view = view[written:]
+
+
+def atomic_write(path: str, data: bytes, *, durable: bool = False) -> None:
+    """Replace `path` by `data`: written aside, then renamed; with `durable` also synced, file and directory.
+
+    Raises:
+        OSError: it could not be written; the old file stands.
+    """
+    aside = f"{path}.{os.getpid()}.{time.monotonic_ns()}.tmp"
+    descriptor = open_private(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        write_all(descriptor, data)
+        if durable:
+            os.fsync(descriptor)
+    except OSError:
+        os.close(descriptor)
+        os.unlink(aside)
+        raise
+    os.close(descriptor)
+    os.rename(aside, path)
+    if durable:
+        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+class Lock:
+    """An advisory lock held by a process for as long as this object is open: when the process dies, the kernel lets go."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
+
+    def try_acquire(self) -> bool:
+        """Take the lock if nobody has it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def acquire(self, limit_s: float) -> None:
+        """Take the lock, waiting at most `limit_s`.
+
+        Raises:
+            UnavailableError: somebody still held it at the end.
+        """
+        deadline = time.monotonic() + limit_s
+        pause_s = 0.0005
+        while not self.try_acquire():
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"cannot lock {self.path}: still held after {limit_s} s; see who holds it with `stretto doctor`")
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.02)
+
+    def close(self) -> None:
+        """Let go (closing is releasing: no other descriptor of this open file exists)."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def is_locked(path: str) -> bool:
+    """Say whether some process holds the lock at `path`; a missing file is held by nobody."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def state_base() -> str:
+    """Return this user's state directory: `STRETTO_STATE_DIR`, else the platform's place for state."""
+    chosen = os.environ.get("STRETTO_STATE_DIR")
+    if chosen:
+        return os.path.abspath(chosen)
+    import platformdirs  # not needed by the monitor, which is told its paths
+
+    return platformdirs.user_state_dir("stretto", appauthor=False)
