@@ -143,12 +143,17 @@ class Job(msgspec.Struct, kw_only=True):
     clean: bool = False
     """Observed at least once: ended by itself, wrote nothing but caches, left nothing, called nobody."""
     mutating: bool = False
-    products: bool = False
+    product_paths: frozenset[str] = frozenset()
+    """Ignored files it was seen to write."""
     leaves: bool = False
     remote: bool = False
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
+
+    @property
+    def products(self) -> bool:
+        return bool(self.product_paths)
 
     @property
     def median_s(self) -> float:
@@ -337,7 +342,7 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
     job = state.jobs[attempt.job]
     # Each of these is for good: a formatter that found nothing to do at its second run still is a formatter.
     job.mutating = job.mutating or bool(event.wrote)
-    job.products = job.products or bool(event.products)
+    job.product_paths |= set(event.products)
     job.leaves = job.leaves or bool(event.left)
     job.remote = job.remote or event.remote
     if attempt.end is not None and attempt.end.by_itself and not event.torn:

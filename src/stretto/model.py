@@ -37,7 +37,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 # --- what a shim sees -------------------------------------------------------------------------------------------------------
 
 
-class Invocation(Record, kw_only=True):
+class Invocation(Record, frozen=True, kw_only=True):
     """One call of a command as its shim saw it; two are the same call when `key` agrees."""
 
     name: str
@@ -83,7 +83,7 @@ PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "d
 # --- how a run ends ---------------------------------------------------------------------------------------------------------
 
 
-class End(Record, kw_only=True):
+class End(Record, frozen=True, kw_only=True):
     """How one attempt ended. `how` says which fact `value` is; only `code` and `signal` are the command's own doing."""
 
     how: Literal["code", "signal", "timeout", "cancelled", "oversize", "lost"]
@@ -126,7 +126,7 @@ class FileClass(Enum):
     IGNORED = "ignored"
 
 
-class Change(Record, kw_only=True):
+class Change(Record, frozen=True, kw_only=True):
     """One path that was not the same in two scans."""
 
     path: str
@@ -134,7 +134,7 @@ class Change(Record, kw_only=True):
     of: FileClass
 
 
-class Evidence(Record, kw_only=True):
+class Evidence(Record, frozen=True, kw_only=True):
     """What the tree was when a run began and ended.
 
     Generations are numbers of one scanner's life (`scanner`): a scan that finds anything moved begins the next one. So "equal in S0
@@ -149,7 +149,7 @@ class Evidence(Record, kw_only=True):
     ended_mono_s: float
 
 
-class Verdict(Record, kw_only=True):
+class Verdict(Record, frozen=True, kw_only=True):
     """What was decided, and why in words a user understands."""
 
     standing: Standing
@@ -159,7 +159,7 @@ class Verdict(Record, kw_only=True):
 # --- the log ----------------------------------------------------------------------------------------------------------------
 
 
-class Event(Record, tag_field="t", kw_only=True):
+class Event(Record, tag_field="t", frozen=True, kw_only=True):
     """Fields every event carries."""
 
     v: int = FORMAT_VERSION
@@ -172,7 +172,7 @@ class Event(Record, tag_field="t", kw_only=True):
     """Who wrote it: `supervisor:<pid>`, `monitor:<pid>`, `cli:<pid>`."""
 
 
-class SupervisorStarted(Event, tag="supervisor.started", kw_only=True):
+class SupervisorStarted(Event, tag="supervisor.started", frozen=True, kw_only=True):
     pid: int
     start: str
     """The kernel's start time of that pid: pid, start and boot together name one process for ever."""
@@ -180,23 +180,23 @@ class SupervisorStarted(Event, tag="supervisor.started", kw_only=True):
     mode: Mode
 
 
-class SupervisorStopped(Event, tag="supervisor.stopped", kw_only=True):
+class SupervisorStopped(Event, tag="supervisor.stopped", frozen=True, kw_only=True):
     reason: str
 
 
-class SessionOpened(Event, tag="session.opened", kw_only=True):
+class SessionOpened(Event, tag="session.opened", frozen=True, kw_only=True):
     session: SessionId
     source: str
     """startup, resume, clear or compact: Claude Code's word."""
     claude_pid: int
 
 
-class SessionClosed(Event, tag="session.closed", kw_only=True):
+class SessionClosed(Event, tag="session.closed", frozen=True, kw_only=True):
     session: SessionId
     reason: str
 
 
-class EpochBegan(Event, tag="epoch.began", kw_only=True):
+class EpochBegan(Event, tag="epoch.began", frozen=True, kw_only=True):
     """Something happened that no scan can see; every earlier result ends here."""
 
     epoch: int
@@ -204,14 +204,14 @@ class EpochBegan(Event, tag="epoch.began", kw_only=True):
     session: SessionId | None = None
 
 
-class TreeMoved(Event, tag="tree.moved", kw_only=True):
+class TreeMoved(Event, tag="tree.moved", frozen=True, kw_only=True):
     generation: int
     count: int
     sample: tuple[str, ...]
     """The first few changed paths."""
 
 
-class JobSeen(Event, tag="job.seen", kw_only=True):
+class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     job: JobKey
     name: str
     argv: tuple[str, ...]
@@ -221,14 +221,14 @@ class JobSeen(Event, tag="job.seen", kw_only=True):
     streams: Streams
 
 
-class PermissionAsked(Event, tag="permission.asked", kw_only=True):
+class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
     """The host put a question before running this; one approval is no standing one, so the job does not run ahead."""
 
     job: JobKey
     session: SessionId
 
 
-class AttemptStarted(Event, tag="attempt.started", kw_only=True):
+class AttemptStarted(Event, tag="attempt.started", frozen=True, kw_only=True):
     attempt: AttemptId
     job: JobKey
     kind: Kind
@@ -239,13 +239,13 @@ class AttemptStarted(Event, tag="attempt.started", kw_only=True):
     why: str = ""
 
 
-class AttemptSpawned(Event, tag="attempt.spawned", kw_only=True):
+class AttemptSpawned(Event, tag="attempt.spawned", frozen=True, kw_only=True):
     attempt: AttemptId
     pid: int
     start: str
 
 
-class AttemptExited(Event, tag="attempt.exited", kw_only=True):
+class AttemptExited(Event, tag="attempt.exited", frozen=True, kw_only=True):
     attempt: AttemptId
     end: End
     out_bytes: int
@@ -256,7 +256,7 @@ class AttemptExited(Event, tag="attempt.exited", kw_only=True):
     """Processes the command left running."""
 
 
-class AttemptSettled(Event, tag="attempt.settled", kw_only=True):
+class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True):
     """The evidence is complete: what the run changed, and whether its result may ever be used."""
 
     attempt: AttemptId
@@ -272,7 +272,7 @@ class AttemptSettled(Event, tag="attempt.settled", kw_only=True):
     left: int = 0
 
 
-class JoinDecided(Event, tag="join.decided", kw_only=True):
+class JoinDecided(Event, tag="join.decided", frozen=True, kw_only=True):
     ask: str
     """Id of this one question."""
     job: JobKey
@@ -290,7 +290,7 @@ class JoinDecided(Event, tag="join.decided", kw_only=True):
     decide_ms: float = 0.0
 
 
-class JoinDone(Event, tag="join.done", kw_only=True):
+class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):
     ask: str
     attempt: AttemptId
     waited_s: float
@@ -298,7 +298,7 @@ class JoinDone(Event, tag="join.done", kw_only=True):
     """The attempt's own duration less the wait; what the session did not wait for."""
 
 
-class NewsTold(Event, tag="news.told", kw_only=True):
+class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     session: SessionId
     job: JobKey
     attempt: AttemptId

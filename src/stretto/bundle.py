@@ -1,0 +1,240 @@
+"""One attempt's directory on disk: what a run printed, in which order, and how it ended.
+
+    attempts/ID/   0700
+      out          bytes of standard output, or of both streams when they were one file
+      err          only when they were not
+      frames       only then: five bytes each, stream (1 or 2) and a big-endian length: the order in which the bytes were seen
+      lock         held (flock) by the writer for as long as the command runs and output is being written
+      exit         one line `HOW VALUE OUTBYTES ERRBYTES`, renamed into place last; HOW is a word of `model.End`
+
+The writers are the shim (its own child) and the monitor (an ahead run); shims that join read the same files without this module.
+Promises: an `exit` that is there is complete, and the sizes it names were on disk before it; a file that does not read as one is
+damage and never an exit; a directory is removed only when nobody holds its lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
+
+from stretto.errors import CorruptError
+from stretto.model import AttemptId, End
+from stretto.system import Lock, atomic_write, is_locked, private_directory
+
+CHUNK_BYTES = 1 << 16
+LOOK_S = 0.05
+"""How often a follower looks for more."""
+BEGIN_S = 2.0
+"""How long a writer may take from the directory's creation until it holds the lock."""
+FRAME_BYTES = 5
+HOWS = ("code", "signal", "timeout", "cancelled", "oversize", "lost")
+HIDDEN = ".gone-"
+"""A directory that is being removed is renamed to this and its id first, so that nobody finds half of one."""
+
+
+class Exit(NamedTuple):
+    """How a run ended and how much it had printed by then; what processes it left print later is not counted."""
+
+    end: End
+    out_bytes: int
+    err_bytes: int
+
+
+class Chunk(NamedTuple):
+    stream: int
+    """1 for standard output (and for both, when they were one), 2 for standard error."""
+    data: bytes
+
+
+def create(attempts: str, attempt: AttemptId) -> str:
+    """Make the empty directory of a new attempt and return its path; the writer makes the files.
+
+    Raises:
+        OSError: it could not be made, or an attempt of that id exists.
+        UserError: `attempts` belongs to someone else.
+    """
+    private_directory(attempts)
+    folder = os.path.join(attempts, attempt)
+    os.mkdir(folder, 0o700)
+    return folder
+
+
+def folder_of(attempts: str, attempt: AttemptId) -> str:
+    return os.path.join(attempts, attempt)
+
+
+def sizes(folder: str) -> tuple[int, int]:
+    """Return the bytes of both streams so far; 0 for one that is not there."""
+    return _size(folder, "out"), _size(folder, "err")
+
+
+def read_exit(folder: str) -> Exit | None:
+    """Return how the run ended, None while (or because) nothing is recorded.
+
+    Raises:
+        CorruptError: there is an exit file and it is not what a writer of ours writes, or output it speaks of is missing.
+    """
+    path = os.path.join(folder, "exit")
+    try:
+        with open(path, "rb") as file:
+            text = file.read(200)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    found = parse_exit(text)
+    if found is None:
+        raise CorruptError(f"cannot read exit {path}: it says {text[:60]!r}; the result does not count, `stretto doctor` clears it away")
+    if found.end.how != "oversize" and (found.out_bytes, found.err_bytes) > sizes(folder):
+        out, err = sizes(folder)
+        if out < found.out_bytes or err < found.err_bytes:
+            raise CorruptError(
+                f"cannot read output of {folder}: bytes are missing; the result does not count, `stretto doctor` clears it away"
+            )
+    return found
+
+
+def parse_exit(text: bytes) -> Exit | None:
+    """Return what an exit line says, None when it is not one."""
+    words = text.split(b" ")
+    if len(words) != 4 or not words[3].endswith(b"\n") or words[0].decode("ascii", "replace") not in HOWS:
+        return None
+    numbers = [word.rstrip(b"\n") if at == 2 else word for at, word in enumerate(words[1:])]
+    if not all(number.isdigit() for number in numbers):
+        return None
+    value, out, err = (int(number) for number in numbers)
+    return Exit(End(how=words[0].decode("ascii"), value=value), out, err)  # type: ignore[arg-type]  # checked against HOWS
+
+
+def write_exit(folder: str, exit: Exit) -> None:
+    """Record the end; the output it counts must be on disk by now.
+
+    Raises:
+        OSError: it could not be written; the run then reads as lost.
+    """
+    line = f"{exit.end.how} {exit.end.value} {exit.out_bytes} {exit.err_bytes}\n"
+    atomic_write(os.path.join(folder, "exit"), line.encode())
+
+
+def writing(folder: str) -> bool:
+    """Say whether the writer lives and is at work."""
+    return is_locked(os.path.join(folder, "lock"))
+
+
+def claim(folder: str) -> Lock | None:
+    """Return the writer's lock, held, or None when somebody else has it."""
+    lock = Lock(os.path.join(folder, "lock"))
+    if lock.try_acquire():
+        return lock
+    lock.close()
+    return None
+
+
+def follow(folder: str, *, live: bool) -> Iterator[Chunk]:
+    """Yield what the run printed, in the order in which it was seen.
+
+    Args:
+        live: go on until the run has ended or its writer is gone; else stop at what is there now.
+
+    Raises:
+        CorruptError: see `read_exit`.
+    """
+    done = {1: 0, 2: 0}
+    frames = 0
+    split = False
+    since = time.monotonic()
+    seen_writer = False
+    while True:
+        # looked at before the bytes: what is on disk after a writer has ended is all there is
+        seen_writer = seen_writer or writing(folder)
+        begun = seen_writer or time.monotonic() - since > BEGIN_S
+        over = not live or read_exit(folder) is not None or (begun and not writing(folder))
+        found = read_exit(folder)
+        split = split or os.path.exists(os.path.join(folder, "err"))
+        if split:
+            for stream, length in _frames(folder, frames):
+                frames += 1
+                yield from _copy(folder, stream, done, done[stream] + length)
+        if over or not split:
+            yield from _copy(folder, 1, done, found.out_bytes if found else None)
+        if over and split:
+            yield from _copy(folder, 2, done, found.err_bytes if found else None)
+        if over:
+            return
+        time.sleep(LOOK_S)
+
+
+def prune(attempts: str, keep: Collection[AttemptId], limit_bytes: int) -> list[AttemptId]:
+    """Remove the oldest finished attempts until the rest takes at most `limit_bytes`; return the ids removed.
+
+    Args:
+        keep: never removed, whatever their size. Neither is one whose writer lives, nor one younger than `BEGIN_S`.
+    """
+    found: list[tuple[float, int, AttemptId]] = []
+    try:
+        names = os.listdir(attempts)
+    except FileNotFoundError:
+        return []
+    for name in names:
+        folder = os.path.join(attempts, name)
+        if name.startswith(HIDDEN):
+            shutil.rmtree(folder, ignore_errors=True)  # an earlier removal was cut short; the next prune tries again
+            continue
+        try:
+            found.append((os.stat(folder).st_mtime, sum(entry.stat().st_blocks * 512 for entry in os.scandir(folder)), AttemptId(name)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    total = sum(size for _, size, _ in found)
+    removed: list[AttemptId] = []
+    for changed_at, size, attempt in sorted(found):
+        if total <= limit_bytes:
+            break
+        young = time.time() - changed_at < BEGIN_S
+        if attempt in keep or young or writing(os.path.join(attempts, attempt)):
+            continue
+        remove(attempts, attempt)
+        total -= size
+        removed.append(attempt)
+    return removed
+
+
+def remove(attempts: str, attempt: AttemptId) -> None:
+    """Remove one attempt; a shim that is copying from it keeps its open files and is not disturbed."""
+    hidden = os.path.join(attempts, HIDDEN + attempt)
+    try:
+        os.rename(os.path.join(attempts, attempt), hidden)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(hidden, ignore_errors=True)  # what resists is out of sight, and the next prune tries again
+
+
+def _frames(folder: str, skip: int) -> Iterator[tuple[int, int]]:
+    try:
+        with open(os.path.join(folder, "frames"), "rb") as file:
+            file.seek(skip * FRAME_BYTES)
+            data = file.read()
+    except FileNotFoundError:
+        return
+    for at in range(0, len(data) - len(data) % FRAME_BYTES, FRAME_BYTES):
+        yield data[at], int.from_bytes(data[at + 1 : at + FRAME_BYTES], "big")
+
+
+def _copy(folder: str, stream: int, done: dict[int, int], upto: int | None) -> Iterator[Chunk]:
+    """Yield one stream from where it stands up to a size, or up to its end; `done` moves along."""
+    try:
+        file = open(os.path.join(folder, "out" if stream == 1 else "err"), "rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(done[stream])
+        while data := file.read(CHUNK_BYTES if upto is None else max(0, min(CHUNK_BYTES, upto - done[stream]))):
+            done[stream] += len(data)
+            yield Chunk(stream, data)
+
+
+def _size(folder: str, name: str) -> int:
+    try:
+        return os.stat(os.path.join(folder, name)).st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return 0

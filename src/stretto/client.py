@@ -1,0 +1,213 @@
+"""The hook: bytes in from Claude Code, one question to the supervisor, bytes out.
+
+An island: started with `-I -S` by a launcher that imports it from its cached bytecode, and imports C modules only, because Claude Code
+waits for it at every tool call. Hides where the supervisor is and how it is started. Promises:
+- exit 2 (which blocks) only when the supervisor's reply says so; every failure of ours, of whatever kind, is exit 0 and silence, but
+  for one visible notice at the start of a session;
+- a folder without a grant gets nothing: no process, no file, no connection;
+- a deadline on everything; the supervisor it starts is double-forked, since Claude Code ends the whole tree of a hook that is late.
+
+Arguments: islands directory, state base, the supervisor's interpreter, our mark, the event's name.
+"""
+
+import _socket
+import posix
+import sys
+
+try:
+    from _blake2 import blake2b
+except ImportError:  # a build without it; slower, same digest
+    from hashlib import blake2b
+
+REPLY_LIMIT_S = {b"SessionStart": 8.0, b"SessionEnd": 1.0}
+"""Below the hook's own timeout (install.py), so that it is always we who give up, quietly."""
+OTHER_LIMIT_S = 3.0
+STARTS = (b"SessionStart", b"UserPromptSubmit", b"PreToolUse", b"PostToolBatch")
+"""Events worth starting a supervisor for: more of the session follows them."""
+START_LIMIT_S = 6.0
+ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STATE_HOME", b"XDG_RUNTIME_DIR", b"SYSTEMROOT")
+"""All the supervisor inherits: no key, no token, nothing of the session."""
+
+
+def main(argv):
+    """Answer one hook call; does not return."""
+    islands, base, python, _, event = (argument.encode() for argument in argv)
+    try:
+        code, out, err = ask(islands, base, python, event)
+    except (OSError, ValueError, KeyError) as error:
+        code, out, err = 0, b"", b""
+        if event == b"SessionStart":
+            out = notice(str(error))
+    write(1, out)
+    write(2, err)
+    posix._exit(2 if code == 2 else 0)
+
+
+def ask(islands, base, python, event):
+    """Return (code, stdout, stderr) as the supervisor answers; (0, "", "") where it has nothing to say."""
+    environ = posix.environ
+    if environ.get(b"STRETTO_WORKER") or environ.get(b"STRETTO") == b"off":
+        return 0, b"", b""
+    folder = environ.get(b"CLAUDE_PROJECT_DIR")
+    key = granted(base, folder) if folder else None
+    if key is None:
+        return 0, b"", b""
+    body = read(0)
+    state = base + b"/projects/" + key
+    limit_s = REPLY_LIMIT_S.get(event, OTHER_LIMIT_S)
+    connection = connect(state, limit_s)
+    if connection is None:
+        if event not in STARTS:
+            return 0, b"", b""
+        start(islands, base, python, key, state)
+        connection = connect_soon(state, limit_s)
+        if connection is None:
+            raise OSError("its supervisor does not start; `stretto doctor` says more")
+    message = {
+        b"op": b"hook",
+        b"event": event,
+        b"input": body,
+        b"env_file": environ.get(b"CLAUDE_ENV_FILE", b""),
+        b"claude_pid": environ.get(b"CLAUDE_PID", b"0"),
+        b"path": environ.get(b"PATH", b""),
+    }
+    connection.sendall(encode(message))
+    reply = receive(connection)
+    return int(reply[b"code"]), reply[b"out"], reply[b"err"]
+
+
+def granted(base, folder):
+    """Return the key of the granted project that holds `folder`, None without one. Leaves us inside the folder that decided it."""
+    try:
+        posix.chdir(folder)
+        path = posix.getcwdb()
+    except OSError:
+        return None
+    while True:
+        key = blake2b(path, digest_size=16).hexdigest().encode()
+        if exists(base + b"/projects/" + key + b"/grant"):
+            return key
+        if path == b"/" or exists(path + b"/.git"):
+            return None  # a nested repository or a worktree is a project of its own
+        path = path[: path.rindex(b"/")] or b"/"
+
+
+def exists(path):
+    try:
+        posix.lstat(path)
+    except OSError:
+        return False
+    return True
+
+
+def connect(state, limit_s):
+    """Return a connection to the project's supervisor, None when nobody listens. The name is taken inside the folder: it is short."""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    connection.settimeout(limit_s)
+    try:
+        posix.chdir(state)
+        connection.connect(b"s")
+    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
+        connection.close()
+        return None
+    return connection
+
+
+def connect_soon(state, limit_s):
+    """Like `connect`, tried again until the supervisor that was just started listens."""
+    import time
+
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        connection = connect(state, limit_s)
+        if connection is not None:
+            return connection
+        time.sleep(0.01)
+    return None
+
+
+def start(islands, base, python, key, state):
+    """Start the supervisor: own session, no descriptor of ours, not our working directory, reparented at once.
+
+    However many hooks do this at the same time, one supervisor gets its lock and the others leave.
+    """
+    pid = posix.fork()
+    if pid:
+        posix.waitpid(pid, 0)
+        return
+    try:
+        posix.setsid()
+        if posix.fork():
+            posix._exit(0)
+        null = posix.open(b"/dev/null", posix.O_RDWR)
+        errors = posix.open(state + b"/supervisor.err", posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW, 0o600)
+        posix.dup2(null, 0)
+        posix.dup2(null, 1)
+        posix.dup2(errors, 2)
+        posix.closerange(3, 1024) if hasattr(posix, "closerange") else None
+        posix.chdir(b"/")
+        environ = posix.environ
+        env = {name: value for name, value in environ.items() if name in ENV_KEPT or name.startswith(b"LC_")}
+        package = islands[: islands.rindex(b"/")]
+        code = b"import sys; sys.path.insert(0, sys.argv[1]); from stretto.daemon import main; main(sys.argv[2:])"
+        posix.execve(python, [python, b"-I", b"-c", code, package, base, key], env)
+    finally:
+        posix._exit(1)
+
+
+def encode(message):
+    """One frame; the format is described in rpc.py and held equal by its contract test."""
+    parts = []
+    for key, value in message.items():
+        parts += (len(key).to_bytes(4, "big"), key, len(value).to_bytes(4, "big"), value)
+    body = b"".join(parts)
+    return len(body).to_bytes(4, "big") + body
+
+
+def receive(connection):
+    """Return the next message.
+
+    Raises:
+        OSError: the peer broke off, or the time is over.
+    """
+    body = exactly(connection, int.from_bytes(exactly(connection, 4), "big"))
+    items = []
+    at = 0
+    while at < len(body):
+        size = int.from_bytes(body[at : at + 4], "big")
+        items.append(body[at + 4 : at + 4 + size])
+        at += 4 + size
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def exactly(connection, count):
+    parts = []
+    while count:
+        part = connection.recv(min(count, 1 << 20))
+        if not part:
+            raise OSError("its supervisor broke off")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def read(descriptor):
+    parts = []
+    while part := posix.read(descriptor, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def write(descriptor, data):
+    while data:
+        data = data[posix.write(descriptor, data) :]
+
+
+def notice(why):
+    """What the user sees when a session begins without us; the only thing this file ever says by itself."""
+    text = "".join(letter for letter in why if letter.isprintable() and letter not in '"\\')
+    return ('{"systemMessage": "Stretto is not working in this session, everything runs as without it: ' + text + '"}').encode()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

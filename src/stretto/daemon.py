@@ -1,0 +1,905 @@
+"""The supervisor: one process for each project, a cache over the log.
+
+    collect (hooks, shims, monitors, the watcher, the clock) -> append -> fold -> plan -> perform
+
+One thread, one selector; a second thread only waits for file events and writes a byte. Everything that decides is elsewhere (`gates`,
+`ahead`, `schedule`, `freshness`, `commands`); everything that is remembered is in the log. Promises:
+- exactly one lives for a project: it holds `supervisor.lock`, which is never unlinked, and whoever does not get it leaves at once;
+- whatever goes wrong in answering, a shim is told to run its command and a hook gets silence: no failure here reaches a session;
+- it leaves when no session is open and nothing runs, when its project or its state is gone, and when asked to.
+
+It is one idea in one file: the loop and the handlers that share its state.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+import watchfiles
+
+from stretto import __version__, ahead, bundle, commands, gates, hookwire, observe, rpc, rules, schedule, shellenv, trust
+from stretto.errors import CorruptError, StrettoError
+from stretto.fold import Job, State, apply
+from stretto.journal import Journal, lines, parse
+from stretto.model import (
+    ENCODER,
+    PERMISSION_STRICTNESS,
+    AttemptId,
+    End,
+    EpochBegan,
+    Invocation,
+    JobKey,
+    JobSeen,
+    JoinDecided,
+    JoinDone,
+    NewsTold,
+    PermissionAsked,
+    SessionClosed,
+    SessionId,
+    SessionOpened,
+    Standing,
+    SupervisorStarted,
+    SupervisorStopped,
+    TreeMoved,
+    invocation_from,
+)
+from stretto.runs import Run, Runs
+from stretto.system import Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
+from stretto.tree import Scan, Scanner
+
+SETTLE_S = 0.15
+"""After the last file event, before anything starts: edits come in bursts."""
+BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
+LINGER_S = 20.0
+"""A supervisor without sessions waits this long for the next one: `/clear` and a restart of `claude` come in between."""
+SESSION_END_GRACE_S = 8.0
+"""Ahead runs that nobody reads are ended this long after the last session (10 s is what is promised)."""
+SAMPLE_S = 0.25
+CALL_LIFE_S = 900.0
+"""A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
+SO_PEERCRED_BYTES = 12
+
+
+class OpenCall:
+    """A Bash call of a session between its PreToolUse and the end of its batch."""
+
+    def __init__(self, command: str, effect: str, agent: str, mode: str) -> None:
+        self.command, self.effect, self.agent, self.mode = command, effect, agent, mode
+        self.asked = False
+        self.since_s = mono_s()
+
+
+class Edit:
+    """One file a tool of the session writes: from when on, and until when (None: it has not ended yet)."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.began_s = mono_s()
+        self.ended_s: float | None = None
+
+
+class Conversation:
+    """What is known of one Claude Code session; not in the log because it means nothing once the session is over."""
+
+    def __init__(self, claude: Process | None) -> None:
+        self.claude = claude
+        self.mode = ""
+        self.calls: dict[str, OpenCall] = {}
+        self.edits: dict[str, Edit] = {}
+        self.known: dict[JobKey, str] = {}
+        """`pass` or `fail` as this session last saw each check."""
+
+
+class Peer:
+    """One connection: a hook, a shim, or a command-line call."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.reader = rpc.Reader()
+        self.run: Run | None = None
+        """The foreground run this shim records."""
+        self.ask = ""
+        """The question this shim waits for."""
+        self.waits_for: Run | None = None
+        self.session: SessionId | None = None
+
+
+class Supervisor:
+    """Serves one project until it has no more reason to."""
+
+    def __init__(self, project: trust.Project) -> None:
+        self.project = project
+        self.paths = project.paths
+        self.root = os.fsencode(project.root)
+        self._salt = Path(self.paths.salt).read_bytes()
+        self.state = State()
+        self._journal = Journal(self.paths.folder)
+        self._offset = 0
+        self._by = f"supervisor:{os.getpid()}"
+        self._selector = selectors.DefaultSelector()
+        self._scanner = Scanner(self.root)
+        self._runs = Runs(self._scanner, self.paths.folder, self.log, self.state)
+        self._context = observe.own_context()
+        self._umask = _umask()
+        self._invocations: dict[JobKey, Invocation] = {}
+        self._checks: dict[JobKey, commands.Check] = {}
+        self._modes: dict[JobKey, str] = {}
+        """Permission mode in which the host last ran each command without a question; none of a command it asked about."""
+        self._settings_stamp: tuple[object, ...] = ()
+        self._conversations: dict[SessionId, Conversation] = {}
+        self._rules = rules.Rules()
+        self._void = ""
+        """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
+        self._moved_s = 0.0
+        self._poked_s = 0.0
+        self._dirty = True
+        self._last_session_s = mono_s()
+        self._last_sample_s = 0.0
+        self._last_look_s = 0.0
+        self._leaving = ""
+        self._scan = Scan(generation=0, moved=(), took_ms=0.0, problem="")
+
+    # --- life ----------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until there is no more reason to; the lock is held by the caller."""
+        self._catch_up()
+        listener = self._listen()
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+        self._load_rules()
+        self._scan = self._scanner.scan()
+        me = identify(os.getpid())
+        assert me is not None
+        unclean = self.state.supervisor is not None
+        self.log(SupervisorStarted, pid=me.pid, start=me.start, version=__version__, mode=self.project.grant.mode)
+        if unclean:
+            self._new_epoch("an earlier supervisor died; what happened without it was not seen", None)
+        self._runs.adopt(self._scan)
+        for session in self.state.sessions.values():
+            if not session.closed and (claude := identify(session.claude_pid)):
+                self._conversations[session.session] = Conversation(claude)
+        self._watch()
+        try:
+            while not self._leaving:
+                for key, _ in self._selector.select(BUSY_TICK_S if self._runs.open or self._poked_s else IDLE_TICK_S):
+                    key.data(key.fileobj)
+                self._tick()
+        finally:
+            for run in list(self._runs.open.values()):
+                if run.kind == "ahead":
+                    self._runs.cancel(run, "the supervisor leaves")
+            if os.path.isdir(self.paths.folder):
+                os.unlink(self.paths.socket)
+                self.log(SupervisorStopped, reason=self._leaving or "an error")
+
+    def _listen(self) -> socket.socket:
+        """Take the socket's name; whoever had it before is dead, since we hold the lock."""
+        os.chdir(self.paths.folder)  # the name is then short enough for every system's limit
+        try:
+            os.unlink("s")
+        except FileNotFoundError:
+            pass
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        listener.bind("s")
+        os.umask(mask)
+        os.chdir("/")
+        listener.listen(128)
+        listener.setblocking(False)
+        return listener
+
+    def _tick(self) -> None:
+        now_s = mono_s()
+        if self._poked_s and now_s - self._poked_s >= SETTLE_S:
+            self._poked_s = 0.0
+            self._look()
+        if now_s - self._last_sample_s >= SAMPLE_S:
+            self._last_sample_s = now_s
+            self._sample()
+        if now_s - self._last_look_s >= IDLE_TICK_S:
+            self._last_look_s = now_s
+            self._check_sessions(now_s)
+            self._dirty = True
+        if self._dirty and not self._poked_s:
+            self._dirty = False
+            self._plan()
+
+    def _check_sessions(self, now_s: float) -> None:
+        if not os.path.isdir(self.root) or not os.path.isfile(self.paths.grant):
+            self._leaving = "the project or its grant is gone"
+            return
+        for session, conversation in list(self._conversations.items()):
+            if conversation.claude is not None and not lives(conversation.claude):
+                self._close_session(session, "its process ended")
+        if self._conversations:
+            self._last_session_s = now_s
+            return
+        alone_s = now_s - self._last_session_s
+        if alone_s > SESSION_END_GRACE_S:
+            for run in self._runs.open.values():
+                if run.kind == "ahead" and not run.readers and not run.cancelled_for:
+                    self._runs.cancel(run, "the session is over")
+        if alone_s > LINGER_S and not self._runs.open:
+            self._leaving = "no session is open and nothing runs"
+
+    def _sample(self) -> None:
+        for run in list(self._runs.open.values()):
+            if run.adopted and not self._runs.lives(run):
+                self._catch_up()
+                self._runs.lost(run, "the supervisor was not there when it began")
+                self._dirty = True
+            elif run.kind == "foreground" and run.child_pid and not run.remote:
+                run.remote = bool(observe.remote_connections(run.child_pid))
+            elif run.kind == "ahead" and run.process and not run.remote:
+                run.remote = bool(observe.remote_connections(run.process.pid))
+
+    # --- the log -------------------------------------------------------------------------------------------------------------
+
+    def log(self, kind: type[Any], **fields: Any) -> None:
+        """Append one event and fold it, together with what others appended meanwhile.
+
+        Raises:
+            OSError: nothing was written; the caller must not act as if it had been.
+        """
+        event = kind(ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
+        self._journal.append(ENCODER.encode(event))
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        for begin, after, line in lines(self.paths.folder, self._offset):
+            self._offset = after
+            apply(self.state, parse(line), begin)
+
+    def _new_epoch(self, reason: str, session: SessionId | None) -> None:
+        self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)
+        self._dirty = True
+
+    # --- connections ---------------------------------------------------------------------------------------------------------
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        if not _same_user(connection):
+            connection.close()
+            return
+        connection.setblocking(False)
+        peer = Peer(connection)
+        self._selector.register(connection, selectors.EVENT_READ, lambda _: self._readable(peer))
+
+    def _readable(self, peer: Peer) -> None:
+        try:
+            data = peer.connection.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._gone(peer)
+            return
+        try:
+            for message in peer.reader.feed(data):
+                self._handle(peer, message)
+        except (StrettoError, OSError, ValueError, KeyError) as error:
+            # Whatever it was, the peer must not wait for us: a shim runs its command, a hook stays silent.
+            print(f"{wall_s():.3f} {error!r}", file=sys.stderr, flush=True)
+            self._answer(peer, {"do": b"exec", "reason": b"the supervisor met an error", "code": b"0", "out": b"", "err": b""})
+            self._gone(peer)
+            if not os.path.isdir(self.paths.folder):
+                self._leaving = "its state directory is gone"
+
+    def _handle(self, peer: Peer, message: rpc.Message) -> None:
+        match message["op"]:
+            case b"hook":
+                reply = self._hook(message)
+                self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
+                self._gone(peer)
+            case b"invoke":
+                self._answer(peer, self._invoke(peer, message))
+            case b"started" if peer.run is not None:
+                peer.run.child_pid = int(message["pid"])
+                if process := identify(peer.run.child_pid):
+                    self._runs.started(peer.run, process)
+            case b"exited" if peer.run is not None:
+                self._foreground_ended(peer, peer.run, message)
+            case b"joined" if peer.ask:
+                self._joined(peer, message)
+            case b"ping":
+                self._answer(
+                    peer, {"pid": str(os.getpid()).encode(), "version": __version__.encode(), "mode": self.project.grant.mode.encode()}
+                )
+            case b"reload":
+                self._load_rules()
+                self._dirty = True
+                self._answer(peer, {"ok": b"1"})
+            case b"cancel":
+                run = self._runs.open.get(AttemptId(message["attempt"].decode()))
+                if run is not None and run.kind == "ahead":
+                    self._runs.cancel(run, "the user cancelled it")
+                self._answer(peer, {"ok": b"1" if run is not None else b"0"})
+            case b"stop":
+                self._answer(peer, {"ok": b"1"})
+                self._leaving = "it was asked to"
+            case _:
+                raise CorruptError(f"cannot answer {message['op']!r}: it does not fit here")
+
+    def _answer(self, peer: Peer, message: rpc.Message) -> None:
+        try:
+            peer.connection.setblocking(True)
+            peer.connection.settimeout(1.0)
+            peer.connection.sendall(rpc.encode(message))
+            peer.connection.setblocking(False)
+        except OSError:
+            pass  # it is gone; the end of its connection is handled like any other
+
+    def _gone(self, peer: Peer) -> None:
+        """A connection ended: what hung on it is over or unknown."""
+        if peer.connection.fileno() < 0:
+            return
+        self._selector.unregister(peer.connection)
+        peer.connection.close()
+        if peer.waits_for is not None:
+            peer.waits_for.readers.discard(peer.ask)
+        if peer.run is not None and peer.run.attempt in self._runs.open:
+            self._runs.lost(peer.run, "its shim ended without saying how")
+        self._dirty = True
+
+    # --- hooks ---------------------------------------------------------------------------------------------------------------
+
+    def _hook(self, message: rpc.Message) -> hookwire.HookReply:
+        event = message["event"].decode()
+        call = hookwire.parse(event, message["input"])
+        claude = identify(int(message.get("claude_pid") or b"0"))
+        if isinstance(call, hookwire.SessionEnded):
+            if call.session in self._conversations:
+                self._close_session(call.session, call.reason)
+            return hookwire.HookReply()
+        conversation = self._conversation(call, claude)
+        if call.mode:
+            conversation.mode = call.mode
+        match call:
+            case hookwire.SessionStarted():
+                return self._session_started(call, message)
+            case hookwire.BashAsked():
+                self._bash_asked(conversation, call)
+            case hookwire.WriteAsked():
+                conversation.edits[call.call] = Edit(call.path)
+            case hookwire.PermissionQuestion():
+                for open_call in conversation.calls.values():
+                    if open_call.command == call.command:
+                        open_call.asked = True
+            case hookwire.PromptSubmitted() | hookwire.TurnEnded():
+                for key, open_call in list(conversation.calls.items()):
+                    if open_call.agent == call.agent:
+                        self._call_ended(conversation, key, call.session)
+            case hookwire.BatchEnded():
+                self._batch_ended(conversation, call)
+                return self._tell_news(conversation, call)
+        return hookwire.HookReply()
+
+    def _conversation(self, call: hookwire.HookCall, claude: Process | None) -> Conversation:
+        conversation = self._conversations.get(call.session)
+        if conversation is None:
+            source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
+            self.log(SessionOpened, session=call.session, source=source, claude_pid=claude.pid if claude else 0)
+            conversation = self._conversations[call.session] = Conversation(claude)
+        return conversation
+
+    def _close_session(self, session: SessionId, reason: str) -> None:
+        self.log(SessionClosed, session=session, reason=reason)
+        conversation = self._conversations.pop(session)
+        if any(call.effect in ("other", "package") for call in conversation.calls.values()):
+            self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
+        try:
+            os.unlink(os.path.join(self.paths.sessions, f"{session}.sh"))
+        except FileNotFoundError:
+            pass
+        self._last_session_s = mono_s()
+        self._dirty = True
+
+    def _session_started(self, call: hookwire.SessionStarted, message: rpc.Message) -> hookwire.HookReply:
+        self._load_rules()
+        if self._void:
+            return hookwire.notice_reply(f"Stretto is off in this project: {self._void}")
+        env_file = message.get("env_file", b"")
+        if self.project.grant.mode == "off" or not env_file:
+            return hookwire.HookReply()
+        names = self._names()
+        shellenv.write_entries(self.paths.base, names)
+        path = os.path.join(self.paths.sessions, f"{call.session}.sh")
+        shellenv.write_session(path, names, base=self.paths.base, search_path=os.fsdecode(message.get("path", b"")), root=self.project.root)
+        shellenv.add_guard_line(os.fsdecode(env_file), path)
+        return hookwire.HookReply()
+
+    def _names(self) -> tuple[str, ...]:
+        return tuple(sorted((set(commands.NAMES) | set(self._rules.commands_add)) - set(self._rules.commands_remove)))
+
+    def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
+        effect = commands.effect_of(call.command, frozenset(self._names()))
+        conversation.calls[call.call] = OpenCall(call.command, effect, call.agent, call.mode)
+        if effect in ("other", "package"):
+            what = "a package manager" if effect == "package" else "a command whose effects are not known"
+            self._new_epoch(f"{what} ran: {gates.clean(call.command)[:80]}", call.session)
+
+    def _call_ended(self, conversation: Conversation, key: str, session: SessionId) -> None:
+        call = conversation.calls.pop(key)
+        if call.effect in ("other", "package"):
+            self._new_epoch(f"it ended: {gates.clean(call.command)[:80]}", session)
+            self._poke()
+
+    def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
+        for call in batch.calls:
+            if call.id in conversation.calls:
+                self._call_ended(conversation, call.id, batch.session)
+            if call.tool in hookwire.WRITING_TOOLS and call.path:
+                edit = conversation.edits.get(call.id)
+                if edit is None:
+                    edit = conversation.edits[call.id] = Edit(call.path)
+                edit.ended_s = mono_s()
+                self._poke()
+                if not self._seen_by_scan(call.path):
+                    self._new_epoch(f"the session wrote outside what is scanned: {gates.clean(call.path)[:80]}", batch.session)
+
+    def _seen_by_scan(self, path: str) -> bool:
+        real = os.fsencode(os.path.realpath(path))
+        return real.startswith(self.root + b"/") and not self._scanner.leaves_out(real)
+
+    def _edited(self, run: Run) -> list[str]:
+        """Return the paths (relative to the project) that the session's own tools wrote while a run was under way."""
+        paths = []
+        for conversation in self._conversations.values():
+            for edit in conversation.edits.values():
+                if edit.ended_s is None or edit.ended_s >= run.began_mono_s:
+                    paths.append(os.path.relpath(os.path.realpath(edit.path), self.project.root))
+        return paths
+
+    def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> hookwire.HookReply:
+        if self.project.grant.mode != "on" or batch.agent:
+            return hookwire.HookReply()
+        results = []
+        for job, result in self._runs.results.items():
+            known = conversation.known.get(job)
+            if known is None or known == gates.outcome(result.end) or not result.end.by_itself:
+                continue
+            self._scan_now()
+            verdict, _ = self._runs.judge(job, self._rules.max_age_s, self._scan.problem)
+            replayed = result.replays and not result.end.passed
+            if verdict.standing is Standing.FRESH or replayed:
+                assert result.evidence is not None
+                results.append(
+                    gates.Result(
+                        job=job,
+                        attempt=result.run.attempt,
+                        command=commands.display(self._invocations[job].argv),
+                        end=result.end,
+                        ended_ago_s=mono_s() - result.evidence.ended_mono_s,
+                        took_s=result.took_s,
+                        last_line=bundle.last_line(result.run.folder),
+                    )
+                )
+        told = gates.news(results, conversation.known, mono_s() - self._moved_s)
+        for item in told:
+            self.log(NewsTold, session=batch.session, job=item.job, attempt=item.attempt, was=item.was, now=item.now, text=item.text)
+            conversation.known[item.job] = item.now
+        return hookwire.context_reply("PostToolBatch", "\n".join(item.text for item in told))
+
+    # --- shims ---------------------------------------------------------------------------------------------------------------
+
+    def _invoke(self, peer: Peer, message: rpc.Message) -> rpc.Message:
+        began_s = time.perf_counter()
+        invocation = invocation_from(message)
+        session = SessionId(message["session"].decode()) or None
+        peer.session = session
+        check = commands.check_of(invocation.name, invocation.argv)
+        if reason := self._not_ours(invocation, check):
+            return {"do": b"exec", "reason": reason.encode()}
+        assert check is not None
+        tools = self._scanner.tool_identity(invocation.exe, invocation.cwd, invocation.argv)
+        job_key = invocation.key(self._salt, tools)
+        self._scan_now()
+        if job_key not in self.state.jobs:
+            self.log(
+                JobSeen,
+                job=job_key,
+                name=invocation.name,
+                argv=commands.redact(invocation.argv),
+                cwd=os.path.relpath(os.fsdecode(invocation.cwd), self.project.root),
+                streams=invocation.streams,
+            )
+        self._invocations[job_key], self._checks[job_key] = invocation, check
+        conversation = self._conversations.get(session) if session else None
+        verdict, run = self._runs.judge(job_key, self._rules.max_age_s, self._scan.problem)
+        blocker = self._blocker()
+        usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocker
+        do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
+        would = ""
+        if usable and self.project.grant.mode != "on":
+            do, would = "record", do
+        peer.ask = os.urandom(8).hex()
+        self._note_permission(job_key, conversation)
+        if do == "record":
+            joined = self._begin_foreground(peer, job_key, session, message)
+        else:
+            assert run is not None
+            joined = run
+            peer.waits_for = run
+            run.readers.add(peer.ask)
+            if do == "replay":
+                self._runs.results[job_key].replays += 1
+        self.log(
+            JoinDecided,
+            ask=peer.ask,
+            job=job_key,
+            session=session,
+            standing=verdict.standing.value,
+            do=do,
+            attempt=joined.attempt,
+            of=joined.kind if do != "record" else None,
+            reason=blocker or verdict.reason,
+            would=would,
+            decide_ms=round((time.perf_counter() - began_s) * 1000, 3),
+        )
+        self._ask_permission_event(job_key, session, conversation)
+        self._dirty = True
+        what = b"record" if do == "record" else b"join"
+        return {
+            "do": what,
+            "dir": os.fsencode(joined.folder),
+            "attempt": joined.attempt.encode(),
+            "reason": (blocker or verdict.reason).encode(),
+        }
+
+    def _not_ours(self, invocation: Invocation, check: commands.Check | None) -> str:
+        """Say why a command is none of our business and just runs, "" when it is."""
+        if self.project.grant.mode == "off" or self._void:
+            return "Stretto is off"
+        if check is None:
+            return "it is no check"
+        if check.steered:
+            return "a cache steers its outcome"
+        if trust.excludes((*self.project.grant.excluded, *self._rules.exclude), commands.redact(invocation.argv)):
+            return "it is excluded"
+        if invocation.context != self._context:
+            return "it runs in another context than the supervisor (a sandbox, other limits)"
+        if not (invocation.cwd + b"/").startswith(self.root + b"/"):
+            return "it runs outside the project"
+        if any(self._leads_out(argument, invocation.cwd) for argument in invocation.argv[1:]):
+            return "an argument leads out of the project"
+        return ""
+
+    def _leads_out(self, argument: bytes, cwd: bytes) -> bool:
+        value = argument.split(b"=", 1)[-1] if argument.startswith(b"-") else argument
+        if not (value.startswith((b"/", b"~", b"..")) or b"/.." in value):
+            return False
+        path = os.path.normpath(os.path.join(cwd, value))
+        return not (path + b"/").startswith(self.root + b"/") and (value.startswith(b"~") or os.path.lexists(path))
+
+    def _blocker(self) -> str:
+        """Say why nothing may be joined at this moment, "" when it may."""
+        now_s = mono_s()
+        for conversation in self._conversations.values():
+            for call in conversation.calls.values():
+                if call.effect in ("other", "package") and now_s - call.since_s < CALL_LIFE_S:
+                    return "it stands beside a command whose effects are not known"
+        return ""
+
+    def _begin_foreground(self, peer: Peer, job: JobKey, session: SessionId | None, message: rpc.Message) -> Run:
+        parents = set(observe.ancestors(int(message["pid"])))
+        nested = any(run.child_pid in parents for run in self._runs.open.values() if run.child_pid)
+        run = self._runs.begin(job, "foreground", session, self._scan, nested=nested)
+        run.since_ticks = observe.start_ticks()
+        peer.run = run
+        return run
+
+    def _note_permission(self, job: JobKey, conversation: Conversation | None) -> None:
+        """Remember in which mode the host ran this without a question; a question ends what was remembered."""
+        if conversation is None:
+            return
+        if any(call.asked for call in conversation.calls.values()):
+            self._modes.pop(job, None)
+        else:
+            self._modes[job] = conversation.mode
+
+    def _ask_permission_event(self, job: JobKey, session: SessionId | None, conversation: Conversation | None) -> None:
+        if session is not None and conversation is not None and any(call.asked for call in conversation.calls.values()):
+            self.log(PermissionAsked, job=job, session=session)
+
+    def _foreground_ended(self, peer: Peer, run: Run, message: rpc.Message) -> None:
+        end = End(how=cast(Any, message["how"].decode()), value=int(message["value"]))
+        self._scan_now()
+        adopters = {1} | {pid for c in self._conversations.values() if c.claude for pid in observe.ancestors(c.claude.pid)}
+        left = len(observe.left_behind(adopters, run.since_ticks)) + int(message["left"])
+        self._runs.ended(
+            run,
+            end,
+            int(message["out"]),
+            int(message["err"]),
+            int(message["cpu_us"]) / 1e6,
+            left,
+            self._scan,
+            self._edited(run),
+            log_exit=True,
+        )
+        self._knows(peer.session, run.job, end)
+        peer.run = None
+        self._dirty = True
+
+    def _joined(self, peer: Peer, message: rpc.Message) -> None:
+        run = peer.waits_for
+        if run is None:
+            return
+        attempt = self.state.attempts.get(run.attempt)
+        waited_s = int(message["waited_us"]) / 1e6
+        took_s = (attempt.took_s if attempt is not None else None) or 0.0
+        if message["ok"] == b"1":
+            self.log(
+                JoinDone, ask=peer.ask, attempt=run.attempt, waited_s=round(waited_s, 6), saved_s=round(max(0.0, took_s - waited_s), 6)
+            )
+            if attempt is not None and attempt.end is not None:
+                self._knows(peer.session, run.job, attempt.end)
+        run.readers.discard(peer.ask)
+        peer.waits_for = None
+
+    def _knows(self, session: SessionId | None, job: JobKey, end: End) -> None:
+        if session in self._conversations and end.by_itself:
+            self._conversations[session].known[job] = gates.outcome(end)
+
+    # --- the tree ------------------------------------------------------------------------------------------------------------
+
+    def _poke(self) -> None:
+        self._poked_s = self._moved_s = mono_s()
+
+    def _look(self) -> None:
+        self._scan_now()
+        self._dirty = True
+
+    def _scan_now(self) -> None:
+        """Bring the generation up to date; only this decides what a result is worth."""
+        scan = self._scanner.scan()
+        if scan.moved:
+            self._moved_s = mono_s()
+            self._dirty = True
+            sample = tuple(sorted(change.path for change in scan.moved)[:5])
+            self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
+            if any(change.path == "stretto.toml" for change in scan.moved):
+                self._load_rules()
+        self._scan = scan
+
+    def _watch(self) -> None:
+        """Start the thread that says when files change; without it (no inotify left) hooks alone say so."""
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+
+        def wait() -> None:
+            def interesting(_: watchfiles.Change, path: str) -> bool:
+                return not self._scanner.leaves_out(os.fsencode(path))
+
+            try:
+                for _ in watchfiles.watch(
+                    self.project.root, watch_filter=interesting, step=20, debounce=100, rust_timeout=5000, raise_interrupt=False
+                ):
+                    os.write(writer, b".")
+            except (OSError, RuntimeError) as error:
+                print(f"{wall_s():.3f} cannot watch {self.project.root}: {error}", file=sys.stderr, flush=True)
+
+        def changed(_: Any) -> None:
+            os.read(reader, 65536)
+            self._poke()
+
+        self._selector.register(reader, selectors.EVENT_READ, changed)
+        threading.Thread(target=wait, name="watcher", daemon=True).start()
+
+    # --- running ahead -------------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        running = [
+            schedule.AheadRun(attempt=run.attempt, job=run.job, moved=self._runs.moved(run), read=bool(run.readers))
+            for run in self._runs.open.values()
+            if run.kind == "ahead" and not run.cancelled_for
+        ]
+        held = self._held()
+        view = schedule.View(
+            desired=[] if held else self._desired(),
+            running=running,
+            foreground=sum(run.kind == "foreground" and not run.adopted for run in self._runs.open.values()),
+            slots=self._rules.slots or os.cpu_count() or 1,
+            held=held,
+            settling=bool(self._poked_s),
+            free_bytes=psutil.virtual_memory().available,
+        )
+        for action in schedule.plan(view):
+            match action:
+                case schedule.Stop():
+                    self._runs.cancel(self._runs.open[action.attempt], action.why)
+                case schedule.Start():
+                    self._start_ahead(action)
+
+    def _held(self) -> str:
+        if self.project.grant.mode != "on" or self._void:
+            return "running ahead is switched off"
+        if not self._conversations:
+            return ""
+        return self._blocker()
+
+    def _desired(self) -> list[JobKey]:
+        if not self._conversations:
+            return []
+        self._check_settings()
+        candidates = []
+        for key in list(self._invocations):
+            job = self.state.jobs[key]
+            if not self.ineligible(job) and self._runs.wants_run(job):
+                asked = job.foreground_runs + job.joins
+                candidates.append(ahead.Candidate(job=key, asked=asked, asked_ago_s=mono_s() - job.last_asked_mono, usual_s=job.median_s))
+        return ahead.desired(candidates)
+
+    def ineligible(self, job: Job) -> str:
+        """Say why a command may not run ahead, "" when it may."""
+        check, invocation = self._checks[job.job], self._invocations[job.job]
+        text = commands.display(invocation.argv)
+        if any(fnmatchcase(text, pattern) for pattern in self._rules.never_ahead):
+            return "the rules say never"
+        strictest = max(PERMISSION_STRICTNESS.values())
+        mode = self._modes.get(job.job)
+        if mode is None:
+            return "the host asked before running it, or was not seen running it"
+        approved = PERMISSION_STRICTNESS.get(mode, strictest)
+        now = min((PERMISSION_STRICTNESS.get(c.mode, strictest) for c in self._conversations.values()), default=strictest)
+        if approved >= strictest or now >= strictest or now > approved:
+            return "the permission mode has become stricter"
+        if any(fnmatchcase(text, pattern) for pattern in self._rules.ahead):
+            return ""
+        if not check.ahead:
+            return "it builds or writes products"
+        if not job.clean:
+            return "it was not observed to end cleanly yet"
+        for flag, reason in ((job.mutating, "writes sources"), (job.products, "writes files"), (job.leaves, "leaves processes")):
+            if flag:
+                return f"it {reason}"
+        return "it opens connections" if job.remote else ""
+
+    def _check_settings(self) -> None:
+        """Forget every approval when a settings file of the host changed: what it allowed may be denied now."""
+        home = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
+        stamp = tuple(
+            _stamp(path)
+            for path in (
+                os.path.join(home, "settings.json"),
+                os.path.join(self.project.root, ".claude", "settings.json"),
+                os.path.join(self.project.root, ".claude", "settings.local.json"),
+            )
+        )
+        if self._settings_stamp and stamp != self._settings_stamp:
+            self._modes.clear()
+        self._settings_stamp = stamp
+
+    def _start_ahead(self, action: schedule.Start) -> None:
+        slot = self._slot()
+        if slot is None:
+            return
+        run = self._runs.begin(action.job, "ahead", None, self._scan, why=action.why)
+        try:
+            self._runs.spawn(run, self._invocations[action.job], self._umask, slot)
+        except OSError as error:
+            print(f"{wall_s():.3f} cannot start an ahead run: {error}", file=sys.stderr, flush=True)
+            return
+        assert run.owner is not None
+        self._selector.register(run.owner, selectors.EVENT_READ, lambda _: self._owner_speaks(run))
+
+    def _slot(self) -> Lock | None:
+        """Take one of the machine's places for ahead runs: several projects share them."""
+        folder = private_directory(self.paths.slots)
+        for number in range(self._rules.slots or os.cpu_count() or 1):
+            lock = Lock(os.path.join(folder, f"{number}.lock"))
+            if lock.try_acquire():
+                return lock
+            lock.close()
+        return None
+
+    def _owner_speaks(self, run: Run) -> None:
+        assert run.owner is not None
+        said = run.owner.lines()
+        for line in said or ():
+            word, *rest = line.split()
+            if word == "started":
+                self._runs.started(run, Process(int(rest[0]), rest[1], boot_id()))
+                if run.cancelled_for:
+                    self._runs.cancel(run, run.cancelled_for)
+        if said is None or "exited" in said:
+            self._selector.unregister(run.owner)
+            self._ahead_ended(run)
+            self._dirty = True
+
+    def _ahead_ended(self, run: Run) -> None:
+        self._catch_up()
+        attempt = self.state.attempts.get(run.attempt)
+        if attempt is None or attempt.end is None:
+            self._runs.lost(run, "its monitor died")
+            return
+        found = bundle.read_exit(run.folder)
+        self._scan_now()
+        self._runs.ended(
+            run,
+            attempt.end,
+            found.out_bytes if found else 0,
+            found.err_bytes if found else 0,
+            0.0,
+            0,
+            self._scan,
+            self._edited(run),
+            log_exit=False,
+        )
+
+    # --- configuration -------------------------------------------------------------------------------------------------------
+
+    def _load_rules(self) -> None:
+        """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
+        try:
+            project = trust.load(self.paths.base, self.paths.key)
+            if project is None:
+                self._leaving = "its grant is gone"
+                return
+            self.project = project
+            text = trust.verify(project)
+            self._rules = rules.parse(text.decode() if text is not None else "")
+            self._void = ""
+        except (StrettoError, UnicodeDecodeError) as error:
+            self._void = str(error)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _same_user(connection: socket.socket) -> bool:
+    """Say whether the other end is this user; where the system cannot tell, the folder's 0700 has already decided."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, SO_PEERCRED_BYTES))
+    return bool(uid == os.getuid())
+
+
+def main(arguments: list[str]) -> None:
+    """Be the supervisor of the project with this key, or leave at once when there is one.
+
+    Args:
+        arguments: state base and project key.
+    """
+    base, key = arguments
+    project = trust.load(base, key)
+    if project is None:
+        return
+    lock = Lock(project.paths.supervisor_lock)
+    if not lock.try_acquire():
+        return
+    try:
+        Supervisor(project).run()
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
+        lock.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

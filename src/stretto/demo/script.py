@@ -1,0 +1,107 @@
+"""What the demo's session does: somebody asks for `Version.is_stable` in packaging, with tests.
+
+The scripted model looks at the state of the project first, writes the property with a mistake and a test that finds it, sees the
+failure, mends it, and checks everything again before it says it is done. The commands have the shapes of real sessions (82 % carry
+`2>&1`, 47 % end in a pipe, 22 % are chains), and the times it thinks before a check are the quartiles of 2,515 real ones: 4.0, 6.9 and
+15.8 s from the last write. Promises: the same script for both halves; paths are the only thing that depends on where the project is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from stretto.testing.api import Call, Turn
+
+PROMPT = "Add a property Version.is_stable (a release without local part), with tests. Keep ruff, mypy and the whole suite green."
+
+SHORT_S, MEDIAN_S, LONG_S = 4.0, 6.9, 15.8
+"""Thinking before a check: the quartiles of the time from the last write to the check in real sessions."""
+EDIT_S = 3.6
+"""Thinking before any other call: the median of real sessions."""
+
+Kind = Literal["check", "write", "look"]
+
+RUFF = "ruff check --select E,W,I src tests"
+MYPY = "mypy --no-warn-unused-ignores src"
+
+_ANCHOR = """        return self.dev is not None
+
+    @property
+    def major(self) -> int:
+"""
+_DRAFT = """        return self.dev is not None
+
+    @property
+    def is_stable(self) -> bool:
+        \"\"\"Whether this version is a release without a local part.
+
+        >>> Version("1.2.3").is_stable
+        True
+        >>> Version("1.2.3rc1").is_stable
+        False
+        >>> Version("1.2.3+local").is_stable
+        False
+        \"\"\"
+        return not self.is_prerelease
+
+    @property
+    def major(self) -> int:
+"""
+_WRONG = "        return not self.is_prerelease\n"
+_RIGHT = "        return not self.is_prerelease and self.local is None\n"
+_TEST = '''"""Version.is_stable is true for releases and post-releases without a local part."""
+
+import pytest
+
+from packaging.version import Version
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.0", True),
+        ("1.0.post1", True),
+        ("1.0rc1", False),
+        ("1.0.dev1", False),
+        ("1.0+local", False),
+    ],
+)
+def test_is_stable(text: str, expected: bool) -> None:
+    assert Version(text).is_stable is expected
+'''
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One turn of the scripted model, with what the picture calls it."""
+
+    kind: Kind
+    label: str
+    turn: Turn
+
+
+def steps(project: Path) -> tuple[Step, ...]:
+    """Return the session's steps in order; the paths of the file tools lie in `project`."""
+    version, test = project / "src/packaging/version.py", project / "tests/test_stable.py"
+    draft = Call("Edit", {"file_path": str(version), "old_string": _ANCHOR, "new_string": _DRAFT})
+    write = Call("Write", {"file_path": str(test), "content": _TEST})
+    mend = Call("Edit", {"file_path": str(version), "old_string": _WRONG, "new_string": _RIGHT})
+    return (
+        Step("look", "read", Turn((Call("Read", {"file_path": str(version), "offset": 380, "limit": 60}),), "I look first.", EDIT_S)),
+        _check("ruff; mypy; pytest", f"{RUFF} 2>&1 | tail -3; {MYPY} 2>&1 | tail -2; cd . && pytest -q 2>&1 | tail -1", SHORT_S),
+        Step("write", "edit + test", Turn((draft, write), "Now the property and its test.", EDIT_S)),
+        _check("pytest", "cd . && pytest -q 2>&1 | tail -6", LONG_S),
+        Step("write", "fix", Turn((mend,), "The local part was forgotten.", EDIT_S)),
+        _check("ruff && mypy", f"{RUFF} 2>&1 | head -20 && {MYPY} 2>&1 | tail -2", SHORT_S),
+        _check("pytest", "cd . && pytest -q 2>&1 | tail -1", MEDIAN_S),
+        _check("pytest | grep", "pytest -q 2>&1 | grep -E 'passed|failed|rror' | head -5", SHORT_S),
+        _check("ruff && mypy && pytest", f"{RUFF} && {MYPY} 2>&1 | tail -1 && pytest -q 2>&1 | tail -1", SHORT_S),
+        Step("look", "done", Turn((), "Version.is_stable is in, with tests; everything passes.")),
+    )
+
+
+def _check(label: str, command: str, think_s: float) -> Step:
+    call = Call("Bash", {"command": command, "description": "Run the checks"})
+    return Step("check", label, Turn((call,), "", think_s))

@@ -1,0 +1,143 @@
+"""What a running command does to the machine, as far as the system lets an ordinary user see: the context a process runs in, the
+processes it leaves behind, the connections it opens. Linux only; elsewhere the answers say that nothing could be seen.
+
+Promises: looks, never touches; a process that ends while it is looked at is no error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from stretto.system import LINUX
+
+STATUS_LINES = re.compile(
+    rb"^(Uid|Gid|Groups|Umask|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):[ \t]*(.*?)[ \t]*$", re.MULTILINE
+)
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+SCOPE = re.compile(rb"/[^/\n]+\.scope$", re.MULTILINE)
+"""A terminal's own transient systemd scope: two terminals of one user differ in it and in nothing that a command can notice."""
+
+
+def own_context() -> bytes:
+    """Return the context of this process as text lines, sorted: the same bytes a shim sends of itself (contract-tested).
+
+    Two processes with the same text have the same user, groups, umask, capabilities, seccomp state, limits, namespaces, personality
+    and cgroup: a command does the same in either. Elsewhere than on Linux: user, groups and umask only.
+    """
+    if not LINUX:
+        return f"uid={os.getuid()}\ngid={os.getgid()}\ngroups={sorted(os.getgroups())}".encode()
+    lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(_bytes("/proc/self/status"))]
+    for name in NAMESPACES:
+        try:
+            lines.append(f"ns_{name}={os.readlink(f'/proc/self/ns/{name}')}".encode())
+        except OSError:
+            continue
+    for name in ("limits", "personality"):
+        lines.append(name.encode() + b"=" + b"|".join(_bytes(f"/proc/self/{name}").split(b"\n")))
+    lines.append(b"cgroup=" + b"|".join(SCOPE.sub(b"", _bytes("/proc/self/cgroup")).split(b"\n")))
+    return b"\n".join(sorted(lines))
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """Yield the parents of a process, nearest first."""
+    while pid > 1:
+        fields = _stat(pid)
+        if fields is None:
+            return
+        pid = int(fields[1])
+        yield pid
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all living descendants of a process."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        parent = queue.pop()
+        try:
+            tasks = os.listdir(f"/proc/{parent}/task")
+        except OSError:
+            continue
+        for task in tasks:
+            for word in _bytes(f"/proc/{parent}/task/{task}/children").split():
+                found.append(int(word))
+                queue.append(int(word))
+    return found
+
+
+def start_ticks() -> int:
+    """Return the kernel's clock as process start times count it: 1/100 s since boot."""
+    text = _bytes("/proc/uptime").split()
+    return int(float(text[0]) * os.sysconf("SC_CLK_TCK")) if text else 0
+
+
+def left_behind(adopters: set[int], since_ticks: int) -> list[int]:
+    """Return processes that a finished command left running: begun since then and handed to one of `adopters`.
+
+    Args:
+        adopters: init, and whatever stands above the session and may be a subreaper (`systemd --user`).
+
+    One of ours does not count. Anything else the user started detached in those seconds may be counted too: then the command just
+    never runs ahead.
+    """
+    found = []
+    for name in os.listdir("/proc") if LINUX else ():
+        fields = _stat(int(name)) if name.isdigit() else None
+        if fields is None or fields[0] in (b"Z", b"X") or int(fields[19]) < since_ticks or int(fields[1]) not in adopters:
+            continue
+        try:
+            if os.stat(f"/proc/{name}").st_uid == os.getuid() and not _ours(int(name)):
+                found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def remote_connections(pid: int) -> list[str]:
+    """Return the remote ends beyond loopback of the sockets a process and its descendants hold open right now."""
+    inodes: set[bytes] = set()
+    for each in [pid, *descendants(pid)]:
+        folder = f"/proc/{each}/fd"
+        try:
+            for descriptor in os.listdir(folder):
+                target = os.readlink(f"{folder}/{descriptor}")
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1].encode())
+        except OSError:
+            continue
+    if not inodes:
+        return []
+    remote = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in _bytes(f"/proc/{pid}/net/{table}").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[9] in inodes and not _local(fields[2].split(b":")[0]):
+                remote.append(fields[2].decode())
+    return remote
+
+
+def _local(address: bytes) -> bool:
+    """Say whether an address of /proc/net (hex, each 32 bits in host order) is loopback or unset."""
+    if len(address) == 8:
+        return address.endswith(b"7F") or address == b"00000000"
+    return address in (b"0" * 32, b"0" * 24 + b"01000000") or (address[:24] == b"0000000000000000FFFF0000" and address.endswith(b"7F"))
+
+
+def _ours(pid: int) -> bool:
+    return b"stretto." in _bytes(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in _bytes(f"/proc/{pid}/environ")
+
+
+def _stat(pid: int) -> list[bytes] | None:
+    """Return the fields of /proc/PID/stat behind the name: state, ppid, pgrp, session, ...; start time is the twentieth."""
+    text = _bytes(f"/proc/{pid}/stat")
+    return text[text.rindex(b")") + 2 :].split() if b")" in text else None
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

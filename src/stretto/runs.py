@@ -1,0 +1,343 @@
+"""Every run of this project that is under way, and the latest result of each command.
+
+Hides how evidence is gathered: which generation of the tree and which epoch a run began and ended in, who else ran meanwhile, what the
+run wrote. Promises: a run is in the log before it exists (`attempt.started`), a result exists only after `attempt.settled` is in the
+log, and whatever is not known about a run makes its result torn or unknown, never fresh.
+
+Source of the verdicts: docs/join.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from stretto import bundle, freshness
+from stretto.executors import local
+from stretto.fold import Job, State
+from stretto.model import (
+    AttemptExited,
+    AttemptId,
+    AttemptSettled,
+    AttemptSpawned,
+    AttemptStarted,
+    Change,
+    End,
+    Evidence,
+    FileClass,
+    Invocation,
+    JobKey,
+    SessionId,
+    Standing,
+    Verdict,
+)
+from stretto.system import Lock, Process, is_locked, mono_s
+from stretto.tree import Scan, Scanner
+
+LIMIT_BYTES = 64 * 1024 * 1024
+WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
+"""An ahead run may take this much, or five times its usual time."""
+BUNDLES_KEPT = 60
+PRODUCTS_KEPT = 50
+UNEXPLAINED_LIMIT = 3
+"""So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
+
+
+class Run:
+    """One attempt under way."""
+
+    def __init__(self, attempt: AttemptId, job: JobKey, kind: str, folder: str, session: SessionId | None, scan: Scan, epoch: int) -> None:
+        self.attempt, self.job, self.kind, self.folder, self.session = attempt, job, kind, folder, session
+        self.before, self.epoch_before = scan.generation, epoch
+        self.began_mono_s = mono_s()
+        self.readers: set[str] = set()
+        """Questions that wait for this run."""
+        self.overlapped = False
+        """Another recorded run was under way at some time during this one."""
+        self.remote = False
+        self.cancelled_for = ""
+        self.owner: local.Owner | None = None
+        self.process: Process | None = None
+        self.slot: Lock | None = None
+        self.child_pid = 0
+        self.since_ticks = 0
+        self.adopted = False
+        """Begun under an earlier supervisor: its beginning was not seen, so it can never count."""
+
+
+class Result:
+    """The settled outcome of one attempt and what it is worth."""
+
+    def __init__(self, run: Run, end: End, evidence: Evidence | None, torn: str, took_s: float) -> None:
+        self.run, self.end, self.evidence, self.torn, self.took_s = run, end, evidence, torn, took_s
+        self.replays = 0
+
+
+class Runs:
+    """All runs and results of one project."""
+
+    def __init__(self, scanner: Scanner, folder: str, log: Callable[..., None], state: State) -> None:
+        self._scanner, self._attempts, self._log, self._state = scanner, os.path.join(folder, "attempts"), log, state
+        self._journal = folder
+        self.open: dict[AttemptId, Run] = {}
+        self.results: dict[JobKey, Result] = {}
+        self._unexplained: dict[JobKey, int] = {}
+
+    # --- beginning -----------------------------------------------------------------------------------------------------------
+
+    def begin(self, job: JobKey, kind: str, session: SessionId | None, scan: Scan, *, nested: bool = False, why: str = "") -> Run:
+        """Make the directory of a new attempt and log it; nothing runs yet.
+
+        Raises:
+            OSError: the directory or the log could not be written.
+        """
+        attempt = AttemptId(os.urandom(16).hex())
+        run = Run(attempt, job, kind, bundle.create(self._attempts, attempt), session, scan, self._state.epoch)
+        self._log(AttemptStarted, attempt=attempt, job=job, kind=kind, session=session, generation=scan.generation, nested=nested, why=why)
+        for other in self.open.values():
+            other.overlapped = run.overlapped = True
+        self.open[attempt] = run
+        return run
+
+    def spawn(self, run: Run, invocation: Invocation, umask: int, slot: Lock) -> None:
+        """Start the monitor of an ahead run.
+
+        Raises:
+            OSError: no process could be started; the attempt is logged as lost.
+        """
+        usual_s = self._state.jobs[run.job].median_s
+        env = [entry for entry in invocation.env if not entry.startswith(b"STRETTO_")]
+        spec = {
+            "dir": os.fsencode(run.folder),
+            "journal": os.fsencode(self._journal),
+            "attempt": run.attempt.encode(),
+            "exe": invocation.exe,
+            "argv": b"\0".join(invocation.argv),
+            "env": b"\0".join([*env, b"STRETTO_WORKER=" + run.attempt.encode()]),
+            "cwd": invocation.cwd,
+            "umask": oct(umask)[2:].encode(),
+            "streams": invocation.streams.encode(),
+            "wall_s": str(max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
+            "limit_bytes": str(LIMIT_BYTES).encode(),
+        }
+        run.slot = slot
+        try:
+            run.owner = local.spawn(spec)
+        except OSError:
+            self.lost(run, "no process could be started")
+            raise
+
+    # --- under way -----------------------------------------------------------------------------------------------------------
+
+    def started(self, run: Run, process: Process) -> None:
+        """The monitor (or the shim's child) lives."""
+        run.process = process
+        self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
+
+    def moved(self, run: Run) -> bool:
+        """Say whether the tree, as last scanned, is no longer what it was when the run began."""
+        return run.adopted or self._state.epoch != run.epoch_before or bool(self._scanner.changes(run.before, self._scanner.generation))
+
+    def cancel(self, run: Run, why: str) -> None:
+        """Ask an ahead run's monitor to end it; the end arrives like any other."""
+        run.cancelled_for = why
+        if run.process is not None:
+            local.cancel(run.process)
+
+    # --- ending --------------------------------------------------------------------------------------------------------------
+
+    def ended(
+        self,
+        run: Run,
+        end: End,
+        out_bytes: int,
+        err_bytes: int,
+        cpu_s: float,
+        left: int,
+        scan: Scan,
+        edited: Iterable[str],
+        *,
+        log_exit: bool,
+    ) -> Result:
+        """Settle a run: compare the tree with what it was, log the verdict, keep the result.
+
+        Args:
+            edited: paths that tools of the session wrote while the run was under way.
+            log_exit: whether `attempt.exited` is still to be written (a monitor writes it itself).
+        """
+        took_s = mono_s() - run.began_mono_s
+        if log_exit:
+            self._log(
+                AttemptExited,
+                attempt=run.attempt,
+                end=end,
+                out_bytes=out_bytes,
+                err_bytes=err_bytes,
+                took_s=round(took_s, 6),
+                cpu_s=round(cpu_s, 6),
+                left=left,
+            )
+        changes = self._scanner.classify(self._scanner.changes(run.before, scan.generation))
+        settled = freshness.settle(
+            changes,
+            edited=set(edited),
+            epoch_before=run.epoch_before,
+            epoch_after=self._state.epoch,
+            others_wrote=run.overlapped,
+            known=self._state.jobs[run.job].product_paths,
+            problem=scan.problem or ("it began under an earlier supervisor" if run.adopted else ""),
+        )
+        wrote = self._attributed(run, settled.wrote, end)
+        self._close(run)
+        evidence = self._evidence(run, scan.generation)
+        self._log(
+            AttemptSettled,
+            attempt=run.attempt,
+            generation=scan.generation,
+            torn=settled.torn,
+            wrote=wrote[:5],
+            products=settled.products[:PRODUCTS_KEPT],
+            remote=run.remote,
+            left=left,
+        )
+        result = Result(run, end, evidence, settled.torn, took_s)
+        if end.how not in ("cancelled", "lost"):
+            self.results[run.job] = result
+        self._prune()
+        return result
+
+    def _evidence(self, run: Run, after: int) -> Evidence:
+        return Evidence(
+            scanner=self._scanner.id,
+            before=run.before,
+            after=after,
+            epoch_before=run.epoch_before,
+            epoch_after=self._state.epoch,
+            ended_mono_s=mono_s(),
+        )
+
+    def _attributed(self, run: Run, wrote: tuple[str, ...], end: End) -> tuple[str, ...]:
+        """Say which of the unexplained changes the run made itself.
+
+        Nobody else is known to have written while a foreground run was waited for, or an ahead run that came to its end: then it was
+        the run. One that was stopped because the tree moved was most likely overtaken by the user's own editor; only a command to
+        which this happens again and again is taken to write by itself, or it would start, write and be stopped for ever.
+        """
+        if run.epoch_before != self._state.epoch or run.adopted:
+            return ()
+        if run.kind == "foreground" or end.by_itself:
+            self._unexplained.pop(run.job, None)
+            return wrote
+        self._unexplained[run.job] = self._unexplained.get(run.job, 0) + 1 if wrote else 0
+        return wrote if self._unexplained[run.job] >= UNEXPLAINED_LIMIT else ()
+
+    def lost(self, run: Run, why: str) -> None:
+        """Nobody knows how the run ended: an exit that is on disk is taken, else it is lost, never 0."""
+        if run.attempt not in self.open:
+            return
+        found = bundle.read_exit(run.folder)
+        end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
+        self._log(
+            AttemptExited,
+            attempt=run.attempt,
+            end=end,
+            out_bytes=out_bytes,
+            err_bytes=err_bytes,
+            took_s=round(mono_s() - run.began_mono_s, 6),
+            cpu_s=0.0,
+        )
+        self._log(AttemptSettled, attempt=run.attempt, generation=self._scanner.generation, torn=why)
+        self._close(run)
+
+    def _close(self, run: Run) -> None:
+        self.open.pop(run.attempt, None)
+        if run.owner is not None:
+            run.owner.close()
+            run.owner = None
+        if run.slot is not None:
+            run.slot.close()
+            run.slot = None
+
+    # --- asking --------------------------------------------------------------------------------------------------------------
+
+    def judge(self, job: JobKey, max_age_s: float, problem: str) -> tuple[Verdict, Run | None]:
+        """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for."""
+        for run in self.open.values():
+            if run.job == job and not run.cancelled_for and not run.adopted:
+                verdict = freshness.judge(
+                    evidence=self._evidence(run, run.before),
+                    end=None,
+                    torn="",
+                    moved=self._scanner.changes(run.before, self._scanner.generation),
+                    scanner=self._scanner.id,
+                    epoch=self._state.epoch,
+                    now_mono_s=mono_s(),
+                    max_age_s=max_age_s,
+                    replays=0,
+                    problem=problem,
+                )
+                if verdict.standing is Standing.RUNNING:
+                    return verdict, run
+        result = self.results.get(job)
+        if result is None:
+            running = any(run.job == job for run in self.open.values())
+            reason = "it is running on files that have changed since" if running else "it has not run on this tree before"
+            return Verdict(standing=Standing.TORN if running else Standing.UNKNOWN, reason=reason), None
+        verdict = freshness.judge(
+            evidence=result.evidence,
+            end=result.end,
+            torn=result.torn,
+            moved=self._moved_since(result),
+            scanner=self._scanner.id,
+            epoch=self._state.epoch,
+            now_mono_s=mono_s(),
+            max_age_s=max_age_s,
+            replays=result.replays,
+            problem=problem,
+        )
+        return verdict, result.run
+
+    def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
+        if result.evidence is None:
+            return None
+        return self._scanner.changes(result.evidence.after, self._scanner.generation)
+
+    def wants_run(self, job: Job) -> bool:
+        """Say whether a source or a dependency changed since this command last came to an end (since it began, when torn)."""
+        result = self.results.get(job.job)
+        if result is None or result.evidence is None:
+            return False
+        since = result.evidence.before if result.torn else result.evidence.after
+        changes = self._scanner.classify(self._scanner.changes(since, self._scanner.generation))
+        return any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)
+
+    # --- after a restart -----------------------------------------------------------------------------------------------------
+
+    def adopt(self, scan: Scan) -> None:
+        """Take over what an earlier supervisor left: what lives is waited for, what died is recorded."""
+        for attempt in self._state.open_attempts():
+            folder = os.path.join(self._attempts, attempt.attempt)
+            run = Run(attempt.attempt, attempt.job, attempt.kind, folder, attempt.session, scan, self._state.epoch)
+            run.adopted = True
+            phase: Any = attempt.phase
+            if getattr(phase, "pid", 0):
+                run.process = Process(phase.pid, phase.start, attempt.boot)
+            self.open[attempt.attempt] = run
+            if not self.lives(run):
+                self.lost(run, "the supervisor was not there when it ended")
+
+    def lives(self, run: Run) -> bool:
+        """Say whether somebody owns the run: its lock is held."""
+        return is_locked(os.path.join(run.folder, "lock"))
+
+    def _prune(self) -> None:
+        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+        try:
+            names = sorted(os.listdir(self._attempts), key=lambda name: os.stat(os.path.join(self._attempts, name)).st_mtime)
+        except FileNotFoundError:
+            return
+        for name in names[: max(0, len(names) - BUNDLES_KEPT)]:
+            if name not in keep:
+                shutil.rmtree(os.path.join(self._attempts, name), ignore_errors=True)

@@ -1,0 +1,359 @@
+"""Which folders Stretto may work in: grants, kept outside the tree in the user's own state directory.
+
+A grant says: this folder (its real path), owned by this user id, with exactly these bytes of `stretto.toml` (or none), in this mode. It
+is made by `stretto init` and by nothing else; no file of a repository can make or change one. Promises:
+- a folder without a grant gets nothing: `lookup` creates no file and starts no process;
+- the nearest ancestor with a grant decides, and the walk up ends at the first folder that has a `.git` entry: a nested repository or
+  a worktree is a project of its own;
+- `verify` hands out the very bytes of `stretto.toml` whose digest was granted; a changed file, owner or real path voids the grant;
+- a store that is a symbolic link, belongs to someone else or can be written by others is refused, and so is a grant inside it.
+
+`projects/KEY/grant` is one JSON object: v, path, uid, rules_digest (null without a file), mode, granted_at, python (the supervisor's
+interpreter), excluded (globs of commands left alone), made_directory (we created the folder of the settings file). The path may hold
+bytes that are no UTF-8: they stand in it as lone surrogates (`\\udcXX`).
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from stretto.errors import CorruptError, UserError
+from stretto.model import Mode, Record
+from stretto.system import Lock, atomic_write, open_private, private_directory, wall_s, write_all
+
+GRANT_VERSION = 1
+RULES_NAME = "stretto.toml"
+RULES_LIMIT_BYTES = 1024 * 1024
+SALT_BYTES = 32
+ERASE_LIMIT_S = 10.0
+"""How long `erase` waits for a supervisor to let go of its lock."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectPaths:
+    """Where everything of one project stands; nothing here says that it exists."""
+
+    base: str
+    key: str
+
+    @property
+    def folder(self) -> str:
+        return f"{self.base}/projects/{self.key}"
+
+    @property
+    def grant(self) -> str:
+        return f"{self.folder}/grant"
+
+    @property
+    def salt(self) -> str:
+        return f"{self.folder}/salt"
+
+    @property
+    def supervisor_lock(self) -> str:
+        return f"{self.folder}/supervisor.lock"
+
+    @property
+    def supervisor_errors(self) -> str:
+        return f"{self.folder}/supervisor.err"
+
+    @property
+    def socket(self) -> str:
+        return f"{self.folder}/s"
+
+    @property
+    def events(self) -> str:
+        return f"{self.folder}/events.jsonl"
+
+    @property
+    def sessions(self) -> str:
+        return f"{self.folder}/sessions"
+
+    @property
+    def attempts(self) -> str:
+        return f"{self.folder}/attempts"
+
+    @property
+    def bin(self) -> str:
+        """The PATH entries: one directory for this user, shared by all projects."""
+        return f"{self.base}/bin"
+
+    @property
+    def slots(self) -> str:
+        return f"{self.base}/slots"
+
+
+class Grant(Record, frozen=True, kw_only=True):
+    """What the user allowed, as it stands in the file."""
+
+    v: int = GRANT_VERSION
+    path: str
+    uid: int
+    """Owner of the folder when it was granted."""
+    rules_digest: str | None
+    mode: Mode
+    granted_at: float
+    python: str
+    excluded: tuple[str, ...] = ()
+    made_directory: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A granted folder; `verify` says whether the grant still holds."""
+
+    paths: ProjectPaths
+    grant: Grant
+
+    @property
+    def root(self) -> str:
+        return self.grant.path
+
+
+def project_root(folder: str) -> str:
+    """Return the real path of the folder a grant for `folder` is about: the first one upwards that has a `.git` entry, else itself.
+
+    What `git rev-parse --show-toplevel` says, found without starting a process in a repository nobody has trusted yet.
+    """
+    real = Path(os.path.realpath(folder))
+    return str(next((path for path in (real, *real.parents) if os.path.lexists(path / ".git")), real))
+
+
+def project_key(root: str) -> str:
+    """Return the name of a project's state directory: a digest of the bytes of its real path."""
+    return hashlib.blake2b(os.fsencode(os.path.realpath(root)), digest_size=16).hexdigest()
+
+
+def lookup(folder: str, base: str) -> Project | None:
+    """Return the granted project that `folder` belongs to, None without one; creates nothing.
+
+    Raises:
+        UserError: the store is not ours alone.
+        CorruptError: the grant's file does not hold a grant.
+    """
+    path = os.path.realpath(folder)
+    while True:
+        project = load(base, hashlib.blake2b(os.fsencode(path), digest_size=16).hexdigest())
+        if project is not None:
+            return project
+        if path == "/" or os.path.lexists(f"{path}/.git"):
+            return None
+        path = str(Path(path).parent)
+
+
+def load(base: str, key: str) -> Project | None:
+    """Return the project with that key, None when it has no grant.
+
+    Raises:
+        UserError: the store is not ours alone.
+        CorruptError: the file does not hold a grant, or the grant is of another folder.
+    """
+    paths = ProjectPaths(base=base, key=key)
+    try:
+        for directory in (base, f"{base}/projects", paths.folder):
+            _refuse_shared(directory, os.lstat(directory), stat.S_ISDIR)
+        descriptor = os.open(paths.grant, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read grant {paths.grant}: {error.strerror}; remove it and run `stretto init`") from error
+    try:
+        _refuse_shared(paths.grant, os.fstat(descriptor), stat.S_ISREG)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            text = file.read()
+    finally:
+        os.close(descriptor)
+    try:
+        grant = msgspec.convert(json.loads(text), Grant)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise CorruptError(f"cannot read grant {paths.grant}: {error}; run `stretto init` in the project again") from error
+    if grant.v != GRANT_VERSION or hashlib.blake2b(os.fsencode(grant.path), digest_size=16).hexdigest() != key:
+        raise CorruptError(f"cannot use grant {paths.grant}: it is of another folder or version; run `stretto init` in the project again")
+    return Project(paths=paths, grant=grant)
+
+
+def keys(base: str) -> list[str]:
+    """Return the keys of all projects that have state, granted or not."""
+    try:
+        return sorted(entry.name for entry in Path(f"{base}/projects").iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def verify(project: Project) -> bytes | None:
+    """Return the granted bytes of `stretto.toml` (None: granted without one). Use these bytes, do not read the file again.
+
+    Raises:
+        UserError: the grant is void; the message says what changed.
+    """
+    root, grant = project.root, project.grant
+    void = f"cannot use the grant of {display(root)}: "
+    try:
+        found = Path(root).stat()
+    except OSError as error:
+        raise UserError(f"{void}{error.strerror}; it counts again when the folder is back") from error
+    if os.path.realpath(root) != root or not stat.S_ISDIR(found.st_mode):
+        raise UserError(f"{void}the path leads somewhere else now; run `stretto init` there")
+    if found.st_uid != grant.uid:
+        raise UserError(f"{void}the folder belongs to user {found.st_uid} now, it was {grant.uid}; run `stretto init` again")
+    rules = read_rules(root)
+    if _digest(rules) != grant.rules_digest:
+        how = "gone" if rules is None else "new" if grant.rules_digest is None else "changed"
+        raise UserError(f"{void}{RULES_NAME} is {how}; look at it, then run `stretto init` again")
+    return rules
+
+
+def read_rules(root: str) -> bytes | None:
+    """Return the bytes of the project's `stretto.toml`, None when there is none.
+
+    Raises:
+        UserError: it cannot be read, is no regular file, or is too large.
+    """
+    path = f"{root}/{RULES_NAME}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"cannot read {display(path)}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > RULES_LIMIT_BYTES:
+            raise UserError(f"cannot read {display(path)}: it is no regular file or larger than {RULES_LIMIT_BYTES} bytes")
+        return file.read(RULES_LIMIT_BYTES)
+
+
+def grant(
+    root: str,
+    mode: Mode,
+    rules: bytes | None,
+    *,
+    base: str,
+    python: str,
+    excluded: Sequence[str] | None = None,
+    made_directory: bool = False,
+) -> Project:
+    """Allow Stretto to work in `root`; makes the project's state directory, or renews the grant that is there.
+
+    Args:
+        rules: what the user saw as `stretto.toml`; its digest is granted.
+        python: absolute path of the interpreter that runs the supervisor.
+        excluded: globs of commands left alone; None keeps those of an earlier grant.
+        made_directory: the folder of the settings file was created by us; an earlier True is kept.
+
+    Raises:
+        UserError: `root` is no folder, or far too wide a one; the store is not ours alone.
+        OSError: the store cannot be written.
+    """
+    root = os.path.realpath(root)
+    if not Path(root).is_dir():
+        raise UserError(f"cannot grant {display(root)}: it is no folder")
+    if root in (os.path.realpath("/"), os.path.realpath(Path.home())):
+        raise UserError(f"cannot grant {display(root)}: everything below it would be one project; run `stretto init` in a project's folder")
+    paths = ProjectPaths(base=base, key=project_key(root))
+    earlier = load(base, paths.key)
+    for directory in (base, f"{base}/projects", paths.folder, paths.sessions, paths.attempts):
+        private_directory(directory)
+    _make_salt(paths.salt)
+    kept = earlier.grant.excluded if earlier else ()
+    record = Grant(
+        path=root,
+        uid=Path(root).stat().st_uid,
+        rules_digest=_digest(rules),
+        mode=mode,
+        granted_at=wall_s(),
+        python=python,
+        excluded=tuple(excluded) if excluded is not None else kept,
+        made_directory=made_directory or (earlier is not None and earlier.grant.made_directory),
+    )
+    return _write(paths, record)
+
+
+def set_mode(project: Project, mode: Mode) -> Project:
+    """Change the mode, keep the rest of the grant."""
+    return _write(project.paths, msgspec.structs.replace(project.grant, mode=mode))
+
+
+def set_excluded(project: Project, globs: Sequence[str]) -> Project:
+    """Replace the globs of commands that are left alone, keep the rest of the grant."""
+    return _write(project.paths, msgspec.structs.replace(project.grant, excluded=tuple(globs)))
+
+
+def excludes(globs: Sequence[str], argv: Sequence[str]) -> bool:
+    """Say whether a displayed command is left alone: a glob matches its words joined by spaces, the first with or without its folder."""
+    if not argv:
+        return False
+    texts = (" ".join(argv), " ".join([Path(argv[0]).name, *argv[1:]]))
+    return any(fnmatch.fnmatchcase(text, glob) for glob in globs for text in texts)
+
+
+def revoke(paths: ProjectPaths) -> None:
+    """Take the grant back: from now on no hook and no shim starts anything here. The rest of the state stays."""
+    Path(paths.grant).unlink(missing_ok=True)
+
+
+def erase(paths: ProjectPaths) -> None:
+    """Remove the state of a project whose grant was taken back; nothing happens when there is none.
+
+    Raises:
+        UnavailableError: a supervisor still holds its lock after `ERASE_LIMIT_S`; nothing was removed.
+    """
+    if not Path(paths.folder).is_dir():
+        return
+    # Held until the directory is gone: whoever opened the lock file before us finds it unlinked, and no grant.
+    lock = Lock(paths.supervisor_lock)
+    try:
+        lock.acquire(ERASE_LIMIT_S)
+        shutil.rmtree(paths.folder)
+    finally:
+        lock.close()
+
+
+def display(path: str) -> str:
+    """Return a path as text that any terminal and any JSON can hold."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _write(paths: ProjectPaths, record: Grant) -> Project:
+    text = json.dumps(msgspec.to_builtins(record), indent=2)  # ASCII only: keeps the surrogates of an undecodable path
+    atomic_write(paths.grant, text.encode() + b"\n", durable=True)
+    return Project(paths=paths, grant=record)
+
+
+def _make_salt(path: str) -> None:
+    """Create the salt once: written aside and linked, so that nobody reads half of it and the first one stays."""
+    if Path(path).exists():
+        return
+    aside = f"{path}.{secrets.token_hex(8)}"
+    descriptor = open_private(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        write_all(descriptor, secrets.token_bytes(SALT_BYTES))
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(descriptor)
+        Path(aside).unlink()
+
+
+def _digest(rules: bytes | None) -> str | None:
+    return None if rules is None else hashlib.blake2b(rules, digest_size=32).hexdigest()
+
+
+def _refuse_shared(path: str, found: os.stat_result, kind: Callable[[int], bool]) -> None:
+    if not kind(found.st_mode):
+        raise UserError(f"cannot trust {display(path)}: it is a link or of another kind; remove it or set STRETTO_STATE_DIR")
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise UserError(
+            f"cannot trust {display(path)}: it belongs to someone else or others may write it; mend that or set STRETTO_STATE_DIR"
+        )

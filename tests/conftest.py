@@ -1,0 +1,66 @@
+"""Shared by every test: a network with nothing but loopback, short private directories, and the end of whatever a test left running."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stretto.testing import claude, leftovers, netns
+
+_ISOLATION = netns.isolate()  # before anything starts a thread; what the tests start inherits it
+
+
+def pytest_report_header() -> list[str]:
+    return [
+        f"network: {'not isolated, ' + _ISOLATION if _ISOLATION else 'loopback only'}",
+        f"claude: {claude.find_binary() or 'not found'}",
+    ]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("claude") and not claude.find_binary():
+        pytest.skip("no Claude Code binary: claude-agent-sdk is not installed and STRETTO_CLAUDE is not set")
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory with a short real path (sockets), removed afterwards, once nothing that names it runs any more."""
+    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="st-")))
+    yield path
+    left = leftovers.end(str(path))
+    shutil.rmtree(path, ignore_errors=True)
+    if left:
+        # A supervisor that waits for its last session is no fault; a test that forbids it asks `leftovers.find` itself.
+        print(f"ended after the test: {left}")
+
+
+@pytest.fixture
+def state_base(short: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stretto's state directory for this test, in the environment too; made by whoever needs it first."""
+    base = short / "s"
+    monkeypatch.setenv("STRETTO_STATE_DIR", str(base))
+    return base
+
+
+@pytest.fixture
+def home(short: Path) -> claude.Home:
+    """A home in which Claude Code was set up."""
+    return claude.Home(short / "h")
+
+
+@pytest.fixture
+def project(short: Path) -> Path:
+    """A git repository with one commit."""
+    root = short / "p"
+    (root / ".claude").mkdir(parents=True)
+    (root / "README").write_text("a project\n", encoding="utf-8")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false"]
+    for command in (["init", "-q"], ["add", "README"], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=root, check=True)
+    return root

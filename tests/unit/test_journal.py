@@ -1,0 +1,146 @@
+"""The log's file: one write under a lock, torn tails closed, bad lines shown and never fatal."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import stat
+
+import pytest
+
+from stretto.errors import UnavailableError
+from stretto.journal import LINE_LIMIT_BYTES, LOCK_NAME, LOG_NAME, Journal, follow, lines, parse, read
+from stretto.model import Bad
+from stretto.system import Lock
+
+RECORD = b'{"t":"supervisor.stopped","ts":1.0,"mono":1.0,"boot":"b","by":"x","reason":"r"}'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return str(tmp_path)
+
+
+def put(folder: str, data: bytes) -> None:
+    with open(os.path.join(folder, LOG_NAME), "ab") as file:
+        file.write(data)
+
+
+def test_append_returns_the_offset_its_record_begins_at(folder):
+    journal = Journal(folder)
+    assert [journal.append(RECORD), journal.append(RECORD)] == [0, len(RECORD) + 1]
+
+
+def test_the_log_and_its_lock_are_readable_by_the_owner_only(folder):
+    os.umask(os.umask(0))
+    Journal(folder).append(RECORD)
+    for name in (LOG_NAME, LOCK_NAME):
+        assert stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) == 0o600
+
+
+@pytest.mark.parametrize("cut", range(1, len(RECORD)))
+def test_a_tail_torn_at_any_byte_is_kept_aside_and_costs_no_later_record(folder, cut):
+    journal = Journal(folder)
+    journal.append(RECORD)
+    put(folder, RECORD[:cut])
+    offset = journal.append(RECORD)
+    assert [line for _, _, line in lines(folder)] == [RECORD, RECORD[:cut], RECORD]
+    assert os.listdir(os.path.join(folder, "torn")) == [str(len(RECORD) + 1)]
+    assert offset == len(RECORD) + 1 + cut + 1
+
+
+def test_a_tail_without_its_newline_is_not_read_yet(folder):
+    put(folder, RECORD + b"\n" + RECORD)
+    assert len(list(read(folder))) == 1
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        pytest.param(b"{torn", id="torn"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\0" * 512, id="zeros"),
+        pytest.param(b"\xff\xfe\x80", id="invalid UTF-8"),
+        pytest.param(b'{"t":"nobody.knows"}', id="unknown type"),
+        pytest.param(RECORD.replace(b'"t"', b'"v":99,"t"'), id="newer version"),
+        pytest.param(b'{"t":"attempt.exited","ts":1.0}', id="fields missing"),
+        pytest.param(RECORD[:40] + RECORD, id="two records glued"),
+        pytest.param(b"[]", id="no object"),
+        pytest.param(b"x" * (LINE_LIMIT_BYTES * 3 + 17), id="3 MB in one line"),
+    ],
+)
+def test_a_line_that_is_no_event_is_bad_and_the_next_one_is_read(folder, junk):
+    """F55."""
+    put(folder, junk + b"\n" + RECORD + b"\n")
+    first, second = (event for _, event in read(folder))
+    assert isinstance(first, Bad)
+    assert first.reason
+    assert not isinstance(second, Bad)
+
+
+def test_offsets_are_right_behind_an_overlong_line(folder):
+    put(folder, b"x" * (LINE_LIMIT_BYTES * 2 + 5) + b"\n" + RECORD + b"\n")
+    begin, after, line = list(lines(folder))[1]
+    assert (begin, after, line) == (LINE_LIMIT_BYTES * 2 + 6, LINE_LIMIT_BYTES * 2 + 6 + len(RECORD) + 1, RECORD)
+
+
+def test_reading_from_an_offset_gives_the_rest_only(folder):
+    journal = Journal(folder)
+    journal.append(RECORD)
+    second = journal.append(RECORD)
+    assert [begin for begin, _ in read(folder, second)] == [second]
+
+
+def test_follow_yields_what_is_there_then_stops_when_told(folder):
+    Journal(folder).append(RECORD)
+    assert len(list(follow(folder, 0, stop=lambda: True))) == 1
+
+
+def test_a_removed_log_is_made_anew(folder):
+    journal = Journal(folder)
+    journal.append(RECORD)
+    os.unlink(os.path.join(folder, LOG_NAME))
+    assert journal.append(RECORD) == 0
+    assert len(list(read(folder))) == 1
+
+
+def test_a_lock_that_stays_held_is_an_error_and_writes_nothing(folder, monkeypatch):
+    monkeypatch.setattr("stretto.journal.LOCK_LIMIT_S", 0.05)
+    holder = Lock(os.path.join(folder, LOCK_NAME))
+    holder.acquire(1)
+    with pytest.raises(UnavailableError):
+        Journal(folder).append(RECORD)
+    holder.close()
+    assert list(lines(folder)) == []
+
+
+def test_a_log_that_is_a_symbolic_link_is_refused(folder):
+    os.symlink("/dev/null", os.path.join(folder, LOG_NAME))
+    with pytest.raises(OSError, match="symbolic"):
+        Journal(folder).append(RECORD)
+
+
+def _append_many(folder: str, writer: int, count: int, size: int) -> None:
+    journal = Journal(folder)
+    for number in range(count):
+        journal.append(b'{"t":"x","writer":%d,"number":%d,"pad":"%s"}' % (writer, number, bytes([97 + writer]) * size))
+
+
+def test_eight_processes_lose_and_mix_nothing(folder):
+    """F54, scaled to seconds: 8 writers, 60 records of 20 kB each."""
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append_many, args=(folder, writer, 60, 20_000)) for writer in range(8)]
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+    import json
+
+    seen = [json.loads(line) for _, _, line in lines(folder)]
+    assert sorted((item["writer"], item["number"]) for item in seen) == [(writer, number) for writer in range(8) for number in range(60)]
+    assert all(set(item["pad"]) == {chr(97 + item["writer"])} for item in seen)
+
+
+def test_parse_never_raises_on_any_bytes():
+    for line in (b"", b"null", b"{}", b'"', b"\xff", b'{"t":1}', b"9" * 400):
+        assert isinstance(parse(line), Bad)
