@@ -117,7 +117,7 @@ def parse(event: str, body: bytes) -> HookCall:
             return TurnEnded(**common)
         case "PreToolUse" if raw.get("tool_name") == "Bash":
             return BashAsked(**common, call=_text(raw, "tool_use_id"), command=_text(tool_input, "command"))
-        case "PreToolUse" if raw.get("tool_name") in WRITING_TOOLS:
+        case "PreToolUse" if _text(raw, "tool_name") in WRITING_TOOLS:
             return WriteAsked(**common, call=_text(raw, "tool_use_id"), path=_path(tool_input))
         case "PermissionRequest" if raw.get("tool_name") == "Bash":
             return PermissionQuestion(**common, command=_text(tool_input, "command"))

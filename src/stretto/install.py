@@ -321,7 +321,7 @@ class _Layout:
 
 
 def _load(text: str) -> dict[str, Any]:
-    def refuse(constant: str) -> Any:  # noqa: ANN401  # never returns
+    def refuse(constant: str) -> Any:
         raise ValueError(f"{constant} is no JSON")
 
     try:
@@ -458,12 +458,12 @@ def _made_by_us(text: str, box: _Node) -> bool:
 # --- entries ----------------------------------------------------------------------------------------------------------------
 
 
-def _is_ours(value: Any) -> bool:  # noqa: ANN401  # JSON
+def _is_ours(value: Any) -> bool:
     args = value.get("args") if isinstance(value, dict) else None
     return isinstance(args, list) and MARK in args
 
 
-def _entry_fault(value: Any) -> str:  # noqa: ANN401  # JSON
+def _entry_fault(value: Any) -> str:
     if not isinstance(value, dict) or not isinstance(value.get("type"), str):
         return "is no object with a `type`"
     if value["type"] == "command" and not (isinstance(value.get("command"), str) and value["command"]):

@@ -194,7 +194,8 @@ def _end_tree(worker: int) -> None:
         _reap_adopted(worker)
         time.sleep(0.005)
         if time.monotonic() > deadline + 5.0:
-            return  # unkillable (uninterruptible sleep): PDEATHSIG and the kernel have the last word
+            break  # unkillable (uninterruptible sleep): PDEATHSIG and the kernel have the last word
+    _reap_adopted(worker)
 
 
 def _reap_adopted(worker: int) -> None:

@@ -168,7 +168,11 @@ class _Scanner:
                 more, computed = self._quoted()
                 if computed:
                     literal = False
-                    plain = plain and not (out + more).startswith(("$", "-")) and not any(several in more for several in (*_SEVERAL, "[@]", "[*]"))
+                    plain = (
+                        plain
+                        and not (out + more).startswith(("$", "-"))
+                        and not any(several in more for several in (*_SEVERAL, "[@]", "[*]"))
+                    )
                 out += more
             elif char == "\\":
                 if self._at + 1 >= len(text):

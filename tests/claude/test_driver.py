@@ -1,4 +1,4 @@
-"""The driver runs the real Claude Code as the other tests need it: one prompt, many prompts, a terminal; results, hooks and times are seen."""
+"""The driver runs the real Claude Code as the other tests need it: one prompt, many prompts, a terminal; results and hooks are seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 
 from stretto.testing import leftovers
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
-from stretto.testing.claude import Interactive, StreamSession, find_shell, run
+from stretto.testing.claude import StreamSession, find_shell, run
+from stretto.testing.terminal import Interactive
 from stretto.testing.wait import wait_until
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
@@ -113,7 +114,7 @@ def test_two_sessions_at_once_each_get_their_own_run_through_the_script(home, pr
 
 
 def test_session_over_its_limit_is_stopped_with_everything_it_started(home, project, short):
-    with ScriptedApi([bash("sleep 3600")]) as api, pytest.raises(TimeoutError, match=r"had not ended after"):
+    with ScriptedApi([bash("tail -f /dev/null")]) as api, pytest.raises(TimeoutError, match=r"had not ended after"):
         run("go", api=api, project=project, home=home, limit_s=4)
     assert api.main_requests()[0].call_ids  # the command was under way
     assert wait_until(lambda: not leftovers.find(str(short)), 20, "no process left")
@@ -139,13 +140,13 @@ def test_resumed_session_keeps_its_id_and_its_history(home, project):
 
 
 def test_stream_session_takes_prompts_one_after_another_and_clear_begins_a_new_session(home, project):
-    with ScriptedApi([bash("echo one"), Turn(text="a"), bash("echo two"), Turn(text="b"), Turn(text="c")]) as api:
-        with StreamSession(api=api, project=project, home=home) as session:
-            first = session.ask("do one")
-            second = session.ask("do two")
-            cleared = session.ask("/clear")
-            third = session.ask("do three")
-            outcome = session.close()
+    script = [bash("echo one"), Turn(text="a"), bash("echo two"), Turn(text="b"), Turn(text="c")]
+    with ScriptedApi(script) as api, StreamSession(api=api, project=project, home=home) as session:
+        first = session.ask("do one")
+        second = session.ask("do two")
+        cleared = session.ask("/clear")
+        third = session.ask("do three")
+        outcome = session.close()
     assert [turn["result"] for turn in (first, second, third)] == ["a", "b", "c"]
     assert first["session_id"] == second["session_id"] != third["session_id"] == cleared["session_id"]
     assert [r.text for r in api.tool_results()] == ["one", "two"]

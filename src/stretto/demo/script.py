@@ -85,12 +85,12 @@ class Step:
 def steps(project: Path) -> tuple[Step, ...]:
     """Return the session's steps in order; the paths of the file tools lie in `project`."""
     version, test = project / "src/packaging/version.py", project / "tests/test_stable.py"
+    look = Call("Read", {"file_path": str(version), "offset": 380, "limit": 60})  # Claude Code edits no file that was not read
     draft = Call("Edit", {"file_path": str(version), "old_string": _ANCHOR, "new_string": _DRAFT})
     write = Call("Write", {"file_path": str(test), "content": _TEST})
     mend = Call("Edit", {"file_path": str(version), "old_string": _WRONG, "new_string": _RIGHT})
     return (
-        Step("look", "read", Turn((Call("Read", {"file_path": str(version), "offset": 380, "limit": 60}),), "I look first.", EDIT_S)),
-        _check("ruff; mypy; pytest", f"{RUFF} 2>&1 | tail -3; {MYPY} 2>&1 | tail -2; cd . && pytest -q 2>&1 | tail -1", SHORT_S),
+        _check("ruff; mypy; pytest", f"{RUFF} 2>&1 | tail -3; {MYPY} 2>&1 | tail -2; cd . && pytest -q 2>&1 | tail -1", SHORT_S, look),
         Step("write", "edit + test", Turn((draft, write), "Now the property and its test.", EDIT_S)),
         _check("pytest", "cd . && pytest -q 2>&1 | tail -6", LONG_S),
         Step("write", "fix", Turn((mend,), "The local part was forgotten.", EDIT_S)),
@@ -102,6 +102,6 @@ def steps(project: Path) -> tuple[Step, ...]:
     )
 
 
-def _check(label: str, command: str, think_s: float) -> Step:
+def _check(label: str, command: str, think_s: float, *before: Call) -> Step:
     call = Call("Bash", {"command": command, "description": "Run the checks"})
-    return Step("check", label, Turn((call,), "", think_s))
+    return Step("check", label, Turn((*before, call), "", think_s))

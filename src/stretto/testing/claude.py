@@ -1,25 +1,19 @@
-"""Drives the real Claude Code against the scripted API: one prompt, several prompts in one process, or its terminal interface.
+"""Drives the real Claude Code against the scripted API: one prompt, or several prompts in one process (`terminal` has its screen).
 
 Hides: where the binary is, the environment it gets, how it is stopped. Promises:
 - nothing of the caller's environment reaches it but PATH and LANG and what is passed by name: a home, a shell, a loopback API, a fake key;
 - it can reach no account and no other settings than those under its `Home` and the project;
 - whatever was started is stopped through its process identity (pid and start time), never by name; what has detached itself from
   the session (a supervisor) is not touched, stopping that is its owner's work.
-Terminal sessions need the package `pyte`, which draws the screen.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
-import select
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,18 +27,7 @@ import psutil
 from stretto.testing.wait import wait_until
 
 FAKE_KEY = "sk-ant-api03-scripted-and-of-no-use-anywhere-0000"
-KEYS = {
-    "enter": "\r",
-    "escape": "\x1b",
-    "ctrl-c": "\x03",
-    "ctrl-d": "\x04",
-    "up": "\x1b[A",
-    "down": "\x1b[B",
-    "shift-tab": "\x1b[Z",
-    "tab": "\t",
-}
 _GRACE_S = 5.0
-_TAKE_TERMINAL = "import fcntl,os,sys,termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 
 Shell = Literal["bash", "zsh"]
 
@@ -302,141 +285,6 @@ class StreamSession:
                 self.events.append(json.loads(line))
 
 
-class Interactive:
-    """The terminal interface of Claude Code on a pseudo-terminal, with the screen as a person would see it."""
-
-    def __init__(
-        self,
-        *,
-        api: Api,
-        project: str | os.PathLike[str],
-        home: Home,
-        args: Sequence[str] = (),
-        env: Mapping[str, str] | None = None,
-        permission_mode: str | None = "default",
-        settings: Mapping[str, object] | None = None,
-        shell: Shell = "bash",
-        size: tuple[int, int] = (50, 140),
-    ) -> None:
-        import pyte  # only terminal sessions need it
-
-        rows, columns = size
-        home.trust(project)
-        command = [_binary(), *_permissions(permission_mode), *_settings(settings), *args]
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        try:
-            self.process = subprocess.Popen(
-                # The launcher makes the terminal the controlling one and becomes claude: a fork with threads around stays simple.
-                [sys.executable, "-I", "-S", "-c", _TAKE_TERMINAL, *command],
-                stdin=slave,
-                stdout=slave,
-                stderr=slave,
-                cwd=project,
-                env=home.environment(api, shell=shell, env=env),
-                start_new_session=True,
-            )
-        finally:
-            os.close(slave)
-        self._screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self._screen)
-
-    def screen(self) -> str:
-        """Return what the terminal shows now, lines without trailing spaces."""
-        self._pump(0.0)
-        return "\n".join(line.rstrip() for line in self._screen.display).rstrip()
-
-    def wait_for(self, what: str | Callable[[str], bool], limit_s: float = 30.0) -> str:
-        """Wait until the screen holds a text (or satisfies a function); return the screen.
-
-        Raises:
-            AssertionError: it did not within `limit_s` seconds, or the session ended; the text holds the screen.
-        """
-        holds = (lambda screen: what in screen) if isinstance(what, str) else what
-        deadline = time.monotonic() + limit_s
-        while not holds(self.screen()):
-            ended = self.process.poll() is not None
-            if ended or time.monotonic() > deadline:
-                why = f"claude ended with {self.process.returncode}" if ended else f"not within {limit_s} s"
-                raise AssertionError(f"waiting for {what!r}: {why}; the screen is\n{self.screen()}")
-            self._pump(0.05)
-        return self.screen()
-
-    def press(self, *keys: str) -> None:
-        """Press keys by name (`KEYS`) or as they are."""
-        for key in keys:
-            os.write(self._master, KEYS.get(key, key).encode())
-            self._settle()
-
-    def press_until(self, key: str, what: Callable[[str], bool], limit_s: float = 30.0) -> str:
-        """Press a key again and again, half a second apart, until the screen satisfies `what`; return the screen.
-
-        A dialog that has just appeared ignores keys for a moment, so that nothing typed for something else answers it.
-        """
-        deadline = time.monotonic() + limit_s
-        while True:
-            self.press(key)
-            try:
-                return self.wait_for(what, 0.5)
-            except AssertionError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise
-
-    def approve(self) -> str:
-        """Wait for a permission question and answer the first choice, yes, once; return the screen that showed it."""
-        shown = self.wait_for("Do you want to proceed?")
-        self.press_until("enter", lambda screen: "Do you want to proceed?" not in screen)
-        return shown
-
-    def send(self, text: str) -> None:
-        """Type a text and press enter."""
-        os.write(self._master, text.encode())
-        # Enter in the same read as the text would be taken for a pasted newline: it has to come after the text was drawn.
-        self.wait_for(lambda screen: text.strip()[-30:] in screen, 10.0)
-        self.press("enter")
-
-    def close(self, limit_s: float = 15.0) -> int:
-        """Leave as a person would (ctrl-c twice), stop what does not; return the exit code, negative for a signal."""
-        try:
-            if self.process.poll() is None:
-                self.press("escape")
-                os.write(self._master, b"\x03")
-                self._settle()
-                os.write(self._master, b"\x03")
-            deadline = time.monotonic() + limit_s
-            while self.process.poll() is None and time.monotonic() < deadline:
-                self._pump(0.05)
-            stop(self.process)
-        finally:
-            os.close(self._master)
-            self._master = -1
-        return int(self.process.returncode)
-
-    def __enter__(self) -> Interactive:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._master >= 0:
-            self.close()
-
-    def _settle(self, quiet_s: float = 0.15) -> None:
-        """Read until nothing has been drawn for a moment (a key can open something that takes the next one)."""
-        while self._pump(quiet_s):
-            pass
-
-    def _pump(self, limit_s: float) -> bool:
-        """Feed the screen what has arrived, waiting at most `limit_s` for the first byte; say whether there was any."""
-        fed = False
-        while self._master >= 0 and select.select([self._master], [], [], 0.0 if fed else limit_s)[0]:
-            try:
-                data = os.read(self._master, 1 << 16)
-            except OSError:  # EIO: the last holder of the terminal is gone
-                return fed
-            self._stream.feed(data)
-            fed = True
-        return fed
-
-
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a process started here and what still descends from it: asked first, then killed. Nothing to do when it has ended."""
     if process.poll() is not None:
@@ -465,7 +313,12 @@ def _quietly(act: Callable[[], None]) -> None:
         pass  # it ended in the meantime, which is what was wanted
 
 
-def _binary() -> str:
+def binary() -> str:
+    """Return `find_binary`, which must find one.
+
+    Raises:
+        FileNotFoundError: it does not.
+    """
     found = find_binary()
     if not found:
         raise FileNotFoundError("cannot find Claude Code: claude-agent-sdk is not installed; install it or set STRETTO_CLAUDE")
@@ -475,16 +328,18 @@ def _binary() -> str:
 def _command(
     prompt: str | None, output: str, permission_mode: str | None, settings: Mapping[str, object] | None, args: Sequence[str]
 ) -> list[str]:
-    command = [_binary(), "-p", "--output-format", output, *(["--verbose"] if output == "stream-json" else [])]
-    command += [*_permissions(permission_mode), *_settings(settings), *args]
+    command = [binary(), "-p", "--output-format", output, *(["--verbose"] if output == "stream-json" else [])]
+    command += [*permissions_arguments(permission_mode), *settings_arguments(settings), *args]
     return command if prompt is None else [*command, "--", prompt]
 
 
-def _permissions(mode: str | None) -> list[str]:
+def permissions_arguments(mode: str | None) -> list[str]:
+    """Return the arguments for a permission mode; None asks nothing at all."""
     return ["--dangerously-skip-permissions"] if mode is None else ["--permission-mode", mode]
 
 
-def _settings(settings: Mapping[str, object] | None) -> list[str]:
+def settings_arguments(settings: Mapping[str, object] | None) -> list[str]:
+    """Return the arguments for settings on top of the files."""
     return [] if settings is None else ["--settings", json.dumps(settings)]
 
 

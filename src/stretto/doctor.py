@@ -1,0 +1,355 @@
+"""Looks whether everything is in order, and says what to do where it is not.
+
+Hides where each part keeps its facts. Promises: looks only (the one file it makes, to try locking, is gone again); works with the
+supervisor dead, the grant void or nothing installed; each check is on its own, one that cannot look is a warning and stops no other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shlex
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from stretto import __version__, control, install, rules, trust
+from stretto.errors import StrettoError, UnavailableError
+from stretto.fold import State
+from stretto.render import clock, plain
+from stretto.system import is_locked
+from stretto.trust import Project
+
+CLAUDE_LEAST = (2, 1, 300)
+"""What is measured here holds for 2.1.330; versions below this one were never tried."""
+CLAUDE_LIMIT_S = 10.0
+MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
+NETWORK_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph")
+SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
+
+Level = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding."""
+
+    level: Level
+    name: str
+    text: str
+    do: str = ""
+    """What the user can do about it, "" where nothing has to be done."""
+
+
+@dataclass(slots=True)
+class _Patient:
+    """What the checks look at."""
+
+    base: str
+    root: str
+    project: Project | None
+    trouble: str
+    """Why the grant could not be read, "" when it could."""
+    state: State
+    settings: dict[install.Scope, str]
+    """Text of each settings file that is there."""
+
+
+def examine(folder: str, base: str) -> list[Check]:
+    """Return every finding for the project that `folder` belongs to, or would belong to."""
+    project, trouble = None, ""
+    try:
+        project = trust.lookup(folder, base)
+    except StrettoError as error:
+        trouble = str(error)
+    root = project.root if project else trust.project_root(folder)
+    patient = _Patient(base=base, root=root, project=project, trouble=trouble, state=State(), settings={})
+    checks = []
+    for look in _CHECKS:
+        try:
+            checks += list(look(patient))
+        except (OSError, StrettoError, ValueError) as error:
+            checks.append(Check("warn", look.__name__.strip("_").replace("_", " "), f"cannot be looked at: {error}"))
+    return checks
+
+
+# --- the checks, in the order in which they are shown -----------------------------------------------------------------------
+
+
+def _version(_: _Patient) -> Iterator[Check]:
+    yield Check("ok", "stretto", f"version {__version__}")
+
+
+def _claude_code(_: _Patient) -> Iterator[Check]:
+    try:
+        answer = subprocess.run(
+            ["claude", "--version"], capture_output=True, text=True, timeout=CLAUDE_LIMIT_S, stdin=subprocess.DEVNULL, check=False
+        )
+    except FileNotFoundError:
+        yield Check("warn", "claude", "Claude Code is not on PATH", "nothing to do when you start it in another way")
+        return
+    except (OSError, subprocess.TimeoutExpired) as error:
+        yield Check("warn", "claude", f"`claude --version` gives no answer: {error}", "try it by hand")
+        return
+    found = re.search(r"(\d+)\.(\d+)\.(\d+)", answer.stdout)
+    if found is None:
+        yield Check("warn", "claude", f"`claude --version` says {plain(answer.stdout.strip())[:60]!r}", "check that this is Claude Code")
+    elif tuple(int(part) for part in found.groups()) < CLAUDE_LEAST:
+        least = ".".join(map(str, CLAUDE_LEAST))
+        yield Check("warn", "claude", f"version {found[0]} is older than {least}, the oldest Stretto was tried with", "run `claude update`")
+    else:
+        yield Check("ok", "claude", f"version {found[0]}")
+
+
+def _grant(patient: _Patient) -> Iterator[Check]:
+    where = trust.display(patient.root)
+    if patient.trouble:
+        yield Check("fail", "grant", patient.trouble)
+        return
+    if patient.project is None:
+        yield Check("fail", "grant", f"{where} is not granted; nothing runs here", "run `stretto init`")
+        return
+    grant = patient.project.grant
+    level: Level = "warn" if grant.mode == "off" else "ok"
+    yield Check(level, "mode", f"{grant.mode} in {where}", "run `stretto mode on`" if grant.mode == "off" else "")
+    try:
+        text = trust.verify(patient.project)
+    except StrettoError as error:
+        yield Check("fail", "grant", str(error))
+        return
+    yield Check("ok", "grant", "holds")
+    if text is None:
+        yield Check("ok", "rules", f"no {trust.RULES_NAME}, defaults")
+        return
+    try:
+        rules.parse(text.decode())
+    except (StrettoError, UnicodeDecodeError) as error:
+        yield Check("fail", "rules", str(error), f"mend {trust.RULES_NAME}, then run `stretto init` again")
+        return
+    yield Check("ok", "rules", f"{trust.RULES_NAME} reads")
+
+
+def _settings(patient: _Patient) -> Iterator[Check]:
+    held = []
+    for scope in SCOPES:
+        path = install.settings_path(patient.root, scope)
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+            entries = list(install.installed(text))
+            faults = install.problems(text)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            yield Check("fail", f"{scope} settings", f"{path}: {error}; Claude Code ignores the file", "mend the file")
+            continue
+        patient.settings[scope] = text
+        for fault in faults:
+            effect = "Claude Code ignores the whole file" if fault.voids else "Claude Code skips that entry"
+            yield Check("fail" if fault.voids else "warn", f"{scope} settings", f"{path}: {fault.text}; {effect}", "mend the entry")
+        if entries:
+            held.append(scope)
+            yield _entries(scope, path, entries, patient.base)
+    if not held:
+        yield Check("fail", "hooks", "no settings file holds Stretto's hooks", "run `stretto init`")
+    if len(held) > 1:
+        where = " and ".join(held)
+        yield Check("warn", "hooks", f"they stand in {where} settings; the same entry runs once, a differing one twice", "keep one of them")
+
+
+def _entries(scope: str, path: str, entries: list[tuple[str, Any]], base: str) -> Check:
+    wired = install.wiring(base)
+    wanted = {event.name: install.entry(event, wired) for event in install.EVENTS}
+    missing = [name for name in wanted if name not in dict(entries)]
+    changed = sorted({name for name, value in entries if wanted.get(name) != value})
+    if missing or changed or len(entries) != len(wanted):
+        what = [f"missing: {', '.join(missing)}"] if missing else []
+        what += [f"not as this installation writes them: {', '.join(changed)}"] if changed else []
+        what += ["some twice"] if len(entries) > len({name for name, _ in entries}) else []
+        return Check("fail" if missing else "warn", f"{scope} hooks", f"{path}: {'; '.join(what)}", "run `stretto init` again")
+    return Check("ok", f"{scope} hooks", f"all {len(wanted)} in {path}")
+
+
+def _interpreters(patient: _Patient) -> Iterator[Check]:
+    named: dict[str, str] = {}
+    for text in patient.settings.values():
+        for _, value in install.installed(text):
+            named[str(value.get("command"))] = "hook"
+            args = [str(argument) for argument in value["args"]]
+            at = args.index(install.MARK)
+            if at >= 3:
+                named[args[at - 1]] = "supervisor"
+                if not Path(args[at - 3], "client.py").is_file():
+                    yield Check(
+                        "fail", "files", f"{args[at - 3]} holds no client.py: the package moved or is gone", "run `stretto init` again"
+                    )
+    for path, role in named.items():
+        yield _interpreter(path, role)
+
+
+def _interpreter(path: str, role: str) -> Check:
+    name = f"{role} python"
+    if not (Path(path).is_absolute() and Path(path).is_file() and os.access(path, os.X_OK)):
+        return Check("fail", name, f"{path} is gone or cannot be run", "run `stretto init` again")
+    with Path(path).open("rb") as file:
+        script = file.read(2) == b"#!"
+    if script:
+        return Check(
+            "fail", name, f"{path} is a script (a version switcher's shim), slow and of changing meaning", "run `stretto init` again"
+        )
+    return Check("ok", name, path)
+
+
+def _switches(patient: _Patient) -> Iterator[Check]:
+    texts: list[tuple[str, str]] = [(install.settings_path(patient.root, scope), text) for scope, text in patient.settings.items()]
+    for managed in MANAGED_SETTINGS:
+        if Path(managed).is_file():
+            texts.append((managed, Path(managed).read_text(encoding="utf-8")))
+    for path, text in texts:
+        settings = json.loads(text.removeprefix("\ufeff"))
+        if settings.get("disableAllHooks"):
+            yield Check("fail", "hooks", f"{path} has `disableAllHooks`: no hook runs", "take it out to use Stretto")
+        if path in MANAGED_SETTINGS and settings.get("allowManagedHooksOnly"):
+            yield Check("fail", "hooks", f"{path} allows managed hooks only", "ask who manages this machine")
+        sandbox = settings.get("sandbox")
+        if isinstance(sandbox, dict) and sandbox.get("enabled"):
+            yield Check("warn", "sandbox", f"{path} turns the sandbox on: a command in it runs for real, it is never joined")
+
+
+def _state_directory(patient: _Patient) -> Iterator[Check]:
+    if patient.project is None:
+        return
+    folder = patient.project.paths.folder
+    for path in (patient.base, folder):
+        found = Path(path).lstat()
+        if stat.S_IMODE(found.st_mode) & 0o077 or found.st_uid != os.geteuid():
+            yield Check("fail", "state", f"{path} is open to others", f"run `chmod 700 {shlex.quote(path)}`")
+            return
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="doctor.") as file:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        works = is_locked(file.name)
+    kind = _filesystem(folder)
+    if not works:
+        yield Check("fail", "state", f"{folder}: locks do not work on this file system ({kind})", "set STRETTO_STATE_DIR to a local disk")
+    elif kind.startswith(NETWORK_FILESYSTEMS):
+        yield Check("warn", "state", f"{folder} is on a network file system ({kind})", "set STRETTO_STATE_DIR to a local disk")
+    else:
+        yield Check("ok", "state", folder)
+
+
+def _filesystem(folder: str) -> str:
+    """Return the type of the file system a folder is on, as Linux names it; "unknown" elsewhere."""
+    best, kind = "", "unknown"
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return kind
+    for line in lines:
+        _, mount, name, *_ = line.split(" ")
+        if len(mount) >= len(best) and (folder + "/").startswith(mount.rstrip("/") + "/"):
+            best, kind = mount, name
+    return kind
+
+
+def _supervisor(patient: _Patient) -> Iterator[Check]:
+    if patient.project is None:
+        return
+    paths = patient.project.paths
+    held = is_locked(paths.supervisor_lock)
+    try:
+        answer = control.ask(paths, {"op": b"ping"})
+    except UnavailableError as error:
+        if held:
+            yield Check("fail", "supervisor", f"it lives and does not answer: {error}", f"see {paths.supervisor_errors}; ending it is safe")
+        else:
+            yield Check("ok", "supervisor", "not running; the next session starts it")
+        return
+    version = answer.get("version", b"").decode("utf-8", "replace")
+    pid = answer.get("pid", b"").decode("ascii", "replace")
+    if version != __version__:
+        yield Check(
+            "warn", "supervisor", f"pid {pid} is of version {version}, this is {__version__}", "run `stretto mode on` after `kill`ing it"
+        )
+    else:
+        yield Check("ok", "supervisor", f"pid {pid} answers")
+
+
+def _log(patient: _Patient) -> Iterator[Check]:
+    if patient.project is None:
+        return
+    state = patient.state = control.fold_log(patient.project.paths)
+    opened = [session.opened_at for session in state.sessions.values()]
+    joins = [join.ts for join in state.joins if join.do in ("replay", "attach")]
+    if not opened:
+        yield Check("warn", "last hook", "none seen yet", "start `claude` here; a session that runs already does not see new hooks at once")
+    else:
+        yield Check("ok", "last hook", f"a session began at {clock(max(opened))}, last event at {clock(state.last_at)}")
+    yield Check("ok", "last join", f"at {clock(max(joins))}" if joins else "none yet")
+    if state.bad_lines or state.anomaly_count:
+        example = f", the latest: {plain(state.anomalies[-1].what)}" if state.anomalies else ""
+        text = f"{state.bad_lines} lines nobody can use, {state.anomaly_count} events that do not fit{example}"
+        yield Check("warn", "log", text, "results they concern do not count; nothing to do unless it grows")
+    else:
+        yield Check("ok", "log", f"{state.events} events, all in order")
+
+
+def _shims(patient: _Patient) -> Iterator[Check]:
+    folder = Path(patient.base, "bin")
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    if not entries:
+        if patient.state.sessions:
+            yield Check("fail", "shims", f"{folder} is empty, though a session was open", "start a new session")
+        return
+    bad = [entry.name for entry in entries if not os.access(entry, os.X_OK) or entry.lstat().st_mode & 0o022]
+    gone = sorted({word for entry in entries for word in _interpreters_in(entry) if not os.access(word, os.X_OK)})
+    if bad:
+        yield Check(
+            "fail", "shims", f"in {folder} these cannot be run or can be written by others: {', '.join(bad)}", "start a new session"
+        )
+    elif gone:
+        yield Check(
+            "fail",
+            "shims",
+            f"their interpreter {gone[0]} is gone; commands run as without Stretto",
+            "run `stretto init`, start a new session",
+        )
+    else:
+        yield Check("ok", "shims", f"{len(entries)} in {folder}")
+    yield from _path_order(folder, {entry.name for entry in entries})
+
+
+def _interpreters_in(entry: Path) -> list[str]:
+    """Return the absolute paths a shim names whose last part is a Python's name."""
+    words = re.findall(r"""(?<![\w/])/[^\s'"$;|&()]*""", entry.read_text(encoding="utf-8", errors="replace"))
+    return [word for word in words if re.fullmatch(r"(python|pypy)[\d.]*", Path(word).name)]
+
+
+def _path_order(folder: Path, names: set[str]) -> Iterator[Check]:
+    path = os.environ.get("PATH", "").split(":")
+    if str(folder) not in path:
+        return  # not inside a session: the directory is put there for Claude's commands only
+    earlier = [entry for entry in path[: path.index(str(folder))] if entry and any(Path(entry, name).exists() for name in names)]
+    if earlier:
+        text = f"{earlier[0]} comes before {folder}: only shell functions see the tools in it"
+        yield Check("warn", "PATH", text, "nothing to do for a virtual environment that is active")
+    else:
+        yield Check("ok", "PATH", "the shims come first")
+
+
+_CHECKS: tuple[Callable[[_Patient], Iterator[Check]], ...] = (
+    _version,
+    _claude_code,
+    _grant,
+    _settings,
+    _interpreters,
+    _switches,
+    _state_directory,
+    _supervisor,
+    _log,
+    _shims,
+)

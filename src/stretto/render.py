@@ -1,0 +1,253 @@
+"""What the log says, as text for a terminal and as JSON. Pure but for the local time zone: whoever calls passes the time and what is alive.
+
+Promises: a text from outside (a command, a path, a reason) never reaches a terminal with control characters in it; the JSON of
+`status` and `why` only ever gains keys.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from stretto.fold import Attempt, Begun, Exited, Job, Running, Settled, State
+from stretto.model import AttemptId, End, Event, JobKey, JoinDecided, JoinDone
+
+SHORT_ID = 8
+"""Digits of an id that are shown; any unique beginning is taken back."""
+SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 6: "ABRT", 8: "FPE", 9: "KILL", 11: "SEGV", 13: "PIPE", 15: "TERM"}
+
+
+def plain(text: str) -> str:
+    """Return `text` with everything a terminal could act on written out."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode() for letter in text)
+
+
+def command(job: Job | None, width: int = 60) -> str:
+    """Return a job as it was typed, shortened to `width` characters."""
+    if job is None:
+        return "(unknown command)"
+    text = plain(" ".join(job.argv) + ("" if job.cwd == "." else f"   in {job.cwd}"))
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def seconds(value_s: float) -> str:
+    """Return a duration a person reads at a glance: `0.03 s`, `12.4 s`, `3 min 20 s`."""
+    if value_s < 1:
+        return f"{value_s:.2f} s"
+    return f"{value_s:.1f} s" if value_s < 120 else f"{int(value_s // 60)} min {int(value_s % 60)} s"
+
+
+def ended(end: End) -> str:
+    """Return how a run ended in a word or two."""
+    if end.how == "code":
+        return "passed" if end.value == 0 else f"exit {end.value}"
+    return f"signal {SIGNALS.get(end.value, end.value)}" if end.how == "signal" else end.how
+
+
+def phase(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> str:
+    """Return what an attempt is doing or how it ended.
+
+    Args:
+        alive: attempts whose lock is held; an open one that is not among them was lost.
+    """
+    match attempt.phase:
+        case Begun() | Running():
+            if attempt.attempt not in alive:
+                return "lost"
+            return f"running for {seconds(max(0.0, now_at - attempt.started_at))}"
+        case Exited(end=end) | Settled(end=end, torn=""):
+            return ended(end)
+        case Settled(end=end):
+            return f"{ended(end)}, torn"
+
+
+def clock(at: float) -> str:
+    """Return a wall-clock time of day, local."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+# --- status -----------------------------------------------------------------------------------------------------------------
+
+
+def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], now_at: float) -> dict[str, Any]:
+    """Return `stretto status --json`.
+
+    Args:
+        head: what the log does not know: project, mode, grant, supervisor.
+    """
+    joins = [join.do for join in state.joins]
+    return {
+        **head,
+        "sessions": [
+            {"session": session.session, "opened_at": session.opened_at, "source": session.source}
+            for session in state.sessions.values()
+            if not session.closed
+        ],
+        "saved_s": round(state.saved_s, 3),
+        "decisions": {
+            "replay": joins.count("replay"),
+            "attach": joins.count("attach"),
+            "run": len(joins) - joins.count("replay") - joins.count("attach"),
+            "would_join": sum(1 for join in state.joins if join.would),
+        },
+        "jobs": [_job(state, job, alive, now_at) for job in sorted(state.jobs.values(), key=lambda job: -job.last_asked_mono)],
+        "running": [_attempt(attempt, alive, now_at) for attempt in state.open_attempts() if attempt.attempt in alive],
+        "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count},
+    }
+
+
+def _job(state: State, job: Job, alive: Collection[AttemptId], now_at: float) -> dict[str, Any]:
+    last = state.attempts.get(job.last_attempt) if job.last_attempt else None
+    return {
+        "job": job.job,
+        "argv": list(job.argv),
+        "cwd": job.cwd,
+        "usual_s": round(job.median_s, 3),
+        "foreground_runs": job.foreground_runs,
+        "ahead_runs": job.ahead_runs,
+        "joins": job.joins,
+        "not_ahead": not_ahead(job),
+        "last": _attempt(last, alive, now_at) if last else None,
+    }
+
+
+def _attempt(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> dict[str, Any]:
+    settled = attempt.phase if isinstance(attempt.phase, Settled) else None
+    return {
+        "attempt": attempt.attempt,
+        "job": attempt.job,
+        "kind": attempt.kind,
+        "started_at": attempt.started_at,
+        "state": phase(attempt, alive, now_at),
+        "end": {"how": attempt.end.how, "value": attempt.end.value} if attempt.end else None,
+        "took_s": attempt.took_s,
+        "torn": settled.torn if settled else "",
+        "joined": attempt.joined,
+    }
+
+
+def not_ahead(job: Job) -> str:
+    """Return what is known of a job that keeps it from running ahead, "" when the log knows nothing against it."""
+    known = (
+        (not job.clean, "not yet seen to end well"),
+        (job.mutating, "writes sources"),
+        (job.products, "writes products"),
+        (job.leaves, "leaves processes"),
+        (job.remote, "talks to the network"),
+        (job.asked, "needs a permission"),
+    )
+    return next((reason for applies, reason in known if applies), "")
+
+
+def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]:
+    """Return `stretto status` as lines of at most about `wide` characters."""
+    supervisor = data["supervisor"]
+    decisions = data["decisions"]
+    joined = decisions["replay"] + decisions["attach"]
+    lines = [
+        f"Stretto is {data['mode']} in {data['project']}" + (f": {data['grant']}" if data["grant"] != "ok" else ""),
+        f"supervisor  {'pid ' + str(supervisor['pid']) if supervisor else 'not running; the next session starts it'}",
+        f"sessions    {len(data['sessions'])} open",
+        f"joined      {joined} of {joined + decisions['run']} checks, {seconds(data['saved_s'])} not waited for",
+    ]
+    if decisions["would_join"]:
+        lines.append(f"observed    {decisions['would_join']} more would have been joined")
+    if data["log"]["bad_lines"] or data["log"]["anomalies"]:
+        lines.append("log         has lines nobody can use; `stretto doctor` says more")
+    if not data["jobs"]:
+        return [*lines, "", "No check has been seen yet."]
+    rows: list[tuple[str, ...]] = [("ID", "LAST RUN", "STATE", "TOOK", "AGO", "AHEAD", "COMMAND")]
+    rows += [_row(job, now_at) for job in data["jobs"]]
+    return [*lines, "", *table(rows, wide)]
+
+
+def _row(job: Mapping[str, Any], now_at: float) -> tuple[str, ...]:
+    last = job["last"]
+    text = plain(" ".join(job["argv"]) + ("" if job["cwd"] == "." else f"   in {job['cwd']}"))
+    ahead = job["not_ahead"] or "yes"
+    if last is None:
+        return "-", "-", "-", "-", "-", ahead, text
+    took = seconds(last["took_s"]) if last["took_s"] is not None else "-"
+    return last["attempt"][:SHORT_ID], last["kind"], last["state"], took, seconds(max(0.0, now_at - last["started_at"])), ahead, text
+
+
+def table(rows: Sequence[Sequence[str]], wide: int) -> list[str]:
+    """Return rows as aligned lines; the last column takes what is left of `wide`, at least 20 characters."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    room = max(20, wide - sum(widths) - 2 * len(widths))
+    lines = []
+    for row in rows:
+        last = row[-1] if len(row[-1]) <= room else row[-1][: room - 1] + "…"
+        lines.append("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), last]))
+    return lines
+
+
+# --- why --------------------------------------------------------------------------------------------------------------------
+
+
+def why(state: State, count: int) -> list[dict[str, Any]]:
+    """Return the last `count` decisions, oldest first, as `stretto why --json` has them."""
+    return [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in list(state.joins)[-count:]]
+
+
+def _decision(join: JoinDecided, job: Job | None, done: JoinDone | None) -> dict[str, Any]:
+    return {
+        "at": join.ts,
+        "ask": join.ask,
+        "job": join.job,
+        "argv": list(job.argv) if job else [],
+        "cwd": job.cwd if job else "",
+        "session": join.session,
+        "do": join.do,
+        "would": join.would,
+        "standing": join.standing,
+        "reason": join.reason,
+        "attempt": join.attempt,
+        "of": join.of,
+        "decide_ms": join.decide_ms,
+        "waited_s": done.waited_s if done else None,
+        "saved_s": done.saved_s if done else None,
+    }
+
+
+def why_lines(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return decisions as lines: when, what was done, the command; below it the reason and what it saved."""
+    lines = []
+    for decision in decisions:
+        text = plain(" ".join(decision["argv"])) or "(unknown command)"
+        lines.append(f"{clock(decision['at'])}  {_DONE[decision['do']]:<8}  {text}")
+        detail = plain(decision["reason"])
+        if decision["do"] in ("replay", "attach") and decision["attempt"]:
+            detail += f"; {decision['of'] or 'a'} run {decision['attempt'][:SHORT_ID]}"
+        if decision["waited_s"] is not None:
+            detail += f"; waited {seconds(decision['waited_s'])}, saved {seconds(max(0.0, decision['saved_s']))}"
+        if decision["would"]:
+            detail += f"; mode `on` would have made it {_DONE[decision['would']]}"
+        lines.append(f"                    {detail}")
+    return lines
+
+
+_DONE = {"replay": "replayed", "attach": "attached", "record": "ran", "exec": "ran bare"}
+"""`ran` is recorded and can be joined; `ran bare` was not even looked at from outside."""
+
+
+# --- events -----------------------------------------------------------------------------------------------------------------
+
+_ENVELOPE = {"t", "v", "ts", "mono", "boot", "by"}
+
+
+def event_line(event: Event, jobs: Mapping[JobKey, Job]) -> str:
+    """Return one event as one line: time, type, its fields; ids shortened, a known job by its command."""
+    fields = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _ENVELOPE and value not in ("", None, [], 0)}
+    parts = []
+    for name, value in fields.items():
+        if name == "job" and value in jobs:
+            parts.append(f"«{command(jobs[value])}»")
+        elif name in ("job", "attempt", "ask", "session"):
+            parts.append(f"{name}={str(value)[:SHORT_ID]}")
+        else:
+            parts.append(f"{name}={plain(value if isinstance(value, str) else msgspec.json.encode(value).decode())}")
+    return f"{clock(event.ts)}  {event.__struct_config__.tag!s:<19} {' '.join(parts)}"
