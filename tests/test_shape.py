@@ -47,7 +47,22 @@ RANKS = {
 }
 PURE = ("errors", "model", "hookwire", "rules", "commands", "shelltext", "fold", "freshness", "gates", "ahead", "schedule")
 ISLANDS = ("client", "shim")
-WORLD = {"os", "time", "random", "secrets", "socket", "subprocess", "pathlib", "datetime", "threading", "sys", "tempfile", "shutil", "fcntl", "uuid"}
+WORLD = {
+    "os",
+    "time",
+    "random",
+    "secrets",
+    "socket",
+    "subprocess",
+    "pathlib",
+    "datetime",
+    "threading",
+    "sys",
+    "tempfile",
+    "shutil",
+    "fcntl",
+    "uuid",
+}
 LIGHT = ("monitor", "journal", "system", "rpc", "errors")
 """What the monitor loads: standard library only."""
 LAZY = {"cli": {"demo", "testing"}}
@@ -91,7 +106,9 @@ def test_a_module_imports_lower_ranks_only(module):
 def test_a_pure_module_cannot_touch_the_world(module):
     for path in modules()[module]:
         assert not {name.split(".")[0] for name in imports(path)} & WORLD
-        calls = {node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        calls = {
+            node.func.id for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
         assert not calls & {"open", "print", "input", "exec", "eval"}
 
 

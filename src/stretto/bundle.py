@@ -20,7 +20,6 @@ import time
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
-from stretto.errors import CorruptError
 from stretto.model import AttemptId, End
 from stretto.system import Lock, atomic_write, is_locked, private_directory
 
@@ -74,24 +73,17 @@ def sizes(folder: str) -> tuple[int, int]:
 def read_exit(folder: str) -> Exit | None:
     """Return how the run ended, None while (or because) nothing is recorded.
 
-    Raises:
-        CorruptError: there is an exit file and it is not what a writer of ours writes, or output it speaks of is missing.
+    An exit file that no writer of ours wrote, or one that counts output which is not there, reads as `lost`: it never becomes a result.
     """
-    path = os.path.join(folder, "exit")
     try:
-        with open(path, "rb") as file:
+        with open(os.path.join(folder, "exit"), "rb") as file:
             text = file.read(200)
     except (FileNotFoundError, NotADirectoryError):
         return None
     found = parse_exit(text)
-    if found is None:
-        raise CorruptError(f"cannot read exit {path}: it says {text[:60]!r}; the result does not count, `stretto doctor` clears it away")
-    if found.end.how != "oversize" and (found.out_bytes, found.err_bytes) > sizes(folder):
-        out, err = sizes(folder)
-        if out < found.out_bytes or err < found.err_bytes:
-            raise CorruptError(
-                f"cannot read output of {folder}: bytes are missing; the result does not count, `stretto doctor` clears it away"
-            )
+    out, err = sizes(folder)
+    if found is None or (found.end.how in ("code", "signal") and (out < found.out_bytes or err < found.err_bytes)):
+        return Exit(End(how="lost"), 0, 0)
     return found
 
 
@@ -136,9 +128,6 @@ def follow(folder: str, *, live: bool) -> Iterator[Chunk]:
 
     Args:
         live: go on until the run has ended or its writer is gone; else stop at what is there now.
-
-    Raises:
-        CorruptError: see `read_exit`.
     """
     done = {1: 0, 2: 0}
     frames = 0

@@ -20,8 +20,6 @@ import struct
 import sys
 import threading
 import time
-import traceback
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,12 +52,10 @@ from stretto.model import (
     TreeMoved,
     invocation_from,
 )
-from stretto.runs import Run, Runs
+from stretto.runs import Run, Runs, last_line
 from stretto.system import Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
-from stretto.tree import Scan, Scanner
+from stretto.tree import Scan, Scanner, tool_identity
 
-SETTLE_S = 0.15
-"""After the last file event, before anything starts: edits come in bursts."""
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
 LINGER_S = 20.0
 """A supervisor without sessions waits this long for the next one: `/clear` and a restart of `claude` come in between."""
@@ -201,7 +197,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now_s = mono_s()
-        if self._poked_s and now_s - self._poked_s >= SETTLE_S:
+        if self._poked_s and now_s - self._poked_s >= self._rules.quiet_s:
             self._poked_s = 0.0
             self._look()
         if now_s - self._last_sample_s >= SAMPLE_S:
@@ -246,7 +242,7 @@ class Supervisor:
 
     # --- the log -------------------------------------------------------------------------------------------------------------
 
-    def log(self, kind: type[Any], **fields: Any) -> None:
+    def log(self, kind: type[Any], /, **fields: Any) -> None:
         """Append one event and fold it, together with what others appended meanwhile.
 
         Raises:
@@ -421,7 +417,7 @@ class Supervisor:
         return hookwire.HookReply()
 
     def _names(self) -> tuple[str, ...]:
-        return tuple(sorted((set(commands.NAMES) | set(self._rules.commands_add)) - set(self._rules.commands_remove)))
+        return tuple(sorted((set(commands.NAMES) | set(self._rules.add)) - set(self._rules.remove)))
 
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
         effect = commands.effect_of(call.command, frozenset(self._names()))
@@ -451,7 +447,7 @@ class Supervisor:
 
     def _seen_by_scan(self, path: str) -> bool:
         real = os.fsencode(os.path.realpath(path))
-        return real.startswith(self.root + b"/") and not self._scanner.leaves_out(real)
+        return real.startswith(self.root + b"/") and self._scanner.covers(real)
 
     def _edited(self, run: Run) -> list[str]:
         """Return the paths (relative to the project) that the session's own tools wrote while a run was under way."""
@@ -483,7 +479,7 @@ class Supervisor:
                         end=result.end,
                         ended_ago_s=mono_s() - result.evidence.ended_mono_s,
                         took_s=result.took_s,
-                        last_line=bundle.last_line(result.run.folder),
+                        last_line=last_line(result.run.folder),
                     )
                 )
         told = gates.news(results, conversation.known, mono_s() - self._moved_s)
@@ -499,11 +495,10 @@ class Supervisor:
         invocation = invocation_from(message)
         session = SessionId(message["session"].decode()) or None
         peer.session = session
-        check = commands.check_of(invocation.name, invocation.argv)
-        if reason := self._not_ours(invocation, check):
-            return {"do": b"exec", "reason": reason.encode()}
-        assert check is not None
-        tools = self._scanner.tool_identity(invocation.exe, invocation.cwd, invocation.argv)
+        check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=self._rules.add)
+        if check is None or self.project.grant.mode == "off" or self._void:
+            return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
+        tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, _search_path(invocation), self.root)
         job_key = invocation.key(self._salt, tools)
         self._scan_now()
         if job_key not in self.state.jobs:
@@ -515,6 +510,10 @@ class Supervisor:
                 cwd=os.path.relpath(os.fsdecode(invocation.cwd), self.project.root),
                 streams=invocation.streams,
             )
+        peer.ask = os.urandom(8).hex()
+        if reason := self._not_ours(invocation, check):
+            self._decided(peer, job_key, "unknown", "exec", None, reason, "", began_s)
+            return {"do": b"exec", "reason": reason.encode()}
         self._invocations[job_key], self._checks[job_key] = invocation, check
         conversation = self._conversations.get(session) if session else None
         verdict, run = self._runs.judge(job_key, self._rules.max_age_s, self._scan.problem)
@@ -524,7 +523,6 @@ class Supervisor:
         would = ""
         if usable and self.project.grant.mode != "on":
             do, would = "record", do
-        peer.ask = os.urandom(8).hex()
         self._note_permission(job_key, conversation)
         if do == "record":
             joined = self._begin_foreground(peer, job_key, session, message)
@@ -535,19 +533,7 @@ class Supervisor:
             run.readers.add(peer.ask)
             if do == "replay":
                 self._runs.results[job_key].replays += 1
-        self.log(
-            JoinDecided,
-            ask=peer.ask,
-            job=job_key,
-            session=session,
-            standing=verdict.standing.value,
-            do=do,
-            attempt=joined.attempt,
-            of=joined.kind if do != "record" else None,
-            reason=blocker or verdict.reason,
-            would=would,
-            decide_ms=round((time.perf_counter() - began_s) * 1000, 3),
-        )
+        self._decided(peer, job_key, verdict.standing.value, do, joined, blocker or verdict.reason, would, began_s)
         self._ask_permission_event(job_key, session, conversation)
         self._dirty = True
         what = b"record" if do == "record" else b"join"
@@ -558,15 +544,28 @@ class Supervisor:
             "reason": (blocker or verdict.reason).encode(),
         }
 
-    def _not_ours(self, invocation: Invocation, check: commands.Check | None) -> str:
-        """Say why a command is none of our business and just runs, "" when it is."""
-        if self.project.grant.mode == "off" or self._void:
-            return "Stretto is off"
-        if check is None:
-            return "it is no check"
+    def _decided(self, peer: Peer, job: JobKey, standing: str, do: str, run: Run | None, reason: str, would: str, began_s: float) -> None:
+        """Log what is about to be answered; nothing is answered that is not in the log."""
+        self.log(
+            JoinDecided,
+            ask=peer.ask,
+            job=job,
+            session=peer.session,
+            standing=standing,
+            do=do,
+            attempt=run.attempt if run else None,
+            of=run.kind if run and do in ("replay", "attach") else None,
+            reason=reason,
+            would=would,
+            decide_ms=round((time.perf_counter() - began_s) * 1000, 3),
+        )
+
+    def _not_ours(self, invocation: Invocation, check: commands.Check) -> str:
+        """Say why a check just runs, neither joined nor recorded; "" when it may be."""
         if check.steered:
             return "a cache steers its outcome"
-        if trust.excludes((*self.project.grant.excluded, *self._rules.exclude), commands.redact(invocation.argv)):
+        excluded = trust.excludes(self.project.grant.excluded, commands.redact(invocation.argv))
+        if excluded or rules.matches(self._rules.exclude, commands.display(invocation.argv)):
             return "it is excluded"
         if invocation.context != self._context:
             return "it runs in another context than the supervisor (a sandbox, other limits)"
@@ -682,7 +681,7 @@ class Supervisor:
 
         def wait() -> None:
             def interesting(_: watchfiles.Change, path: str) -> bool:
-                return not self._scanner.leaves_out(os.fsencode(path))
+                return self._scanner.covers(os.fsencode(path))
 
             try:
                 for _ in watchfiles.watch(
@@ -712,7 +711,8 @@ class Supervisor:
             desired=[] if held else self._desired(),
             running=running,
             foreground=sum(run.kind == "foreground" and not run.adopted for run in self._runs.open.values()),
-            slots=self._rules.slots or os.cpu_count() or 1,
+            slots=os.cpu_count() or 1,
+            ahead_slots=self._rules.slots,
             held=held,
             settling=bool(self._poked_s),
             free_bytes=psutil.virtual_memory().available,
@@ -736,7 +736,8 @@ class Supervisor:
             return []
         self._check_settings()
         candidates = []
-        for key in list(self._invocations):
+        under_way = {run.job for run in self._runs.open.values() if run.kind == "foreground" and not self._runs.moved(run)}
+        for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
             if not self.ineligible(job) and self._runs.wants_run(job):
                 asked = job.foreground_runs + job.joins
@@ -747,7 +748,7 @@ class Supervisor:
         """Say why a command may not run ahead, "" when it may."""
         check, invocation = self._checks[job.job], self._invocations[job.job]
         text = commands.display(invocation.argv)
-        if any(fnmatchcase(text, pattern) for pattern in self._rules.never_ahead):
+        if rules.matches(self._rules.never_ahead, text):
             return "the rules say never"
         strictest = max(PERMISSION_STRICTNESS.values())
         mode = self._modes.get(job.job)
@@ -757,7 +758,7 @@ class Supervisor:
         now = min((PERMISSION_STRICTNESS.get(c.mode, strictest) for c in self._conversations.values()), default=strictest)
         if approved >= strictest or now >= strictest or now > approved:
             return "the permission mode has become stricter"
-        if any(fnmatchcase(text, pattern) for pattern in self._rules.ahead):
+        if rules.matches(self._rules.ahead, text):
             return ""
         if not check.ahead:
             return "it builds or writes products"
@@ -799,7 +800,7 @@ class Supervisor:
     def _slot(self) -> Lock | None:
         """Take one of the machine's places for ahead runs: several projects share them."""
         folder = private_directory(self.paths.slots)
-        for number in range(self._rules.slots or os.cpu_count() or 1):
+        for number in range(os.cpu_count() or 1):
             lock = Lock(os.path.join(folder, f"{number}.lock"))
             if lock.try_acquire():
                 return lock
@@ -857,6 +858,10 @@ class Supervisor:
             self._void = str(error)
 
 
+def _search_path(invocation: Invocation) -> bytes:
+    return next((entry[5:] for entry in invocation.env if entry.startswith(b"PATH=")), b"")
+
+
 def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
@@ -894,9 +899,6 @@ def main(arguments: list[str]) -> None:
         return
     try:
         Supervisor(project).run()
-    except Exception:
-        traceback.print_exc()
-        raise
     finally:
         lock.close()
 

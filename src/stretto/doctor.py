@@ -70,10 +70,11 @@ def examine(folder: str, base: str) -> list[Check]:
         trouble = str(error)
     root = project.root if project else trust.project_root(folder)
     patient = _Patient(base=base, root=root, project=project, trouble=trouble, state=State(), settings={})
-    checks = []
+    checks: list[Check] = []
     for look in _CHECKS:
         try:
-            checks += list(look(patient))
+            for check in look(patient):
+                checks.append(check)  # one by one: what was found before a check breaks off stays
         except (OSError, StrettoError, ValueError) as error:
             checks.append(Check("warn", look.__name__.strip("_").replace("_", " "), f"cannot be looked at: {error}"))
     return checks
@@ -260,11 +261,10 @@ def _supervisor(patient: _Patient) -> Iterator[Check]:
     if patient.project is None:
         return
     paths = patient.project.paths
-    held = is_locked(paths.supervisor_lock)
     try:
         answer = control.ask(paths, {"op": b"ping"})
     except UnavailableError as error:
-        if held:
+        if is_locked(paths.supervisor_lock):
             yield Check("fail", "supervisor", f"it lives and does not answer: {error}", f"see {paths.supervisor_errors}; ending it is safe")
         else:
             yield Check("ok", "supervisor", "not running; the next session starts it")
@@ -272,9 +272,7 @@ def _supervisor(patient: _Patient) -> Iterator[Check]:
     version = answer.get("version", b"").decode("utf-8", "replace")
     pid = answer.get("pid", b"").decode("ascii", "replace")
     if version != __version__:
-        yield Check(
-            "warn", "supervisor", f"pid {pid} is of version {version}, this is {__version__}", "run `stretto mode on` after `kill`ing it"
-        )
+        yield Check("warn", "supervisor", f"pid {pid} is of version {version}, this is {__version__}", "run `stretto init` again")
     else:
         yield Check("ok", "supervisor", f"pid {pid} answers")
 

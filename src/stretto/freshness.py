@@ -23,7 +23,7 @@ that, and so does `git add` followed by `git reset`. During a run it counts, bec
 the run it does not, because the entries are compared themselves. `tree` has the same text; a test holds them together."""
 
 
-class Settled(Record):
+class Settled(Record, frozen=True, kw_only=True):
     """What a finished run's evidence says of it, once and for all."""
 
     torn: str

@@ -11,6 +11,8 @@ escapes). Promises:
 How an edit stays reversible without a record: members are put behind the last one, their comma first, so taking out from the end of
 the member before to the end of ours is the inverse. What we put into an object or array that stood there empty is closed right behind
 it; an object or array that we made ourselves has a line break before its end, and goes when nothing else is in it.
+
+It is one idea in one file: an edit and its inverse, read side by side.
 """
 
 from __future__ import annotations
@@ -93,6 +95,8 @@ class Edit:
     path: str
     before: bytes | None
     after: bytes | None
+    makes_directory: bool = False
+    """The file's directory is not there yet."""
 
     @property
     def changes(self) -> bool:
@@ -125,7 +129,7 @@ def plan_init(path: str, wired: Wiring) -> Edit:
         after = with_hooks(text, wired)
     except ValueError as error:
         raise UserError(f"cannot add hooks to {path}: {error}; mend the file first, nothing was changed") from error
-    return Edit(path=path, before=before, after=after.encode())
+    return Edit(path=path, before=before, after=after.encode(), makes_directory=not Path(path).parent.exists())
 
 
 def plan_uninstall(path: str) -> Edit:
@@ -146,30 +150,28 @@ def plan_uninstall(path: str) -> Edit:
     return Edit(path=path, before=before, after=None if after is None else after.encode())
 
 
-def perform(edit: Edit) -> bool:
-    """Do what the edit says; return whether the file's directory had to be made.
+def perform(edit: Edit) -> None:
+    """Do what the edit says.
 
     Raises:
         UnavailableError: the file is no longer what it was when the edit was planned.
         UserError: it cannot be written.
     """
     if not edit.changes:
-        return False
+        return
     if _read(edit.path) != edit.before:
         raise UnavailableError(f"cannot write {edit.path}: it was changed by someone else just now; try again")
     path = Path(os.path.realpath(edit.path))  # a link into a dotfiles repository stays a link
     try:
         if edit.after is None:
             path.unlink()
-            return False
-        made = not path.parent.exists()
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = path.stat().st_mode & 0o7777 if edit.before is not None else 0o666 & ~_umask()
         atomic_write(str(path), edit.after)
         path.chmod(mode)
     except OSError as error:
         raise UserError(f"cannot write {edit.path}: {error.strerror}; nothing was changed") from error
-    return made
 
 
 def with_hooks(text: str | None, wired: Wiring) -> str:

@@ -341,3 +341,17 @@ class Runs:
         for name in names[: max(0, len(names) - BUNDLES_KEPT)]:
             if name not in keep:
                 shutil.rmtree(os.path.join(self._attempts, name), ignore_errors=True)
+
+
+LAST_BYTES = 4096
+
+
+def last_line(folder: str) -> str:
+    """Return the last line a run printed that is not blank; "" when there is none."""
+    try:
+        with open(os.path.join(folder, "out"), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")

@@ -33,6 +33,8 @@ class View(Record, frozen=True, kw_only=True):
     """Commands the sessions are running themselves."""
     slots: int
     """How many checks may run at once on this machine, foreground ones counted."""
+    ahead_slots: int
+    """How many of them may run ahead; 0: none."""
     held: str
     """Why nothing may run ahead now, "" when it may."""
     settling: bool
@@ -81,10 +83,12 @@ def plan(view: View) -> list[Action]:
     taken = {run.job for run in view.running if run.attempt not in stopped}
     # What was just stopped still holds its processor until its monitor says so: it starts again at the next look.
     busy += len(stopped)
+    ahead = len(view.running)
     for job in view.desired:
-        if busy >= view.slots:
+        if busy >= view.slots or ahead >= view.ahead_slots:
             break
         if job not in taken:
             actions.append(Start(job=job, why="a source changed"))
             busy += 1
+            ahead += 1
     return actions

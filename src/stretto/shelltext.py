@@ -15,16 +15,17 @@ MAX_CHARS = 65_536
 """A longer text is not read."""
 
 _ENDS = " \t\n;&|<>()"
-_REDIRECT = re.compile(r"(?:\d*(?:<<<|<<|<>|<&|>>|>&|>\||<|>)|&>>?)")
+_REDIRECT = re.compile(r"(?:\d*(?:<<<|<<|<>|<&|>>|>&|>\||<|>)|&>>?)", re.ASCII)
 _EXPANSION = re.compile(
-    r"\$(?:[A-Za-z_]\w*|[?#@*$!0-9-]|\{[?#@*$!0-9]\}|\{#?[A-Za-z_]\w*\}|\{[A-Za-z_]\w*\[(?:\d+|@|\*)\]\}|\{[A-Za-z_]\w*:?-[\w./ ,:-]*\})"
+    r"\$(?:[A-Za-z_]\w*|[?#@*$!0-9-]|\{[?#@*$!0-9]\}|\{#?[A-Za-z_]\w*\}|\{[A-Za-z_]\w*\[(?:\d+|@|\*)\]\}|\{[A-Za-z_]\w*:?-[\w./ ,:-]*\})",
+    re.ASCII,
 )
 """The expansions that only read a variable. `${x:=y}`, `${x@P}`, `$((..))`, `$(..)` and zsh's flags can run or set something."""
 _SEVERAL = ("$@", "$*", "${@}", "${*}")
 _LEADING = frozenset({"if", "then", "elif", "else", "do", "while", "until", "!", "{"})
 _CLOSING = frozenset({"fi", "done", "}"})
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=")
-_NAME = re.compile(r"[A-Za-z_]\w*")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*\+?=", re.ASCII)
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 class Word(NamedTuple):
@@ -149,7 +150,7 @@ class _Scanner:
             raise _Opaque("a redirection to nowhere")
         target = self._word()
         kind = operator.lstrip("0123456789")
-        if kind in (">&", "<&") and re.fullmatch(r"\d+|-", target.text):
+        if kind in (">&", "<&") and re.fullmatch(r"[0-9]+|-", target.text):
             return
         if target.literal and (target.text == "/dev/null" or (kind == "<" and not target.text.startswith(("/dev/tcp/", "/dev/udp/")))):
             return

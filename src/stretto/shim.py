@@ -15,8 +15,9 @@ Signals. The host ends a command by one SIGTERM to every descendant, `kill $!` r
 child still lives `FORWARD_AFTER_S` later. Called from a shell function we die with the (sub)shell that runs it, since `kill $!`
 means that one. On Linux the child dies with us.
 
-Arguments: state base, name, how we were called (function:PID of the shell, path, through), then the command's own arguments. `through`
-never asks anybody: it executes the real command in place, bound to the life of the subshell.
+Arguments: state base, how we were called, name, the command's own arguments. How is `path`, or `function:PID:MAIN:LINE:SHELL` (what bash
+knows of itself, nothing in zsh), or `through:PID`, which never asks anybody: it executes the real command in place, bound to the life
+of the subshell.
 """
 
 import _signal
@@ -43,6 +44,8 @@ LOOK_LEAST_S, LOOK_MOST_S, JOIN_LOOK_MOST_S, DRAIN_LOOK_MOST_S = 0.001, 0.02, 0.
 WRITER_LIMIT_S = 1.0
 """How long a writer may take from the making of its directory until it holds the lock in it."""
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 1, 4
+GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+"""What a descriptor to write to reports when nobody will ever read."""
 FALLOC_FL_PUNCH_HOLE_KEEP_SIZE = 3
 S_IFMT, S_IFCHR, S_IFREG, S_IFSOCK = 0o170000, 0o020000, 0o100000, 0o140000
 FORWARDED = (
@@ -56,6 +59,7 @@ FORWARDED = (
     _signal.SIGCONT,
     _signal.SIGWINCH,
 )
+ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
 HARMLESS = (_signal.SIGCONT, _signal.SIGWINCH)
 """Say nothing about who ended the command."""
 
@@ -75,11 +79,11 @@ def main(arguments):
         reply, connection = ask(call)
         if reply.get(b"do") == b"record":
             record = Recording(call, reply[b"dir"])
-            record.begin(connection)
+            record.begin()
         elif reply.get(b"do") == b"join":
             join = Join(call, reply[b"dir"])
     except Exception:  # noqa: BLE001  no failure of ours, not even a bug, may come between the user and the command
-        native(call)
+        native(call)  # `begin` is the last that can fail, and only as long as there is no child
     if reply.get(b"do") == b"record":
         record.end_like_child(connection)
     elif reply.get(b"do") == b"join":
@@ -95,15 +99,15 @@ class Call:
 
     def __init__(self, arguments):
         words = [word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in arguments]
-        self.base, self.name, self.via = words[:3]
-        self.argv = words[1:2] + words[3:]
+        self.base, how, self.name = words[:3]
+        self.argv = words[2:]
+        self.via, _, rest = how.partition(b":")
         self.shell = 0
-        if self.via.startswith(b"function"):
-            self.shell = int(self.via[9:] or 0) or posix.getppid()
-            self.via = b"function"
-        elif self.via.startswith(b"through"):
-            self.shell = int(self.via[8:] or 0) or posix.getppid()
-            self.via = b"through"
+        self.in_bash = False
+        if self.via != b"path":
+            pid, _, self.place = rest.partition(b":")
+            self.shell = int(pid or 0) or posix.getppid()
+            self.in_bash = bool(pid)
         self.env = environment()
         self.exe = resolve(self.name, self.env.get(b"PATH", b"/usr/bin:/bin"))
         last = self.env.get(b"_")
@@ -196,7 +200,7 @@ def die_with_shell(shell):
     Parent.shell = shell
     if LINUX:
         prctl(PR_SET_PDEATHSIG, _signal.SIGTERM)
-        if posix.getppid() != shell and posix.getppid() == 1:  # it was ended before we could ask
+        if posix.getppid() != shell:  # it was ended before we could ask
             end_by_signal(_signal.SIGTERM)
 
 
@@ -267,13 +271,14 @@ def empty_input(env):
 
 
 def output_streams():
-    """Return merged or split; None when an output is closed, a terminal, or the two stand in a relation no copy could keep."""
+    """Return merged or split; None when an output is closed, a device, or the two stand in a relation no copy could keep."""
     try:
         out, err = posix.fstat(1), posix.fstat(2)
     except OSError:
         return None
-    if posix.isatty(1) or posix.isatty(2):
-        return None
+    null = posix.stat(b"/dev/null").st_rdev
+    if any(status.st_mode & S_IFMT == S_IFCHR and status.st_rdev != null for status in (out, err)):
+        return None  # a terminal, /dev/full
     if (out.st_dev, out.st_ino) != (err.st_dev, err.st_ino):
         return b"split"
     if out.st_mode & S_IFMT == S_IFREG and not same_position():
@@ -547,7 +552,7 @@ class Stream:
         poller = select.poll()
         poller.register(self.real, select.POLLOUT)
         found = poller.poll(0)
-        if found and found[0][1] & (select.POLLERR | select.POLLNVAL):
+        if found and found[0][1] & GONE:
             self.reader_left()
             return False
         return bool(found)
@@ -623,7 +628,7 @@ class Recording:
         self.caught = []
         self.began_s = time.monotonic()
 
-    def begin(self, connection):
+    def begin(self):
         """Start the child.
 
         Raises:
@@ -635,27 +640,22 @@ class Recording:
         posix.set_blocking(self.wake, False)
         numbers = [number for number in FORWARDED if _signal.getsignal(number) == _signal.SIG_DFL]
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
-        _signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
-        for number in numbers:
-            _signal.signal(number, noted)
-        _signal.signal(_signal.SIGCHLD, noted)
-        if LINUX:
-            import _ctypes  # noqa: F401  before the fork, so that the child finds it loaded
-        parent = posix.getpid()
-        self.began_s = time.monotonic()
-        self.child = posix.fork()
-        if self.child == 0:
+        try:
+            _signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+            for number in [*numbers, _signal.SIGCHLD]:
+                _signal.signal(number, noted)
+            if LINUX:
+                import _ctypes  # noqa: F401  before the fork, so that the child finds it loaded
+            parent = posix.getpid()
+            self.began_s = time.monotonic()
+            child = posix.fork()
+        except BaseException:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
+            raise
+        if child == 0:
             self.become(parent, [*numbers, _signal.SIGCHLD], before, ignored_children)
+        self.child = child
         _signal.pthread_sigmask(_signal.SIG_SETMASK, before)
-        for stream in self.streams:
-            posix.close(stream.sink)
-        if hasattr(posix, "pidfd_open"):
-            try:
-                self.exit_handle = posix.pidfd_open(self.child)
-            except OSError:
-                pass  # an old kernel: SIGCHLD wakes us as well
-        if connection is not None:
-            tell(connection, {b"op": b"started", b"pid": b"%d" % self.child})
 
     def become(self, parent, numbers, mask, ignored_children):
         """In the new process: turn into the command; does not return."""
@@ -676,6 +676,15 @@ class Recording:
 
     def end_like_child(self, connection):
         """Copy until the child has ended, then end the same way; does not return."""
+        for stream in self.streams:
+            posix.close(stream.sink)
+        if hasattr(posix, "pidfd_open"):
+            try:
+                self.exit_handle = posix.pidfd_open(self.child)
+            except OSError:
+                pass  # an old kernel: SIGCHLD wakes us as well
+        if connection is not None:
+            tell(connection, {b"op": b"started", b"pid": b"%d" % self.child})
         self.copy_until_exit()
         wall_s = time.monotonic() - self.began_s
         left = self.finish_output()
@@ -698,7 +707,7 @@ class Recording:
             tell(connection, report)
         if left and posix.fork() == 0:
             self.drain(connection)
-        end_as(self.status)
+        end_as(self.call, self.child, self.status)
 
     def outcome(self):
         """Return how the run ended, for the record: only what was the command's own doing may ever be joined."""
@@ -736,22 +745,25 @@ class Recording:
         moved = 0
         ready = dict(poller.poll(min(limits) * 1000 if limits else None))
         for stream in self.streams:
-            if not stream.follows and not stream.ended and ready.get(stream.real, 0) & select.POLLERR:
+            if not stream.follows and not stream.ended and ready.get(stream.real, 0) & GONE:
                 stream.take()
                 stream.reader_left()
             stream.flush()
             moved += self.take(stream)
         if self.wake in ready:
-            for number in posix.read(self.wake, 256):
-                if number != _signal.SIGCHLD:
-                    self.due.setdefault(number, time.monotonic() + FORWARD_AFTER_S)
-                    if number not in HARMLESS:
-                        self.caught.append(number)
+            self.note_signals()
         if self.exit_handle in ready or self.exit_handle < 0:
             pid, status = posix.waitpid(self.child, posix.WNOHANG)
             if pid:
                 self.status = status
         return moved
+
+    def note_signals(self):
+        for number in posix.read(self.wake, 256):
+            if number != _signal.SIGCHLD:
+                self.due.setdefault(number, time.monotonic() + FORWARD_AFTER_S)
+                if number not in HARMLESS:
+                    self.caught.append(number)
 
     def take(self, stream):
         """Move what one stream has, at most a share of it, so that signals and the other stream get their turn."""
@@ -783,12 +795,17 @@ class Recording:
             waiting = [stream for stream in self.streams if stream.pending]
             if waiting:
                 poller = select.poll()
+                poller.register(self.wake, select.POLLIN)
                 for stream in waiting:
                     poller.register(stream.real, select.POLLOUT)
-                poller.poll(1000)
+                if self.wake in dict(poller.poll(50)):
+                    self.note_signals()
                 for stream in waiting:
                     stream.flush()
-                deadline = time.monotonic() + LEAVE_LIMIT_S
+                now = time.monotonic()
+                if any(number in ENDING and due <= now for number, due in self.due.items()):
+                    return False  # nobody waits for the rest: without us the command would have been gone by now
+                deadline = now + LEAVE_LIMIT_S
                 continue
             if moved:
                 continue
@@ -815,8 +832,13 @@ class Recording:
             self.frames = -1
             if connection is not None:
                 connection.close()
+            posix.close(0)
             if len(self.streams) == 1:
                 posix.close(2)
+            for stream in self.streams:
+                if stream.copy >= 0:
+                    posix.close(stream.copy)
+                    stream.copy = -1
             pause_s = LOOK_LEAST_S
             open_streams = list(self.streams)
             while open_streams:
@@ -839,7 +861,7 @@ class Recording:
                 if open_streams:
                     for descriptor, events in poller.poll(pause_s * 1000 if waits else None):
                         for stream in open_streams:
-                            if descriptor == stream.real and events & select.POLLERR:
+                            if descriptor == stream.real and events & GONE:
                                 stream.reader_left()
                             elif stream.pending:
                                 stream.flush()
@@ -878,11 +900,33 @@ def write_exit(folder, how, value, out, err):
         pass
 
 
-def end_as(status):
+def end_as(call, pid, status):
     """End as a child with this wait status ended."""
-    if status & 0x7F:
-        end_by_signal(status & 0x7F)
+    number = status & 0x7F
+    if number and call.via == b"function" and call.in_bash and number not in (_signal.SIGINT, _signal.SIGPIPE):
+        tell_like_bash(call, pid, number, status & 0x80)
+        posix._exit(128 + number)
+    if number:
+        end_by_signal(number)
     posix._exit(status >> 8 & 0xFF)
+
+
+def tell_like_bash(call, pid, number, core):
+    """Say what bash says of a command that died of a signal. Its own line would name the function's file and our command line."""
+    main, _, place = call.place.partition(b":")
+    line, _, shell = place.partition(b":")
+    if main == b"%d" % call.shell:  # in a subshell it is another's to tell
+        text = b"%5d %-24s%s" % (pid, _signal.strsignal(number).encode(), b"(core dumped) " if core else b"")
+        try:
+            write_all(2, b"%s: line %s: %s%s\n" % (shell, line, text, b" ".join([quoted(word) for word in call.argv])))
+        except OSError:
+            pass  # nobody reads it
+
+
+def quoted(word):
+    if word and not word.translate(None, b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%"):
+        return word
+    return b"'" + word + b"'" if b"'" not in word else b'"' + word + b'"'
 
 
 def end_by_signal(number):
@@ -994,7 +1038,7 @@ class Join:
             self.run_instead()
         self.report(connection, b"1")
         how, value, _ = self.end
-        end_as(value if how == b"signal" else value << 8)
+        end_as(self.call, posix.getpid(), value if how == b"signal" else value << 8)
 
     def report(self, connection, ok):
         _signal.signal(_signal.SIGPIPE, _signal.SIG_IGN)
@@ -1017,7 +1061,7 @@ class Join:
             else:
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, JOIN_LOOK_MOST_S)
-        how, _, sizes = self.end
+        _, _, sizes = self.end
         if self.split:
             self.copy_frames(sizes)
         for number, size in sizes.items():
@@ -1052,6 +1096,8 @@ class Join:
 
     def copy_some(self, number, most):
         data = posix.pread(self.files[number], min(most, CHUNK_BYTES), self.done[number])
+        if posix.fstat(self.files[number]).st_size > KEEP_LIMIT_BYTES:
+            raise Lost  # its writer gives the beginning of such a file back to the disk; what was read may be holes
         if data:
             write_all(number, data)
             self.done[number] += len(data)
@@ -1065,8 +1111,9 @@ class Join:
                 raise Lost
             run = Recording(self.call, None)
             for stream in run.streams:
-                stream.already_printed(self.files[stream.number], self.done[stream.number])
-            run.begin(None)
+                if posix.fstat(self.files[stream.number]).st_size <= KEEP_LIMIT_BYTES:
+                    stream.already_printed(self.files[stream.number], self.done[stream.number])
+            run.begin()
         except Exception:  # noqa: BLE001  better a line twice than a command not run
             native(self.call)
         run.end_like_child(None)

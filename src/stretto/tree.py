@@ -2,28 +2,28 @@
 
 Promises:
 
-- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged". Two scans with nothing in between differ in nothing,
-  and a change of content, kind, mode, name or link target between two scans is found even when size and mtime were put back (the
-  change time tells), and even when it fell into the same tick of the clock (files changed in the last seconds are compared by content).
-- A file that was changed and changed back between two scans counts as moved.
-- Nothing in the project or its `.git` is ever written or locked: git is asked to read only, with GIT_OPTIONAL_LOCKS=0 (F53, F60).
+- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged". A change of content, kind, mode, name or link target
+  between two scans is found even when size and modification time were put back (the change time tells), and even when it fell into the
+  same tick of the clock (files changed in the last seconds are compared by content).
+- A file that was changed and changed back between two scans counts as moved (A-3).
+- Nothing in the project or its `.git` is ever written or locked: git is only asked to read, with GIT_OPTIONAL_LOCKS=0 (F53, F60).
 - What cannot be seen completely is said in `Scan.problem`; then no result may be used.
 
-How a scan is made. The project and the outside folders it leads to are walked with scandir. Per folder one dict of name -> record:
+How a scan is made. The project and the outside folders it leads to are walked with scandir. Per folder one dict, name -> record:
 
     regular or special file   (mode, inode, size, mtime, ctime)
     symbolic link             the same and its target
     folder                    (mode, uid, gid); its own times move with every cache written into it, so only a change time that is not
                               also the modification time counts: that is a rename or a chmod of the folder itself
 
-so an unchanged folder is one comparison in C. Everything else is a fact, key -> value: `git:<folder>` (HEAD, refs, index entries, config),
-`deps:<folder>` (a virtual environment, node_modules), an absolute path (target of a link, a configuration file above the project).
+so an unchanged folder is one comparison in C. Everything else is a fact, key -> value: git's state of a repository, a virtual environment,
+a node_modules, what a link leads to, a configuration file above the project. Keys of facts that are no paths begin with NUL.
 
 Racy files: the kernel's clock moves in ticks, so a second write within the tick of the first leaves the same times. A file whose change
-time lies within `RACY_NS` before the scan is therefore hashed, and hashed again by the next scan, until its change time is old enough
-that any later write must show. A clock with whole seconds only gets a longer window, a remote file system a much longer one.
+time lies within `RACY_NS` before the scan is therefore hashed, and hashed again by the next scan, until its change time is so old that
+any later write must show. A clock with whole seconds only gets a longer window, a remote file system a much longer one.
 
-Longer than 500 lines because it is one idea: every kind of input ends as one record in one map that one comparison looks at.
+docs/join.md lists what no scan sees. Longer than 500 lines because it is one idea: every kind of input ends as a record in one map.
 """
 
 from __future__ import annotations
@@ -38,29 +38,31 @@ import subprocess
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from stretto.model import Change, FileClass
 
 # --- what is left out, and the limits -----------------------------------------------------------------------------------------
 
 CACHES = {
-    "__pycache__": "byte code; Python compares it with the source's time and size, or does without",
-    ".pytest_cache": "last failures and timings; read only by --lf, --ff, --nf and --sw, which are steered and never joined",
-    ".mypy_cache": "parsed modules keyed by hash; mypy checks again whatever does not match",
-    ".ruff_cache": "findings keyed by content and settings; ruff checks again whatever does not match",
-    ".eslintcache": "findings keyed by content and settings; read only by --cache, which is steered",
+    "__pycache__": "byte code; Python holds it against its source's time and size, and does without",
+    ".pytest_cache": "last failures; read only by --lf, --ff, --nf and --sw, which steer and are never joined",
+    ".mypy_cache": "parsed modules by hash; mypy checks again whatever does not match",
+    ".ruff_cache": "findings by content and settings; ruff checks again whatever does not match",
+    ".eslintcache": "findings by content and settings; read only by --cache, which steers",
 }
-"""Names no scan looks at, each with why no outcome depends on it. Files tracked by git are looked at even there. `.cache`, `.hypothesis`,
-`.tox`, `.coverage` and `*.tsbuildinfo` are not here: tools read them back and say something else because of them."""
+"""Names no scan looks at, each with why no outcome depends on it; what git tracks is looked at even there. `.cache`, `.hypothesis`, `.tox`,
+`.coverage` and `*.tsbuildinfo` are not here: tools read them back and say something else because of them."""
 
 NODE_CACHES = {
-    ".cache": "build caches of babel, webpack and others, keyed by content",
-    ".bin": "links made from the packages' own lists; its folder's times are compared",
-    ".pnpm": "the packages themselves, named by version; the links to them are compared",
+    ".cache": "build caches by content; not looked at",
+    ".bin": "links made from the packages' own lists; the folder's times are compared",
+    ".pnpm": "the packages, named by version; the folder's times and the links to them are compared",
     ".store": "the same for yarn",
 }
-"""Folders right inside a node_modules with a lock file that are not walked."""
+"""Folders right in a node_modules with a lock file that are not walked; other hidden ones there are generated code or state, and are."""
+
+NODE_MARKERS = (".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml")
 
 RACY_NS = 2_000_000_000
 COARSE_RACY_NS = 3_000_000_000
@@ -70,34 +72,33 @@ REMOTE_RACY_NS = 300_000_000_000
 
 MAX_ENTRIES = 200_000
 MAX_OUTSIDE = 20_000
+"""Entries of one folder outside the project, or of git's folder of branches and tags."""
 MAX_UNMARKED = 20_000
-"""Entries of one node_modules without a lock file of its own."""
+"""Entries of one node_modules without a lock file in it."""
 MAX_HASH_BYTES = 256 << 20
 """Racy content read in one scan; a file beyond it counts as moved instead."""
 MAX_LOGGED = 400_000
-"""Changed paths remembered; older generations are forgotten, and a question about them is answered with "everything moved"."""
+"""Changed paths remembered; a question about older generations is answered with "everything moved"."""
 GIT_TIMEOUT_S = 30
 
-NODE_MARKERS = (".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml")
-
-PSEUDO = ("/dev", "/proc", "/sys", "/run", "/nix/store")
+PSEUDO = ("/proc", "/sys", "/nix/store")
 """Not walked when a link leads there: no files, or files that never change under one name."""
-
 NO_CHANGE_TIME = frozenset({"vfat", "msdos", "exfat"})
-REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vboxsf", "prl_fs", "ceph", "glusterfs", "lustre", "afs"})
+REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"})
 
 ABOVE = tuple(
     """
-    pyproject.toml setup.cfg tox.ini pytest.ini .pytest.ini pytest.toml conftest.py .coveragerc mypy.ini .mypy.ini .flake8 .pylintrc pylintrc
-    ruff.toml .ruff.toml pyrightconfig.json .python-version package.json tsconfig.json jsconfig.json .npmrc .nvmrc .node-version .yarnrc.yml
+    pyproject.toml setup.cfg tox.ini pytest.ini .pytest.ini pytest.toml conftest.py .coveragerc mypy.ini .mypy.ini .flake8 .pylintrc
+    pylintrc ruff.toml .ruff.toml pyrightconfig.json
+    .python-version package.json tsconfig.json jsconfig.json .npmrc .nvmrc .node-version .yarnrc.yml
     .eslintrc .eslintrc.js .eslintrc.cjs .eslintrc.json .eslintrc.yml .eslintrc.yaml eslint.config.js eslint.config.mjs eslint.config.cjs
     .eslintignore .prettierrc .prettierrc.json .prettierrc.yaml .stylelintrc biome.json .babelrc babel.config.js .browserslistrc deno.json
-    .editorconfig .env .envrc .tool-versions mise.toml .mise.toml Cargo.toml .cargo/config.toml .cargo/config rust-toolchain rust-toolchain.toml
-    rustfmt.toml .rustfmt.toml clippy.toml .clippy.toml go.mod go.work .golangci.yml .golangci.yaml .rubocop.yml .ruby-version Gemfile
-    phpunit.xml composer.json build.gradle settings.gradle gradle.properties .gradle/gradle.properties pom.xml .m2/settings.xml
-    global.json Directory.Build.props nuget.config Makefile .gitconfig .config/git/config .config/git/ignore .config/git/attributes
+    .editorconfig .env .envrc .tool-versions mise.toml .mise.toml Cargo.toml .cargo/config.toml .cargo/config rust-toolchain
+    rust-toolchain.toml rustfmt.toml .rustfmt.toml clippy.toml .clippy.toml go.mod go.work .golangci.yml .golangci.yaml .rubocop.yml
+    .ruby-version Gemfile phpunit.xml composer.json build.gradle settings.gradle gradle.properties .gradle/gradle.properties pom.xml
+    .m2/settings.xml global.json Directory.Build.props nuget.config .gitconfig .config/git/config .config/git/ignore .config/git/attributes
     .config/ruff/ruff.toml .config/ruff/pyproject.toml .config/mypy/config .config/pycodestyle .config/flake8 .config/mise/config.toml
-    """.split()
+    """.split()  # noqa: SIM905  (a hundred lines otherwise)
 )
 """Configuration that tools look for in the folders above a project and in the home folder; compared where it exists."""
 
@@ -106,6 +107,8 @@ TOUCHED = " (index rewritten)"
 
 Stat = tuple[int, int, int, int, int]
 Fields = tuple[object, ...]
+Listing = dict[str, Fields]
+"""Name -> record, of one folder."""
 
 _fields = operator.attrgetter("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
@@ -119,12 +122,12 @@ class Scan:
     """What one scan found."""
 
     generation: int
-    """1 for a scanner's first; the same as before when nothing moved."""
+    """1 for a scanner's first scan (0 when that failed); the same as before when nothing moved."""
     moved: tuple[Change, ...]
     """Since the scan before this one, not classified; () for the first."""
     took_ms: float
     problem: str
-    """Why what was seen is not everything, "" when it is; while it is not, nothing may be called fresh."""
+    """Why what was seen is not everything, "" when it is; as long as it is not, nothing may be called fresh."""
 
 
 # --- small readers ------------------------------------------------------------------------------------------------------------
@@ -151,15 +154,13 @@ def _lstat(path: str) -> Stat | None:
 
 
 def _read(path: str, limit_bytes: int = 1 << 20) -> bytes:
-    """The first bytes of a small file, b"" when it cannot be read."""
+    """The first bytes of a regular file, b"" when it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError):
         return b""
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
-        return os.read(descriptor, limit_bytes)
+        return os.read(descriptor, limit_bytes) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     except OSError:
         return b""
     finally:
@@ -180,17 +181,19 @@ def _content(path: str, record: Stat) -> bytes:
         digest = hashlib.blake2b(digest_size=16)
         while chunk := os.read(descriptor, 1 << 18):
             digest.update(chunk)
-        if _record(os.fstat(descriptor)) != record:
-            return secrets.token_bytes(16)
-        return digest.digest()
+        return digest.digest() if _record(os.fstat(descriptor)) == record else secrets.token_bytes(16)
     except OSError:
         return secrets.token_bytes(16)
     finally:
         os.close(descriptor)
 
 
+def _encoded(value: object) -> bytes:
+    return repr(value).encode("utf-8", "surrogateescape")
+
+
 def _digest(value: object) -> bytes:
-    return hashlib.blake2b(repr(value).encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    return hashlib.blake2b(_encoded(value), digest_size=16).digest()
 
 
 def _shown(key: str) -> str:
@@ -221,20 +224,20 @@ def _file_systems() -> dict[int, str]:
 
 # --- git ----------------------------------------------------------------------------------------------------------------------
 
-_GIT_FILES = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "config.worktree", "info/sparse-checkout")
+_GIT_OWN = ("HEAD", "MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "config.worktree", "info/sparse-checkout")
 _GIT_SHARED = ("packed-refs", "config", "shallow", "info/exclude", "info/attributes", "info/grafts", "objects/info/alternates")
 _GIT_FOLDERS = ("rebase-merge", "rebase-apply")
-_TRACKED_CACHE = re.compile(rb"\t((?:[^\0]*/)?(?:" + b"|".join(re.escape(name.encode()) for name in CACHES) + rb"))(?=[/\0])")
+_GIT_ENV_KEPT = frozenset({"GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM", "GIT_EXEC_PATH"})
 
 
 def _git(folder: str, *argv: str, data: bytes = b"") -> tuple[int, bytes]:
     """Run git read-only in `folder`; -> exit code, standard output. -1 when it cannot be run or does not end."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_CONFIG_GLOBAL")}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _GIT_ENV_KEPT}
     # core.fsmonitor would run a program the repository names; STRETTO=off keeps a shim of ours called `git` from asking us back.
     env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "STRETTO": "off"}
     try:
         done = subprocess.run(
-            ["git", "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=keep", *argv],
+            ["git", "-c", "core.fsmonitor=false", *argv],
             cwd=folder,
             env=env,
             input=data,
@@ -256,48 +259,60 @@ class _Repository:
         self.key = key
         self.git = ""
         self.common = ""
-        self.index: tuple[Stat | None, bytes] | None = None
         self.entries = b""
-        self.tracked = b""
         self.tracked_caches: frozenset[str] = frozenset()
+        self._index: tuple[Stat | None, bytes] | None = None
+        self._listed = b""
+        self._tracks: dict[str, bool] = {}
 
     def locate(self) -> bool:
         """Find the git folder (a `.git` file of a worktree or submodule names it); False when this is no repository."""
-        git = os.path.join(self.path, ".git")
+        git = f"{self.path}/.git"
         text = _read(git, 8192)
         if text.startswith(b"gitdir:"):
             git = os.path.normpath(os.path.join(self.path, os.fsdecode(text[7:].strip())))
-        common = os.fsdecode(_read(os.path.join(git, "commondir"), 8192).strip())
+        common = os.fsdecode(_read(f"{git}/commondir", 8192).strip())
         self.git = git
         self.common = os.path.normpath(os.path.join(git, common)) if common else git
-        return os.path.isfile(os.path.join(git, "HEAD")) or os.path.islink(os.path.join(git, "HEAD"))
+        return os.path.lexists(f"{git}/HEAD")
 
-    def read_index(self, record: Stat | None, content: bytes) -> bool:
-        """Read the entries anew when the index is not the one last read; True when it was written anew with equal entries."""
-        if self.index == (record, content):
-            return False
-        first, before = self.index is None, self.entries
-        self.index = (record, content)
-        if record is None:
-            self.entries, self.tracked = b"none", b""
-        else:
-            code, out = _git(self.path, "ls-files", "-s", "-v", "-z")
-            if code == 0:
-                self.entries, self.tracked = hashlib.blake2b(out, digest_size=16).digest(), out
-            else:  # a foreign owner, a damaged index, no git: every rewriting counts
-                self.entries, self.tracked = repr((record, content)).encode(), b""
-        caches = {os.fsdecode(found) for found in _TRACKED_CACHE.findall(b"\t".join((b"", *self.tracked.split(b"\t"))))}
-        self.tracked_caches = frozenset(self.below(cache) for cache in caches)
+    def read_index(self, record: Stat | None, racy: bool) -> bool:
+        """Read the entries when the index is not the one last read; True when it was written anew with the entries it had."""
+        content = b""
+        if self._index is not None and self._index[0] == record:
+            if not self._index[1] or record is None:
+                return False
+            content = _content(f"{self.git}/index", record)
+            if content == self._index[1]:
+                self._index = (record, content if racy else b"")
+                return False
+        elif racy and record is not None:
+            content = _content(f"{self.git}/index", record)
+        first, before = self._index is None, self.entries
+        self._index = (record, content)
+        self._read_entries(record, content)
         return not first and self.entries == before
 
-    def below(self, name: str) -> str:
-        """The key of a path of this repository."""
-        return f"{self.key}/{name}" if self.key else name
+    def _read_entries(self, record: Stat | None, content: bytes) -> None:
+        code, out = (0, b"") if record is None else _git(self.path, "ls-files", "-s", "-v", "-z")
+        # A foreign owner, a damaged index, no git at all: then every rewriting counts as new entries.
+        self.entries = hashlib.blake2b(out, digest_size=16).digest() if code == 0 else _encoded((record, content))
+        self._listed = out
+        self._tracks.clear()
+        caches: set[str] = set()
+        if any(name.encode() in out for name in CACHES):
+            for path in re.findall(rb"\t([^\0]*)\0", out):
+                parts = os.fsdecode(path).split("/")
+                caches.update("/".join(parts[: at + 1]) for at, part in enumerate(parts) if part in CACHES)
+        self.tracked_caches = frozenset(f"{self.key}/{cache}" if self.key else cache for cache in caches)
 
     def tracks(self, key: str) -> bool:
         """Say whether git holds files in the folder `key`."""
-        name = key[len(self.key) + 1 :] if self.key else key
-        return b"\t" + os.fsencode(name) + b"/" in self.tracked
+        known = self._tracks.get(key)
+        if known is None:
+            name = key[len(self.key) + 1 :] if self.key else key
+            known = self._tracks[key] = b"\t" + os.fsencode(name) + b"/" in self._listed
+        return known
 
 
 # --- installed packages -------------------------------------------------------------------------------------------------------
@@ -337,74 +352,68 @@ class _Folders:
             self._known.pop(path, None)
         return digest, direct
 
-    def clear(self) -> None:
-        self._known.clear()
-
 
 def _site_folders(prefix: str) -> list[str]:
     """The folders packages are installed into under a Python prefix."""
     found = []
-    for lib in ("lib", "lib64"):
-        folder = os.path.join(prefix, lib)
-        if os.path.islink(folder):
-            continue
+    for lib in (f"{prefix}/lib", f"{prefix}/lib64"):
         try:
-            names = os.listdir(folder)
+            names = [] if os.path.islink(lib) else os.listdir(lib)
         except OSError:
             continue
         for name in names:
             if name.startswith(("python", "pypy")):
-                for packages in ("site-packages", "dist-packages"):
-                    candidate = os.path.join(folder, name, packages)
-                    if os.path.isdir(candidate):
-                        found.append(candidate)
+                candidates = [f"{lib}/{name}/{packages}" for packages in ("site-packages", "dist-packages")]
+                found += [candidate for candidate in candidates if os.path.isdir(candidate)]
     return sorted(found)
 
 
-class _Installed(NamedTuple):
+@dataclass(slots=True)
+class _Installed:
     """One site-packages: what is compared, the files in it that count themselves, and the folders it leads to."""
 
-    fact: Fields
+    fact: list[Fields]
     files: list[tuple[str, Stat]]
     leads_to: list[str]
 
 
 def _installed(site: str, folders: _Folders, line_ns: int) -> _Installed:
-    fact: list[Fields] = []
-    files: list[tuple[str, Stat]] = []
-    leads_to: list[str] = []
+    """List what is installed in one folder.
+
+    A package's own folder is compared by its first level and not by its times: those move when byte code is written into it.
+    """
+    seen = _Installed([], [], [])
     try:
-        with os.scandir(site) as found:
-            entries = list(found)
-        for entry in entries:
-            if entry.name in CACHES:
-                continue
-            record = _record(entry.stat(follow_symlinks=False))
-            if entry.is_symlink():
-                fact.append((entry.name, *record, os.readlink(entry.path)))
-                if os.path.isdir(entry.path):
-                    leads_to.append(os.path.realpath(entry.path))
-            elif entry.is_dir(follow_symlinks=False):
-                digest, direct = folders.listing(entry.path, record, line_ns)
-                fact.append((entry.name, record[0], record[1], digest))
-                if direct:
-                    leads_to += _direct_url(_read(os.path.join(entry.path, "direct_url.json")))
-            else:
-                fact.append((entry.name, *record))
-                files.append((entry.path, record))
-                if entry.name.endswith((".pth", ".egg-link")):
-                    leads_to += _path_lines(site, _read(entry.path), first_only=entry.name.endswith(".egg-link"))
-    except FileNotFoundError:
-        fact.append(("gone",))
-    fact.sort(key=repr)
-    return _Installed(tuple(fact), files, leads_to)
+        entries = list(os.scandir(site))
+    except OSError as error:
+        seen.fact.append(("closed", error.errno))
+        return seen
+    for entry in entries:
+        record = _lstat(entry.path)
+        if entry.name in CACHES or record is None:
+            continue
+        if entry.is_symlink():
+            seen.fact.append((entry.name, *record, os.readlink(entry.path)))
+            seen.leads_to.append(entry.path)
+        elif entry.is_dir(follow_symlinks=False):
+            digest, direct = folders.listing(entry.path, record, line_ns)
+            seen.fact.append((entry.name, record[0], record[1], digest))
+            if direct:
+                seen.leads_to += _direct_url(_read(f"{entry.path}/direct_url.json"))
+        else:
+            seen.fact.append((entry.name, *record))
+            seen.files.append((entry.path, record))
+            if entry.name.endswith((".pth", ".egg-link")):
+                seen.leads_to += _path_lines(site, _read(entry.path), first_only=entry.name.endswith(".egg-link"))
+    seen.fact.sort(key=repr)
+    seen.leads_to = [path for path in seen.leads_to if os.path.isdir(path) and not _within(os.path.realpath(path), site)]
+    return seen
 
 
 def _path_lines(site: str, text: bytes, *, first_only: bool) -> list[str]:
     lines = [os.fsdecode(line.strip()) for line in text.splitlines()]
     paths = [line for line in lines if line and not line.startswith(("#", "import ", "import\t"))]
-    joined = [os.path.normpath(os.path.join(site, path)) for path in (paths[:1] if first_only else paths)]
-    return [path for path in joined if os.path.isdir(path)]
+    return [os.path.normpath(os.path.join(site, path)) for path in (paths[:1] if first_only else paths) if "\0" not in path]
 
 
 _FILE_URL = re.compile(rb'"url"\s*:\s*"file://([^"]*)"')
@@ -415,55 +424,65 @@ def _direct_url(text: bytes) -> list[str]:
     found = _FILE_URL.search(text)
     if found is None or b'"editable"' not in text:
         return []
-    from urllib.parse import unquote_to_bytes  # only where there is an editable install
-
     path = os.fsdecode(unquote_to_bytes(found.group(1)))
-    return [os.path.normpath(path)] if os.path.isdir(path) else []
+    return [] if "\0" in path else [os.path.normpath(path)]
 
 
-# --- the scanner --------------------------------------------------------------------------------------------------------------
-
-Listing = dict[str, Fields]
-"""Name -> record, of one folder."""
+# --- one scan's findings ------------------------------------------------------------------------------------------------------
 
 
 class _Pass:
-    """What one scan gathers."""
+    """What one scan gathers before it is compared."""
 
     def __init__(self, now_ns: int) -> None:
         self.now_ns = now_ns
         self.window_ns = RACY_NS
+        self.line_ns = now_ns - COARSE_RACY_NS
+        """What changed before this moment is certainly not racy."""
         self.listings: dict[str, Listing] = {}
         self.folder_ctimes: dict[str, int] = {}
         self.facts: dict[str, Fields] = {}
         self.racy: dict[str, tuple[str, Stat]] = {}
         """Path -> the key to report, its record."""
+        self.read: dict[str, tuple[str, Stat, bytes]] = {}
+        """The same with the hash."""
         self.links: list[tuple[str, str, str]] = []
+        """Key, path, target."""
         self.outside: dict[str, None] = {}
         self.repositories: dict[str, _Repository] = {}
         self.packages: dict[str, None] = {}
-        """Absolute paths of folders whose inside is compared by their list only."""
+        """Paths of folders whose inside is compared by their list only."""
         self.changed: set[str] = set()
         self.problems: list[str] = []
         self.devices: set[int] = set()
 
-    def is_racy(self, record: Stat) -> bool:
-        age_ns = self.now_ns - record[4]
-        return age_ns <= self.window_ns or (age_ns <= COARSE_RACY_NS and record[4] % 1_000_000_000 == 0)
+    def note(self, path: str, key: str, record: Stat | None) -> Stat | None:
+        """Have a file compared by content while it is racy; -> its record."""
+        if record is not None and record[4] >= self.line_ns and stat.S_ISREG(record[0]):
+            age_ns = self.now_ns - record[4]
+            if age_ns <= self.window_ns or record[4] % 1_000_000_000 == 0:
+                self.racy[path] = (key, record)
+        return record
 
-    @property
-    def line_ns(self) -> int:
-        """What changed before this moment is certainly not racy."""
-        return self.now_ns - max(self.window_ns, COARSE_RACY_NS)
+    def remote(self) -> None:
+        self.window_ns = REMOTE_RACY_NS
+        self.line_ns = self.now_ns - REMOTE_RACY_NS
 
 
 class _Budget:
     """How many entries one tree may have."""
 
-    def __init__(self, left: int, what: str) -> None:
-        self.limit = left
-        self.left = left
+    def __init__(self, limit: int, what: str) -> None:
+        self.limit = self.left = limit
         self.what = what
+
+    def take(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise _Problem(f"{_shown(self.what)} has more than {self.limit} entries")
+
+
+# --- the scanner --------------------------------------------------------------------------------------------------------------
 
 
 class Scanner:
@@ -477,19 +496,23 @@ class Scanner:
         self._listings: dict[str, Listing] = {}
         self._folder_ctimes: dict[str, int] = {}
         self._facts: dict[str, Fields] = {}
-        self._racy: dict[str, bytes] = {}
+        self._racy: dict[str, tuple[str, Stat, bytes]] = {}
+        """Path -> key, record, hash: what the next scan has to read again."""
         self._repositories: dict[str, _Repository] = {}
         self._packages: dict[str, None] = {}
         self._outside: dict[str, None] = {}
         self._folders = _Folders()
+        self._kinds: dict[int, str] = {}
         self._log: dict[int, frozenset[str]] = {}
         self._logged = 0
-        self._oldest = 0
-        self._dir_moved: dict[str, int] = {}
+        self._oldest = 1
+        self._came_or_went: dict[str, int] = {}
         """Folders that appeared or vanished, with the generation: git's patterns ask what a path that is gone had been."""
         self._odd: dict[str, str] = {}
         """`Change.path` -> the path itself, where the two differ."""
         self._last_ns = 0
+        self._missed = False
+        """A scan failed half-way: what moved and moved back meanwhile is not known, so the next whole one counts as moved."""
         self._problem = "it has not been looked at yet"
         self._home = os.path.expanduser("~")
 
@@ -498,45 +521,30 @@ class Scanner:
     def scan(self) -> Scan:
         """Look at everything now and say what moved since the scan before.
 
-        Raises nothing that the file system does: it is said in `problem`.
+        Raises nothing the file system does: that is said in `problem`. After a scan that failed half-way the next whole one compares.
         """
         started = time.perf_counter()
         found = _Pass(time.time_ns())
-        if self._last_ns > found.now_ns:  # the clock was set back: times no longer order what happened
-            found.window_ns = max(found.window_ns, self._last_ns - found.now_ns + RACY_NS)
+        moved: tuple[Change, ...] = ()
         try:
             self._look(found)
         except (_Problem, OSError, RecursionError) as error:
-            # Nothing is compared with a half-made map: the old one stands, and the next whole scan tells what moved.
             self._problem = str(error)
-            return Scan(generation=self.generation, moved=(), took_ms=(time.perf_counter() - started) * 1e3, problem=self._problem)
-        first = self.generation == 0
-        self._compare(found)
-        self._problem = "; ".join(found.problems)
-        self._last_ns = found.now_ns
-        if first:
-            found.changed.clear()
-            self.generation = 1
-            self._log[1] = frozenset()
-        elif found.changed:
-            self.generation += 1
-            self._log[self.generation] = frozenset(found.changed)
-            self._logged += len(found.changed)
-            self._forget()
-        moved = tuple(self._change(key) for key in sorted(found.changed))
+            self._missed = True
+        else:
+            moved = self._compare(found)
+            self._problem = "; ".join(found.problems)
         return Scan(generation=self.generation, moved=moved, took_ms=(time.perf_counter() - started) * 1e3, problem=self._problem)
 
     def changes(self, after: int, until: int) -> tuple[Change, ...]:
-        """Return every path that moved after generation `after`, up to and with `until`; sources and ignored files both as sources.
+        """Return every path that moved after generation `after`, up to and with `until`; files all as sources, see `classify`.
 
-        A question about generations this scanner does not know (any more) is answered with one change of an unnamed path, so that
-        whoever asks takes everything for moved.
+        A question about generations this scanner does not know (any more) is answered with one change without a name, so that whoever
+        asks takes everything for moved.
         """
-        if after < max(self._oldest, 1) or until > self.generation or after > until:
+        if not self._oldest <= after <= until <= self.generation:
             return (Change(path="(more than is remembered)", of=FileClass.SOURCE),)
-        keys: set[str] = set()
-        for generation in range(after + 1, until + 1):
-            keys |= self._log[generation]
+        keys = set().union(*(self._log[generation] for generation in range(after + 1, until + 1)))
         return tuple(self._change(key) for key in sorted(keys))
 
     def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]:
@@ -554,42 +562,36 @@ class Scanner:
         ignored: set[str] = set()
         for place, members in by_repository.items():
             ignored |= self._ignored(self._repositories[place], members)
-        ignored |= self._ignored_folders([key for key in keys.values() if key not in ignored], set(keys.values()), ignored)
+        ignored |= self._ignored_folders(keys.values(), ignored)
         return tuple(
-            Change(path=change.path, of=FileClass.IGNORED)
-            if change.of is FileClass.SOURCE and keys[change.path] in ignored
-            else change
+            Change(path=change.path, of=FileClass.IGNORED) if keys.get(change.path) in ignored and change.of is FileClass.SOURCE else change
             for change in changes
         )
 
     def covers(self, path: bytes | str) -> bool:
         """Say whether a write to this absolute path would show in the next scan.
 
-        It would not in a cache, deep inside an installed package, in `.git`, or outside: whoever learns of such a write begins an epoch.
+        It would not in a cache, deep in an installed package, in `.git`, or outside: who learns of such a write begins an epoch.
         """
         text = os.fsdecode(path)
         text = os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text))
-        tops = [self.root, *self._outside]
-        top = next((top for top in tops if _within(text, top)), None)
+        top = next((top for top in (self.root, *self._outside) if _within(text, top)), None)
         if top is None or any(_within(text, folder) for folder in self._packages):
             return False
         return not any(part in CACHES or part == ".git" for part in text[len(top) :].split("/"))
 
     def digest(self) -> str:
-        """Return a text that is the same for two scanners exactly when they saw the same; "" when that cannot be told now.
+        """Return a text that two scanners share exactly when they saw the same; "" when that cannot be told now.
 
-        Compared across a restart of the supervisor. Not before the first scan, not while a file changed seconds ago, and not while
-        something could not be seen.
+        It links results across a restart of the supervisor. Nothing is told before the first scan, while a file changed seconds ago,
+        or while something could not be seen.
         """
         if self._problem or self._racy:
             return ""
         digest = hashlib.blake2b(digest_size=16)
-        for table in (self._listings, self._facts):
-            for key in sorted(table):
-                value = table[key]
-                text = repr((key, sorted(value.items()) if isinstance(value, dict) else value))
-                digest.update(text.encode("utf-8", "surrogateescape"))
-        digest.update(repr(sorted(self._folder_ctimes.items())).encode("utf-8", "surrogateescape"))
+        for key in sorted(self._listings):
+            digest.update(_encoded((key, sorted(self._listings[key].items()))))
+        digest.update(_encoded(sorted(self._facts.items())))
         return digest.hexdigest()
 
     # -- looking
@@ -599,105 +601,102 @@ class Scanner:
             raise _Problem(f"cannot read project {self.root}: it is not there")
         self._walk(found, self.root, "", _Budget(MAX_ENTRIES, "the project"))
         self._above(found)
-        links, done = 0, set()
+        followed = 0
+        walked: set[str] = set()
         while True:
-            while links < len(found.links):
-                self._follow(found, *found.links[links])
-                links += 1
-            waiting = [path for path in found.outside if path not in done]
-            if not waiting:
+            for key, path, target in found.links[followed:]:
+                self._follow(found, key, path, target)
+                followed += 1
+            waiting = next((path for path in found.outside if path not in walked), None)
+            if waiting is None:
                 break
-            path = waiting[0]
-            done.add(path)
-            if any(_within(path, other) for other in (self.root, *(done - {path}))):
-                continue
-            self._walk(found, path, path, _Budget(MAX_OUTSIDE, f"{path}, which a link or an editable install leads to,"))
-        self._racy_content(found)
+            if not any(_within(waiting, other) for other in walked):
+                hidden = self._modules(found, waiting, waiting) if waiting.endswith("/node_modules") else None
+                for top in [waiting] if hidden is None else [f"{waiting}/{folder}" for folder in hidden]:
+                    self._walk(found, top, top, _Budget(MAX_OUTSIDE, f"{top}, which a link or an editable install leads to,"))
+            walked.add(waiting)
+        self._read_racy(found)
 
     def _walk(self, found: _Pass, top: str, top_key: str, budget: _Budget) -> None:
+        self._device(found, os.stat(top).st_dev, top)
         stack: list[tuple[str, str, _Repository | None, _Budget]] = [(top, top_key, None, budget)]
-        fields, lstat_of, readlink = _fields, os.DirEntry.stat, os.readlink
-        folder_ctimes, old_ctimes = found.folder_ctimes, self._folder_ctimes
+        fields, lstat_of = _fields, os.DirEntry.stat
+        ctimes, old_ctimes, devices, links, changed = found.folder_ctimes, self._folder_ctimes, found.devices, found.links, found.changed
         while stack:
             path, key, repository, budget = stack.pop()
             prefix = key + "/" if key else ""
-            line = found.line_ns
+            line_ns = found.line_ns
+            tracked = repository.tracked_caches if repository is not None else ()
             names: Listing = {}
             below: list[str] = []
-            racy: list[tuple[str, Stat]] = []
-            has_git = False
+            racy: list[str] = []
             try:
                 entries = os.scandir(path)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # gone since its parent was read; the next scan tells
             except PermissionError:
-                if os.access(path, os.X_OK):  # not to be listed, but files in it can be opened by name
+                if os.access(path, os.X_OK):  # not to be listed, but a file in it can be opened by name
                     found.problems.append(f"{_shown(key or path)} cannot be listed")
-                names[""] = ("closed",)
-                found.listings[key] = names
+                found.listings[key] = {"": ("closed",)}
                 continue
             with entries:
                 for entry in entries:
                     name = entry.name
                     try:
                         if entry.is_symlink():
-                            target = readlink(entry.path)
+                            target = os.readlink(entry.path)
                             names[name] = (*fields(lstat_of(entry, follow_symlinks=False)), target)
-                            found.links.append((prefix + name, entry.path, target))
+                            if name != ".git":
+                                links.append((prefix + name, entry.path, target))
                         elif entry.is_dir(follow_symlinks=False):
-                            if name == ".git":
-                                has_git = True
-                                continue
-                            if name in CACHES and not (repository is not None and prefix + name in repository.tracked_caches):
+                            if name in CACHES and prefix + name not in tracked:
                                 continue
                             seen = lstat_of(entry, follow_symlinks=False)
                             names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
-                            if seen.st_dev not in found.devices:
-                                self._device(found, seen.st_dev, entry.path)
-                            folder_ctimes[prefix + name] = seen.st_ctime_ns
-                            if seen.st_ctime_ns != seen.st_mtime_ns and old_ctimes.get(prefix + name) not in (None, seen.st_ctime_ns):
-                                found.changed.add(prefix + name)
                             below.append(name)
-                        else:
-                            if name in CACHES and not (repository is not None and prefix + name in repository.tracked_caches):
-                                continue
+                            if seen.st_dev not in devices:
+                                self._device(found, seen.st_dev, entry.path)
+                            ctimes[prefix + name] = ctime_ns = seen.st_ctime_ns
+                            if ctime_ns != seen.st_mtime_ns and old_ctimes.get(prefix + name, ctime_ns) != ctime_ns:
+                                changed.add(prefix + name)
+                        elif name != ".eslintcache" or prefix + name in tracked:
                             record = fields(lstat_of(entry, follow_symlinks=False))
                             names[name] = record
-                            if record[4] >= line:
-                                racy.append((name, record))
-                            if name == ".git":
-                                has_git = True
+                            if record[4] >= line_ns:
+                                racy.append(name)
                     except FileNotFoundError:
                         continue  # gone since the folder was listed
-            budget.left -= len(names)
-            if budget.left < 0:
-                raise _Problem(f"{budget.what} has more than {budget.limit} entries")
-            if has_git:
-                repository = self._repository(found, path, key) or repository
-                if repository is not None and repository.tracked_caches:
-                    below += self._tracked_here(path, prefix, repository, names, folder_ctimes)
-            if key != top_key and ("pyvenv.cfg" in names or "conda-meta" in names) and not (repository and repository.tracks(key)):
+            budget.take(len(names))
+            if ".git" in names:
+                inner = self._repository(found, path, key)
+                if inner is not None:
+                    repository = inner
+                    if ".git" in below:  # not a file that names it elsewhere
+                        below.remove(".git")
+                        del names[".git"]
+                        ctimes.pop(prefix + ".git", None)
+                        changed.discard(prefix + ".git")
+                    self._tracked_caches_here(path, prefix, inner, names, below)
+            if key and ("pyvenv.cfg" in names or "conda-meta" in names) and not (repository and repository.tracks(key)):
                 self._environment(found, path, key)
                 continue
-            for name, record in racy:
-                if found.is_racy(record):
-                    found.racy[prefix + name if top_key else f"{top}/{prefix}{name}"] = (prefix + name, record)
+            for name in racy:
+                found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
             for name in below:
                 child = f"{path}/{name}"
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
-                    walked = self._modules(found, child, prefix + name)
-                    limit = budget if walked else _Budget(MAX_UNMARKED, f"{_shown(prefix + name)}, which has no lock file in it,")
-                    for folder in (name,) if walked is None else [f"{name}/{hidden}" for hidden in walked]:
-                        stack.append((f"{path}/{folder}", prefix + folder, repository, limit))
+                    hidden = self._modules(found, child, prefix + name)
+                    if hidden is None:
+                        unmarked = _Budget(MAX_UNMARKED, f"{prefix}{name}, which has no lock file in it,")
+                        stack.append((child, prefix + name, repository, unmarked))
+                    else:
+                        stack += [(f"{child}/{folder}", f"{prefix}{name}/{folder}", repository, budget) for folder in hidden]
                 elif child != self.root:
                     stack.append((child, prefix + name, repository, budget))
 
-    def _tracked_here(
-        self, path: str, prefix: str, repository: _Repository, names: Listing, folder_ctimes: dict[str, int]
-    ) -> list[str]:
-        """Caches that git tracks right in a repository's own top folder: its index was not read yet when they were passed over."""
-        more = []
+    def _tracked_caches_here(self, path: str, prefix: str, repository: _Repository, names: Listing, below: list[str]) -> None:
+        """Add tracked caches right in a repository's top folder: its index had not been read when they were passed over."""
         for name in CACHES:
             if prefix + name in repository.tracked_caches and name not in names:
                 try:
@@ -706,127 +705,116 @@ class Scanner:
                     continue
                 if stat.S_ISDIR(seen.st_mode):
                     names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
-                    folder_ctimes[prefix + name] = seen.st_ctime_ns
-                    more.append(name)
+                    below.append(name)
                 else:
                     names[name] = _record(seen)
-        return more
 
     def _device(self, found: _Pass, device: int, path: str) -> None:
         found.devices.add(device)
-        kind = _file_systems().get(device, "")
+        if device not in self._kinds:
+            self._kinds[device] = _file_systems().get(device, "")
+        kind = self._kinds[device]
         if kind in NO_CHANGE_TIME:
             found.problems.append(f"{_shown(path)} is on a {kind} file system, which keeps no change times")
         elif kind in REMOTE or kind.startswith("fuse"):
-            found.window_ns = max(found.window_ns, REMOTE_RACY_NS)
-
-    def _note(self, found: _Pass, path: str, key: str, record: Stat | None) -> Stat | None:
-        """Have a file that is part of a fact compared by content while it is racy; -> its record."""
-        if record is not None and stat.S_ISREG(record[0]) and found.is_racy(record):
-            found.racy[path] = (key, record)
-        return record
+            found.remote()
 
     # -- git
 
     def _repository(self, found: _Pass, path: str, key: str) -> _Repository | None:
+        """Compare git's state of one repository; None when the `.git` there is none."""
         repository = self._repositories.get(key) or _Repository(path, key)
         if not repository.locate():
             return None
         found.repositories[key] = repository
-        fact_key = f"git:{key or '.'}"
+        fact_key = f"\0git:{key or '.'}"
         parts: list[Fields] = [(repository.git, repository.common)]
-        places = [(repository.git, name) for name in _GIT_FILES] + [(repository.common, name) for name in _GIT_SHARED]
-        for folder, name in places:
-            file = f"{folder}/{name}"
-            parts.append((name, self._note(found, file, fact_key, _stat(file))))
+        for folder, names in ((repository.git, _GIT_OWN), (repository.common, _GIT_SHARED)):
+            for name in names:
+                parts.append((name, found.note(f"{folder}/{name}", fact_key, _stat(f"{folder}/{name}"))))
         parts.append(tuple(os.path.isdir(f"{repository.git}/{name}") for name in _GIT_FOLDERS))
-        folders = dict.fromkeys([f"{repository.common}/refs", f"{repository.git}/refs", f"{repository.common}/reftable"])
-        budget = _Budget(MAX_OUTSIDE, f"the folder of branches and tags of {_shown(key or 'the project')}")
-        for folder in folders:
-            for file, record in sorted(self._files(folder, budget)):
-                parts.append((file, self._note(found, file, fact_key, record)))
-        index = f"{repository.git}/index"
-        record = _stat(index)
-        content = _content(index, record) if record is not None and found.is_racy(record) else b""
-        if repository.index is not None and repository.index[0] == record and not content:
-            content = repository.index[1]  # it was racy when it was read, is not any more: compare once more, then let it be
-            if content and record is not None and (again := _content(index, record)) != content:
-                content = again
-        if repository.read_index(record, content):
+        budget = _Budget(MAX_OUTSIDE, f"the list of branches and tags of {key or 'the project'}")
+        for folder in dict.fromkeys((f"{repository.common}/refs", f"{repository.git}/refs", f"{repository.common}/reftable")):
+            for file, record in sorted(self._refs(folder, budget)):
+                parts.append((file, found.note(file, fact_key, record)))
+        record_of_index = _stat(f"{repository.git}/index")
+        if repository.read_index(record_of_index, racy=record_of_index is not None and record_of_index[4] >= found.line_ns):
             found.changed.add(fact_key + TOUCHED)
         parts.append((repository.entries,))
         found.facts[fact_key] = tuple(parts)
         return repository
 
-    def _files(self, folder: str, budget: _Budget) -> Iterator[tuple[str, Stat]]:
+    def _refs(self, folder: str, budget: _Budget) -> Iterator[tuple[str, Stat]]:
         try:
-            entries = os.scandir(folder)
+            entries = list(os.scandir(folder))
         except OSError:
             return
-        with entries:
-            for entry in entries:
-                budget.left -= 1
-                if budget.left < 0:
-                    raise _Problem(f"{budget.what} has more than {budget.limit} entries")
-                if entry.is_dir(follow_symlinks=False):
-                    if entry.name != "prefetch":  # background fetches of `git maintenance`; nothing reads them by name
-                        yield from self._files(entry.path, budget)
-                elif (record := _stat(entry.path)) is not None:
-                    yield entry.path, record
+        budget.take(len(entries))
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if entry.name != "prefetch":  # fetched in the background by `git maintenance`; nothing reads them by name
+                    yield from self._refs(entry.path, budget)
+            elif not entry.name.endswith(".lock") and (record := _stat(entry.path)) is not None:
+                yield entry.path, record
 
     def _repository_of(self, key: str) -> str | None:
-        """The key of the innermost repository that holds `key` (its own folder belongs to the one around it)."""
+        """The key of the innermost repository that holds `key`; a repository's own folder belongs to the one around it."""
         if key.startswith("/"):
             return None
-        folder = key
-        while folder:
-            folder = folder.rpartition("/")[0]
-            if folder in self._repositories:
-                return folder
+        while key:
+            key = key.rpartition("/")[0]
+            if key in self._repositories:
+                return key
         return None
 
-    def _ignored(self, repository: _Repository, keys: list[str]) -> set[str]:
+    def _ignored(self, repository: _Repository, keys: Sequence[str]) -> set[str]:
         start = len(repository.key) + 1 if repository.key else 0
         names = {}
         for key in keys:
-            is_folder = key in self._dir_moved or os.path.isdir(f"{self.root}/{key}")
-            names[os.fsencode(key[start:]) + (b"/" if is_folder and not os.path.lexists(f"{self.root}/{key}") else b"")] = key
+            gone_folder = key in self._came_or_went and not os.path.lexists(f"{self.root}/{key}")
+            names[os.fsencode(key[start:]) + (b"/" if gone_folder else b"")] = key
         code, out = _git(repository.path, "check-ignore", "-z", "--stdin", data=b"".join(name + b"\0" for name in names))
-        if code != 0:
-            return set()
-        return {names[name] for name in out.split(b"\0") if name in names}
+        if code > 1:  # one path behind a link or in a half-made submodule spoils the answer for all: ask for the plain ones
+            folders = {key: os.path.dirname(f"{self.root}/{key}") for key in keys}
+            plain = [key for key, folder in folders.items() if os.path.realpath(folder) == folder]
+            return self._ignored(repository, plain) if len(plain) < len(keys) else set()
+        return {names[name] for name in out.split(b"\0") if name in names} if code == 0 else set()
 
-    def _ignored_folders(self, candidates: list[str], all_keys: set[str], ignored: set[str]) -> set[str]:
-        found = set()
-        for key in candidates:
-            if key in self._dir_moved:
-                inside = [other for other in all_keys if other.startswith(key + "/") and other not in self._dir_moved]
-                if inside and all(other in ignored for other in inside):
-                    found.add(key)
-        return found
+    def _ignored_folders(self, keys: Iterable[str], ignored: set[str]) -> set[str]:
+        """Folders that came or went with nothing but ignored files in them."""
+        around_ignored: set[str] = set()
+        around_sources: set[str] = set()
+        folders = []
+        for key in keys:
+            if key in self._came_or_went and key not in ignored:
+                folders.append(key)
+                continue
+            around = around_ignored if key in ignored else around_sources
+            while key := key.rpartition("/")[0]:
+                around.add(key)
+        return {key for key in folders if key in around_ignored and key not in around_sources}
 
     # -- packages
 
     def _environment(self, found: _Pass, path: str, key: str) -> None:
         """A virtual or conda environment: its settings, its programs, and the list of what is installed."""
-        fact_key = f"deps:{_shown(key)}"
+        fact_key = f"\0deps:{key}"
         found.packages[path] = None
-        settings = self._note(found, f"{path}/pyvenv.cfg", fact_key, _stat(f"{path}/pyvenv.cfg"))
-        parts: list[Fields] = [(settings, _read(f"{path}/pyvenv.cfg"))]
+        settings = _read(f"{path}/pyvenv.cfg")
+        parts: list[Fields] = [(found.note(f"{path}/pyvenv.cfg", fact_key, _stat(f"{path}/pyvenv.cfg")), settings)]
         for folder in ("bin", "conda-meta"):
             for file in self._names(f"{path}/{folder}"):
-                record = _lstat(file)
+                record = found.note(file, fact_key, _lstat(file))
                 linked = record is not None and stat.S_ISLNK(record[0])
-                parts.append((file, self._note(found, file, fact_key, record), (os.readlink(file), _stat(file)) if linked else None))
+                parts.append((file, record, (os.readlink(file), _stat(file)) if linked else ()))
         sites = _site_folders(path)
-        if re.search(rb"(?im)^include-system-site-packages\s*=\s*true", _read(f"{path}/pyvenv.cfg")):
-            base = os.path.realpath(f"{path}/bin/python")
-            sites += _site_folders(os.path.dirname(os.path.dirname(base)))
+        if _SYSTEM_SITE.search(settings):
+            sites += _site_folders(os.path.dirname(os.path.dirname(os.path.realpath(f"{path}/bin/python"))))
         for site in sites:
             installed = _installed(site, self._folders, found.line_ns)
-            parts.append((site, installed.fact))
+            parts.append((site, tuple(installed.fact)))
             for file, record in installed.files:
-                self._note(found, file, fact_key, record)
+                found.note(file, fact_key, record)
             for target in installed.leads_to:
                 self._lead(found, target)
         found.facts[fact_key] = tuple(parts)
@@ -842,8 +830,8 @@ class Scanner:
 
         Returns the hidden folders in it that are to be walked like sources, None when it has no lock file and is walked whole.
         """
-        fact_key = f"deps:{_shown(key)}"
-        markers = [(name, self._note(found, f"{path}/{name}", fact_key, _stat(f"{path}/{name}"))) for name in NODE_MARKERS]
+        fact_key = f"\0deps:{key}"
+        markers = [(name, found.note(f"{path}/{name}", fact_key, _stat(f"{path}/{name}"))) for name in NODE_MARKERS]
         if not any(record for _, record in markers):
             return None
         found.packages[path] = None
@@ -853,27 +841,28 @@ class Scanner:
         while scopes:
             scope = scopes.pop()
             try:
-                with os.scandir(path + scope) as found_entries:
-                    entries = list(found_entries)
+                entries = list(os.scandir(path + scope))
             except OSError as error:
                 parts.append((scope, "closed", error.errno))
                 continue
             for entry in entries:
                 name = f"{scope}/{entry.name}"
                 record = _lstat(entry.path)
-                if record is None or entry.name in (".cache", *CACHES):
+                if record is None or entry.name == ".cache" or entry.name in CACHES:
                     continue
                 if entry.is_symlink():
-                    parts.append((name, record, os.readlink(entry.path)))
-                    real = os.path.realpath(entry.path)
-                    if "/node_modules/" not in real and os.path.isdir(real):  # a linked checkout, not another package manager's store
-                        self._lead(found, real)
+                    target = os.readlink(entry.path)
+                    parts.append((name, record, target))
+                    if ".pnpm/" not in target and "/node_modules/" not in (real := os.path.realpath(entry.path)):
+                        self._lead(found, real)  # a linked checkout, not another package manager's store
                 elif not entry.is_dir(follow_symlinks=False):
-                    parts.append((name, self._note(found, entry.path, fact_key, record)))
+                    parts.append((name, found.note(entry.path, fact_key, record)))
                 elif entry.name.startswith("@") and not scope:
                     scopes.append(name)
+                    parts.append((name, record[0]))
                 elif entry.name.startswith(".") and not scope and entry.name not in NODE_CACHES:
                     hidden.append(entry.name)
+                    parts.append((name, record[0]))
                 else:
                     parts.append((name, record))
         found.facts[fact_key] = tuple(sorted(parts, key=repr))
@@ -884,103 +873,258 @@ class Scanner:
     def _lead(self, found: _Pass, path: str) -> None:
         """Take a folder outside the project into the scan."""
         real = os.path.realpath(path)
-        if not _within(real, self.root) and not any(_within(real, place) for place in PSEUDO):
+        if not _within(real, self.root) and os.path.isdir(real) and not any(_within(real, place) for place in PSEUDO):
             found.outside.setdefault(real)
 
     def _follow(self, found: _Pass, key: str, path: str, target: str) -> None:
         """See to it that what a link leads to is part of the scan."""
-        lexical = os.path.normpath(os.path.join(os.path.dirname(path), target))
-        plain = "/../" not in "/" + target.lstrip("./") + "/"  # after a name, `..` may leave through another link
-        if plain and not os.path.isabs(target) and self._is_scanned(found, lexical):
-            return
+        if not os.path.isabs(target) and ".." not in target.lstrip("./").split("/"):  # after a name, `..` may leave through a link
+            lexical = os.path.normpath(os.path.join(os.path.dirname(path), target))
+            if self._is_walked(found, lexical):
+                return
         real = os.path.realpath(path)
-        if self._is_scanned(found, real):
-            found.facts[key + " ->"] = (real,)
-            return
         record = _stat(real)
-        found.facts[key + " ->"] = (real, record is None)
-        if record is None:
+        inside = self._is_walked(found, real)
+        packaged = not inside and any(_within(real, folder) for folder in found.packages)
+        fact_key = f"\0link:{key}"
+        found.facts[fact_key] = (real, inside or (record and record[:2]))
+        if inside or record is None:
             return
         if stat.S_ISDIR(record[0]):
-            if any(_within(real, place) for place in PSEUDO) or any(_within(real, folder) for folder in found.packages):
-                return
-            if not _within(real, self.root):
-                found.outside.setdefault(real)
-            else:  # a cache, or git's own folder: what leads there makes it an input
-                self._walk(found, real, real, _Budget(MAX_OUTSIDE, f"{real}, which a link leads to,"))
+            if not packaged and not any(_within(real, place) for place in PSEUDO):
+                found.outside.setdefault(real)  # even a cache or git's own folder: what leads there makes it an input
         elif stat.S_ISREG(record[0]):
-            found.facts[_shown(real)] = (self._note(found, real, _shown(real), record),)
-        else:
-            found.facts[_shown(real)] = (record[0],)
+            found.facts[fact_key] = (real, found.note(real, fact_key, record))
 
-    def _is_scanned(self, found: _Pass, path: str) -> bool:
-        if not _within(path, self.root):
+    def _is_walked(self, found: _Pass, path: str) -> bool:
+        if not _within(path, self.root) or any(_within(path, folder) for folder in found.packages):
             return False
-        parts = path[len(self.root) :].split("/")
-        if any(part in CACHES or part == ".git" for part in parts):
-            return False
-        return not any(_within(path, folder) for folder in found.packages) or os.path.isdir(path)
+        return not any(part in CACHES or part == ".git" for part in path[len(self.root) :].split("/"))
 
     def _above(self, found: _Pass) -> None:
-        """Configuration above the project and in the home folder."""
+        """Compare configuration above the project and in the home folder."""
         folders = [self._home]
         folder = self.root
-        while folder != os.path.dirname(folder):
-            folder = os.path.dirname(folder)
+        while folder != (folder := os.path.dirname(folder)):
             folders.append(folder)
         for folder in dict.fromkeys(folders):
-            for name in ABOVE:
-                path = f"{folder.rstrip('/')}/{name}"
-                record = _stat(path)
-                if record is not None and not _within(path, self.root):
-                    found.facts[_shown(path)] = (self._note(found, path, _shown(path), record),)
+            if not _within(folder, self.root):
+                for name in ABOVE:
+                    path = f"{folder.rstrip('/')}/{name}"
+                    record = _stat(path)
+                    if record is not None and not stat.S_ISDIR(record[0]):
+                        found.facts[path] = (found.note(path, path, record),)
 
     # -- comparing
 
-    def _racy_content(self, found: _Pass) -> None:
+    def _read_racy(self, found: _Pass) -> None:
         """Hash what changed in the last seconds, and what had when the scan before looked."""
         left = MAX_HASH_BYTES
-        self._fresh_racy: dict[str, bytes] = {}
-        again = {path: entry for path, entry in self._racy_keys.items() if path not in found.racy} if self._racy else {}
-        for path, (key, record) in {**again, **found.racy}.items():
-            if path in again and _lstat_or_stat(path) != record:
-                continue  # it moved: the records say so
+        set_back = found.now_ns < self._last_ns
+        settled = {path: (key, record) for path, (key, record, _) in self._racy.items() if path not in found.racy}
+        for path, (key, record) in (*found.racy.items(), *settled.items()):
+            before = self._racy.get(path)
+            if path in settled and _stat(path) != record:
+                continue  # its record moved, which is seen without this
             left -= record[2]
             content = _content(path, record) if left >= 0 else secrets.token_bytes(16)
-            before = self._racy.get(path)
-            if before is not None and self._racy_keys[path][1] == record and before != content:
+            if (before is None and set_back) or (before is not None and before[1] == record and before[2] != content):
                 found.changed.add(key)
-            if path in found.racy:
-                self._fresh_racy[path] = content
+            if path not in settled:
+                found.read[path] = (key, record, content)
 
-    def _compare(self, found: _Pass) -> None:
+    def _compare(self, found: _Pass) -> tuple[Change, ...]:
+        """Make the new map the current one; -> what moved."""
+        generation = self.generation + 1
         changed = found.changed
         old_listings = self._listings
-        generation = self.generation + 1
         for key, names in found.listings.items():
             old = old_listings.get(key)
             if old == names:
-                found.listings[key] = old  # the equal one we have: the new one can go
+                found.listings[key] = old  # an equal one is there already: let go of the new one
                 continue
-            prefix = key + "/" if key else ""
             before = old or {}
-            for name, record in names.items():
-                if before.get(name) != record:
-                    self._moved(changed, prefix + name, before.get(name), record, generation)
-            for name in before.keys() - names.keys():
-                self._moved(changed, prefix + name, before[name], None, generation)
+            prefix = key + "/" if key else ""
+            for name in names.keys() | before.keys():
+                self._note_moved(prefix + name, before.get(name), names.get(name), generation, changed)
         for key in old_listings.keys() - found.listings.keys():
             prefix = key + "/" if key else ""
             for name, record in old_listings[key].items():
-                self._moved(changed, prefix + name, record, None, generation)
+                self._note_moved(prefix + name, record, None, generation, changed)
         for key in self._facts.keys() | found.facts.keys():
             if self._facts.get(key) != found.facts.get(key):
-                changed.add(key.removesuffix(" ->"))
-        self._listings = found.listings
-        self._folder_ctimes = found.folder_ctimes
-        self._facts = found.facts
-        self._racy = self._fresh_racy
-        self._racy_keys = found.racy
-        self._repositories = found.repositories
-        self._packages = found.packages
-        self._outside = found.outside
+                changed.add(key)
+        first = self.generation == 0
+        if self._missed:
+            changed.add("(while it could not be read)")
+            self._missed = False
+        self._listings, self._folder_ctimes, self._facts, self._racy = found.listings, found.folder_ctimes, found.facts, found.read
+        self._repositories, self._packages, self._outside = found.repositories, found.packages, found.outside
+        self._last_ns = found.now_ns
+        if first or changed:
+            self.generation = generation
+            self._log[generation] = frozenset() if first else frozenset(changed)
+            self._forget()
+        if first:
+            self._came_or_went.clear()
+            return ()
+        return tuple(self._change(key) for key in sorted(changed))
+
+    def _note_moved(self, key: str, old: Fields | None, new: Fields | None, generation: int, changed: set[str]) -> None:
+        if old == new:
+            return
+        changed.add(key)
+        was_folder, is_folder = old is not None and len(old) == 3, new is not None and len(new) == 3
+        if was_folder != is_folder and (old is None or new is None):
+            self._came_or_went[key] = generation
+        else:
+            self._came_or_went.pop(key, None)
+
+    def _forget(self) -> None:
+        self._logged += len(self._log[self.generation])
+        while self._logged > MAX_LOGGED and self._oldest < self.generation:
+            self._oldest += 1
+            self._logged -= len(self._log.pop(self._oldest))
+            for key in [key for key, generation in self._came_or_went.items() if generation <= self._oldest]:
+                del self._came_or_went[key]
+
+    def _change(self, key: str) -> Change:
+        of = FileClass.SOURCE
+        if key.startswith("\0"):
+            key = key[1:]
+            if key.startswith("link:"):
+                key = key[5:]
+            else:
+                of = FileClass.GIT if key.startswith("git:") else FileClass.DEPENDENCY
+        path = _shown(key)
+        if path != key:
+            self._odd[path] = key
+        return Change(path=path, of=of)
+
+
+# --- tools --------------------------------------------------------------------------------------------------------------------
+
+_SYSTEM_SITE = re.compile(rb"(?im)^include-system-site-packages\s*=\s*true")
+_EXEC_TRICK = re.compile(rb"^'''exec' (?:\"([^\"]+)\"|(\S+))", re.MULTILINE)
+"""How installers spell an interpreter whose path is too long for a shebang."""
+_TOOL_FOLDERS = _Folders()
+
+WRAPPERS = frozenset(b"npx uv uvx poetry pipenv pdm hatch rye bundle make just mise asdf nox tox npm yarn pnpm bun env".split())
+"""Commands that run another: the words of their line that name a program on the PATH are looked at, too."""
+
+LAUNCHERS = {
+    "rustup": (".rustup/settings.toml", ".rustup/toolchains", ".rustup/update-hashes"),
+    "volta-shim": (".volta/tools/user/platform.json", ".volta/tools/image"),
+    "mise": (".local/share/mise/installs", ".config/mise/config.toml"),
+}
+"""Programs that choose another by a file in the home folder -> what they choose by."""
+
+
+def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"") -> bytes:
+    """Return what tells one installed tool from its next version.
+
+    It covers the executable, the interpreters its first line leads to, the list of packages installed beside a Python outside the
+    project, the package.json of a Node tool, virtual environments on the PATH, and for version managers and wrappers what they choose by.
+    docs/join.md says what it does not see.
+
+    Args:
+        exe: the resolved executable.
+        cwd: what a relative `exe` or PATH entry is relative to.
+        argv: the whole call; looked at for wrappers only.
+        path: the PATH the call would get.
+        root: the project: packages inside it are left to the scan, so that an install does not make another tool of it.
+    """
+    here, inside = os.fsdecode(cwd), os.path.realpath(os.fsdecode(root)) if root else "\0"
+    on_path = [os.path.join(here, folder) for folder in os.fsdecode(path).split(":")] if path else []
+    parts: list[Fields] = []
+    prefixes: dict[str, None] = {}
+    waiting = [os.path.join(here, os.fsdecode(exe))]
+    if os.path.basename(exe) in WRAPPERS:
+        waiting += [found for word in argv[1:8] if not word.startswith(b"-") and (found := _which(os.fsdecode(word), on_path))]
+    for program in waiting:
+        real = os.path.realpath(program)
+        parts.append((program, real, _stat(real)))
+        name = os.path.basename(real)
+        if name.startswith(("python", "pypy")):
+            prefixes |= dict.fromkeys(_prefixes(program, real))
+        parts += _launcher(program, name)
+        head = _read(real, 1024)
+        if name.endswith((".js", ".mjs", ".cjs")) or b"node" in head.split(b"\n", 1)[0]:
+            parts.append(_package_json(real))
+        interpreter = _interpreter(head, on_path)
+        if interpreter and interpreter not in waiting and len(waiting) < 16:
+            waiting.append(interpreter)  # the loop goes on over it: an interpreter may be a script itself
+    for folder in on_path:
+        if os.path.exists(f"{os.path.dirname(folder)}/pyvenv.cfg"):
+            prefixes.setdefault(os.path.dirname(folder))
+    line_ns = time.time_ns() - COARSE_RACY_NS
+    for prefix in prefixes:
+        if not _within(os.path.realpath(prefix), inside):
+            parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
+            parts += [(site, tuple(_installed(site, _TOOL_FOLDERS, line_ns).fact)) for site in _site_folders(prefix)]
+    return _digest(parts)
+
+
+def _which(name: str, folders: Iterable[str]) -> str:
+    if "/" in name or "\0" in name or not name:
+        return ""
+    candidates = (f"{folder}/{name}" for folder in folders)
+    return next((found for found in candidates if os.path.isfile(found) and os.access(found, os.X_OK)), "")
+
+
+def _prefixes(program: str, real: str) -> list[str]:
+    """Where a Python's packages are: its virtual environment's alone, or its own and the user's."""
+    own = os.path.dirname(os.path.dirname(program))
+    settings = _read(f"{own}/pyvenv.cfg")
+    if settings and not _SYSTEM_SITE.search(settings):
+        return [own]
+    return [own, os.path.dirname(os.path.dirname(real)), os.path.expanduser("~/.local")]
+
+
+def _interpreter(head: bytes, on_path: Sequence[str]) -> str:
+    """The interpreter a script's first line names, "" for what is no script."""
+    if not head.startswith(b"#!"):
+        return ""
+    if trick := _EXEC_TRICK.search(head):
+        return os.fsdecode(trick.group(1) or trick.group(2))
+    words = os.fsdecode(head[2:].split(b"\n", 1)[0]).replace("\0", "").split()
+    if not words:
+        return ""
+    if os.path.basename(words[0]) != "env":
+        return words[0]
+    named = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return _which(named[0], on_path) if named else ""
+
+
+def _package_json(real: str) -> Fields:
+    folder = os.path.dirname(real)
+    for _ in range(6):
+        text = _read(f"{folder}/package.json")
+        if text:
+            return (folder, text)
+        folder = os.path.dirname(folder)
+    return ()
+
+
+def _launcher(program: str, name: str) -> list[Fields]:
+    """What a version manager's shim chooses by: its versions, and what is installed in each Python of them."""
+    home = os.path.expanduser("~")
+    parts: list[Fields] = []
+    for chosen in LAUNCHERS.get(name, ()):
+        parts.append((chosen, _stat(f"{home}/{chosen}"), _listed(f"{home}/{chosen}")))
+    base = os.path.dirname(os.path.dirname(program))
+    if os.path.basename(os.path.dirname(program)) == "shims":
+        parts.append((_stat(f"{base}/version"),))
+        for folder in (f"{base}/versions", f"{base}/installs"):
+            for _, version, *_ in _listed(folder):
+                parts += [(version, site, _stat(site)) for site in _site_folders(str(version))]
+                parts.append((version, _listed(str(version))))
+    return parts
+
+
+def _listed(folder: str) -> tuple[tuple[str, str, Stat | None], ...]:
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return ()
+    return tuple((name, f"{folder}/{name}", _stat(f"{folder}/{name}")) for name in names)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -201,8 +204,6 @@ def test_suite_sees_loopback_only():
     if reason:
         pytest.skip(reason)
     assert is_isolated()
-    import socket
-
     with socket.socket() as other, pytest.raises(OSError):
         other.settimeout(5)
         other.connect(("192.0.2.1", 80))
@@ -210,3 +211,40 @@ def test_suite_sees_loopback_only():
     with ScriptedApi() as api:
         assert ask(api, [user("go")])["stop_reason"] == "end_turn"
     assert api.requests[0].arrived_s >= started
+
+
+def test_isolation_without_root_keeps_the_ids_and_files_stay_ours(short):
+    """The child gives up root (if it has it) first; where the system allows no user namespaces, its reason is printed."""
+    code = """
+import ctypes, os, sys
+from stretto.testing import netns
+where = sys.argv[1]
+if os.getuid() == 0:
+    os.chown(where, 65534, 65534)
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE: giving up root in place took it away, an ordinary login has it
+before = (os.getuid(), os.getgid(), os.readlink("/proc/self/ns/net"))
+reason = netns.enter()
+if reason:
+    print("reason", reason)
+    sys.exit()
+assert (os.getuid(), os.getgid()) == before[:2], os.getuid()
+assert os.readlink("/proc/self/ns/net") != before[2]
+assert netns.is_isolated()
+os.chdir(where)
+with open("made", "w") as file:
+    assert os.fstat(file.fileno()).st_uid == os.getuid()
+os.chmod("made", 0o600)
+child = os.spawnv(os.P_WAIT, "/bin/sh", ["sh", "-c", "test -O made"])
+assert child == 0
+print("isolated")
+"""
+    where = short / "w"
+    where.mkdir()
+    short.chmod(0o755)  # the child may be somebody else
+    answer = subprocess.run([sys.executable, "-c", code, str(where)], capture_output=True, text=True, timeout=60)
+    if answer.stdout.startswith("reason"):
+        pytest.skip(answer.stdout.strip())
+    assert (answer.returncode, answer.stdout) == (0, "isolated\n"), answer.stderr

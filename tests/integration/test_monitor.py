@@ -211,7 +211,9 @@ def test_the_worker_dies_with_a_killed_monitor_and_the_lock_is_free(start):
     run = start("exec sleep 60")
     worker = run.worker()
     os.kill(run.process.pid, signal.SIGKILL)
-    wait_until(lambda: not os.path.exists(f"/proc/{worker}") or "Z" in Path(f"/proc/{worker}/stat").read_text(), limit_s=5, what="worker gone")
+    wait_until(
+        lambda: not os.path.exists(f"/proc/{worker}") or "Z" in Path(f"/proc/{worker}/stat").read_text(), limit_s=5, what="worker gone"
+    )
     wait_until(lambda: not is_locked(os.path.join(run.folder, "lock")), limit_s=5, what="lock free")
     assert bundle.read_exit(run.folder) is None
 

@@ -155,4 +155,19 @@ def test_every_event_reads_back_as_it_was_written(event):
 
 
 def test_an_attempt_is_open_exactly_until_it_exited():
-    assert [Attempt(attempt=ATTEMPT, job=JOB, kind="ahead", session=None, nested=False, started_at=0, started_mono=0, boot="", generation=0, why="", phase=phase).open for phase in PHASES] == [True, True, False, False]
+    assert [
+        Attempt(
+            attempt=ATTEMPT,
+            job=JOB,
+            kind="ahead",
+            session=None,
+            nested=False,
+            started_at=0,
+            started_mono=0,
+            boot="",
+            generation=0,
+            why="",
+            phase=phase,
+        ).open
+        for phase in PHASES
+    ] == [True, True, False, False]

@@ -26,7 +26,11 @@ def test_a_check_that_flips_is_told_in_one_line():
 
 @pytest.mark.parametrize(
     ("known", "end"),
-    [pytest.param({"j": "fail"}, FAIL, id="same as before"), pytest.param({}, FAIL, id="never seen"), pytest.param({"j": "pass"}, PASS, id="still passes")],
+    [
+        pytest.param({"j": "fail"}, FAIL, id="same as before"),
+        pytest.param({}, FAIL, id="never seen"),
+        pytest.param({"j": "pass"}, PASS, id="still passes"),
+    ],
 )
 def test_what_did_not_flip_is_no_news(known, end):
     assert news([result(end=end)], known, QUIET_S) == []

@@ -21,7 +21,17 @@ from stretto.hookwire import (
     parse,
 )
 
-EVENTS = ["SessionStart", "SessionEnd", "UserPromptSubmit", "Stop", "SubagentStop", "PreToolUse", "PermissionRequest", "PostToolBatch", "Unheard"]
+EVENTS = [
+    "SessionStart",
+    "SessionEnd",
+    "UserPromptSubmit",
+    "Stop",
+    "SubagentStop",
+    "PreToolUse",
+    "PermissionRequest",
+    "PostToolBatch",
+    "Unheard",
+]
 
 
 def body(**fields: object) -> bytes:
@@ -72,13 +82,17 @@ def test_a_body_that_is_no_object_is_a_value_error(event, text):
         parse(event, text)
 
 
-json_values = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
 FIELDS = ["session_id", "permission_mode", "agent_id", "cwd", "tool_name", "tool_use_id", "tool_input", "tool_calls", "source", "reason"]
 
 
 @given(st.sampled_from(EVENTS), st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_any_object_is_read_without_an_error(event, fields):
-    assert parse(event, json.dumps(fields).encode()).session == (fields.get("session_id") if isinstance(fields.get("session_id"), str) else "")
+    assert parse(event, json.dumps(fields).encode()).session == (
+        fields.get("session_id") if isinstance(fields.get("session_id"), str) else ""
+    )
 
 
 def test_nothing_to_say_is_zero_bytes():

@@ -182,8 +182,10 @@ def test_uninstall_from_a_file_broken_since_then_refuses_and_from_a_foreign_brok
 
 def test_f69_files_and_folders_that_were_not_there_are_gone_again(tmp_path):
     path = tmp_path / ".claude" / "settings.local.json"
-    made = install.perform(install.plan_init(str(path), WIRED))
-    assert made and json.loads(path.read_text())["hooks"]
+    edit = install.plan_init(str(path), WIRED)
+    assert edit.makes_directory
+    install.perform(edit)
+    assert json.loads(path.read_text())["hooks"]
     edit = install.plan_uninstall(str(path))
     assert edit.after is None
     install.perform(edit)

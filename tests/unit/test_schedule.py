@@ -20,6 +20,7 @@ def view(**changes: object) -> View:
         "running": [],
         "foreground": 0,
         "slots": 2,
+        "ahead_slots": 9,
         "held": "",
         "settling": False,
         "free_bytes": LEAST_FREE_BYTES * 4,
@@ -37,6 +38,11 @@ def stops(actions):
 
 def test_most_wanted_first_and_no_more_than_there_are_slots():
     assert starts(plan(view(desired=["a", "b", "c"]))) == ["a", "b"]
+
+
+def test_no_more_run_ahead_than_the_rules_allow():
+    assert starts(plan(view(desired=["a", "b", "c"], slots=8, ahead_slots=2, running=[run("1", job="c")]))) == ["a"]
+    assert starts(plan(view(desired=["a"], ahead_slots=0))) == []
 
 
 def test_a_foreground_run_takes_a_slot():
@@ -66,7 +72,9 @@ def test_when_the_session_needs_the_machine_the_least_wanted_goes():
     assert stops(plan(view(desired=["a", "b"], running=running, foreground=1))) == ["2"]
 
 
-@pytest.mark.parametrize("change", [{"settling": True}, {"free_bytes": LEAST_FREE_BYTES - 1}], ids=["files are being written", "memory is short"])
+@pytest.mark.parametrize(
+    "change", [{"settling": True}, {"free_bytes": LEAST_FREE_BYTES - 1}], ids=["files are being written", "memory is short"]
+)
 def test_nothing_starts_while(change):
     assert plan(view(desired=["a"], **change)) == []
 

@@ -74,7 +74,9 @@ def fetch(release: Release = PACKAGING, cache: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as aside:
         found = _download(release, Path(aside))
         if _sha256(found) != release.sha256:
-            raise CorruptError(f"cannot use {found.name}: its SHA-256 is {_sha256(found)}, published is {release.sha256}; look at your package index")
+            raise CorruptError(
+                f"cannot use {found.name}: its SHA-256 is {_sha256(found)}, published is {release.sha256}; look at your package index"
+            )
         found.replace(kept)
     return kept
 
@@ -113,7 +115,9 @@ def unpack(archive: Path, into: Path) -> None:
                 parts = PurePosixPath(member.name).parts
                 plain = member.isfile() or member.isdir()
                 if not plain or not parts or parts[0] == "/" or ".." in parts or member.size > _ENTRY_LIMIT_BYTES:
-                    raise CorruptError(f"cannot unpack {archive}: entry {member.name!r} is no plain file below one folder; remove the archive")
+                    raise CorruptError(
+                        f"cannot unpack {archive}: entry {member.name!r} is no plain file below one folder; remove the archive"
+                    )
                 target = into.joinpath(*parts[1:])
                 if member.isdir():
                     target.mkdir(parents=True, exist_ok=True)
@@ -147,7 +151,9 @@ def _download(release: Release, into: Path) -> Path:
     try:
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DOWNLOAD_LIMIT_S)
     except subprocess.TimeoutExpired as error:
-        raise UnavailableError(f"cannot download {release.stem}: nothing came within {DOWNLOAD_LIMIT_S:.0f} s; check the network") from error
+        raise UnavailableError(
+            f"cannot download {release.stem}: nothing came within {DOWNLOAD_LIMIT_S:.0f} s; check the network"
+        ) from error
     except subprocess.CalledProcessError as error:
         last = (error.stderr or error.stdout).strip().splitlines()[-1:] or ["pip says nothing"]
         raise UnavailableError(f"cannot download {release.stem}: {last[0]}; check the network and pip's configuration") from error
@@ -163,7 +169,12 @@ def _sha256(path: Path) -> str:
 
 
 def _git(project: Path, *arguments: str) -> None:
-    who = {"GIT_AUTHOR_NAME": "Demo", "GIT_AUTHOR_EMAIL": "demo@invalid", "GIT_COMMITTER_NAME": "Demo", "GIT_COMMITTER_EMAIL": "demo@invalid"}
+    who = {
+        "GIT_AUTHOR_NAME": "Demo",
+        "GIT_AUTHOR_EMAIL": "demo@invalid",
+        "GIT_COMMITTER_NAME": "Demo",
+        "GIT_COMMITTER_EMAIL": "demo@invalid",
+    }
     dates = {"GIT_AUTHOR_DATE": _COMMIT_DATE, "GIT_COMMITTER_DATE": _COMMIT_DATE}
     env = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(project), "LC_ALL": "C", **GIT_ENV, **who, **dates}
     try:

@@ -7,7 +7,6 @@ user's home nor their Stretto state is read or written; the two halves differ in
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -19,13 +18,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import stretto
 from stretto import journal
 from stretto.demo import project as sources
 from stretto.demo import script
 from stretto.demo.session import Ahead, Part, Sameness, Session, Step, Way, compare, critical_path_s
-from stretto.errors import StrettoError, UnavailableError, UserError
+from stretto.errors import UnavailableError, UserError
 from stretto.model import (
     AttemptExited,
     AttemptId,
@@ -96,9 +96,7 @@ class Stage:
 
     def log(self) -> list[LogEvent]:
         """Return the events of the project's log, in order; [] when there is none."""
-        return [
-            event for folder in self.state.glob("projects/*") for _, event in journal.read(str(folder)) if not isinstance(event, Bad)
-        ]
+        return [event for folder in self.state.glob("projects/*") for _, event in journal.read(str(folder)) if not isinstance(event, Bad)]
 
     def leave(self) -> None:
         """Take Stretto out of the project again and see to it that nothing of it lives on.
@@ -116,7 +114,9 @@ class Stage:
                 time.sleep(0.05)
             late = [process for process in supervisors if signal_process(process, signal.SIGTERM)]
         if late:
-            raise UnavailableError(f"the supervisor {late[0].pid} had not left {LEAVE_LIMIT_S:.0f} s after `stretto uninstall`; it was stopped")
+            raise UnavailableError(
+                f"the supervisor {late[0].pid} had not left {LEAVE_LIMIT_S:.0f} s after `stretto uninstall`; it was stopped"
+            )
 
 
 @contextmanager
@@ -167,7 +167,9 @@ def check_machine() -> None:
     if not find_binary():
         lacking.append("claude-agent-sdk (it carries Claude Code)")
     if lacking:
-        raise UserError(f"cannot run the demo with {sys.executable}: {', '.join(lacking)} missing; run `pip install 'stretto[demo]'` or `make demo`")
+        raise UserError(
+            f"cannot run the demo with {sys.executable}: {', '.join(lacking)} missing; run `pip install 'stretto[demo]'` or `make demo`"
+        )
     if shutil.which("git") is None or not find_shell("bash"):
         raise UserError("cannot run the demo: git and bash are needed; install them")
 
@@ -271,6 +273,7 @@ def ahead(events: Sequence[LogEvent], began_mono_s: float) -> tuple[Ahead, ...]:
             begun[event.attempt] = (event.job, event.mono - began_mono_s)
         elif isinstance(event, AttemptExited) and event.attempt in begun:
             job, at_s = begun.pop(event.attempt)
+            how: Literal["passed", "failed", "stopped"]
             how = "passed" if event.end.passed else "failed" if event.end.by_itself else "stopped"
             found.append(
                 Ahead(attempt=event.attempt, command=commands.get(job, "?"), began_s=at_s, ended_s=event.mono - began_mono_s, how=how)
@@ -297,8 +300,3 @@ def _tell(api: ScriptedApi, steps: Sequence[script.Step], told: int, began_s: fl
             waited_s = requests[number + 1].arrived_s - requests[number].answered_s
             say(f"  {requests[number + 1].arrived_s - began_s:6.1f} s  {steps[number].label}: waited {waited_s:.1f} s")
     return max(told, len(requests) - 1)
-
-
-def explain(error: StrettoError) -> str:
-    """Return the error with where to look, for a demo that could not go on."""
-    return f"{error} (temporary files are under {os.environ.get('TMPDIR', tempfile.gettempdir())})"

@@ -38,24 +38,45 @@ def show(report: Report, console: Console) -> None:
         console.print(line, highlight=False)
 
 
+def show_one(session: Session, console: Console) -> None:
+    """Print a session that has nothing to be compared with."""
+    table = Table(title="With Stretto, live", title_justify="left", show_lines=True)
+    table.add_column("check", ratio=5, overflow="fold")
+    table.add_column("waited s", justify="right", no_wrap=True)
+    table.add_column("joined, or why not", ratio=6, overflow="fold")
+    for step in session.checks:
+        table.add_row(escape(step.command), f"{step.waited_s:.1f}", "\n".join(map(_part, step.parts)))
+    console.print(table)
+    took_s = sum(part.took_s or 0.0 for step in session.checks for part in step.parts)
+    console.print(
+        f"{session.wall_s:.1f} s in all; waited {session.waited_s:.1f} s for checks whose runs took {took_s:.1f} s", highlight=False
+    )
+    console.print("[dim]A command is never run ahead before the session ran it once, so the first run of each is a miss by design.[/]")
+
+
 def summary(report: Report) -> list[str]:
     """Return the totals, the verdict on the outputs, and what a reader has to know about them."""
     without, with_it = report.without, report.with_it
     different = sum(same == "different" for same in report.same)
     durations = sum(same == "identical but for durations" for same in report.same)
     lines = [
-        f"[bold]{report.speedup:.2f} times faster[/]: {without.wall_s:.1f} s without, {with_it.wall_s:.1f} s with Stretto; "
+        f"[bold]{report.speedup:.2f} times as fast[/]: {without.wall_s:.1f} s without, {with_it.wall_s:.1f} s with Stretto; "
         f"waited for checks {without.waited_s:.1f} s and {with_it.waited_s:.1f} s",
         f"critical path {report.critical_path_s:.1f} s (every check begun at the last write before it): "
         f"with Stretto {report.over_critical_path:.2f} times that",
-        f"ahead of the session {len(with_it.ahead)} runs, {len(_joined(with_it))} of them joined, {_idle_s(with_it):.1f} s of them for nothing",
+        f"ran ahead {len(with_it.ahead)} times; {len(_joined(with_it))} of these runs were joined, "
+        f"the others took {_idle_s(with_it):.1f} s for nothing",
     ]
     if different:
         lines.append(f"[bold red]{different} of {len(report.same)} turns gave the model another text than without Stretto[/]")
     else:
         lines.append(
             f"what the model got is the same in all {len(report.same)} turns"
-            + (f"; in {durations} of them two real runs differ in the durations they print (15.02s), and in nothing else" if durations else "")
+            + (
+                f"; in {durations} of them two real runs differ in the durations they print (15.02s), and in nothing else"
+                if durations
+                else ""
+            )
         )
     lines.append("[dim]A command is never run ahead before the session ran it once, so the first run of each is a miss by design.[/]")
     lines += [f"[dim]Note: {escape(note)}[/]" for note in report.notes]

@@ -7,7 +7,7 @@ Promises:
 - a request that offers few tools (a title, a summary) gets a fixed text and uses nothing up;
 - a request that is sent again unchanged (the client's retry) gets the same turn again;
 - ids of tool calls depend only on the label, the conversation and the position: two runs of one script have the same ids;
-- every conversation request is kept, with monotonic times of arrival and of the answer's last byte;
+- every conversation request is kept, with monotonic times of arrival and answer;
 - a fault of the server or of a script that is a function is raised when the context is left, not lost in a thread.
 """
 
@@ -89,7 +89,7 @@ class Request:
     session: str = ""
     turn: Turn = field(default_factory=Turn)
     call_ids: tuple[str, ...] = ()
-    answered_s: float = 0.0  # 0.0 when the client left before the last byte
+    answered_s: float = 0.0  # when the answer, made in one piece, was handed to the system; 0.0: not yet, or the client had left
 
     def new_messages(self) -> list[dict[str, Any]]:
         """Return the messages after the model's last one: results, prompts, and what hooks added."""
@@ -322,12 +322,17 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         message = _message(turn, ids, body, len(api.requests))
-        if body.get("stream"):
-            self._stream(message)
-        else:
-            self._json(message)
         if request is not None:
-            request.answered_s = time.monotonic()
+            request.answered_s = time.monotonic()  # before the write: whoever has the answer finds the time there
+        try:
+            if body.get("stream"):
+                self._stream(message)
+            else:
+                self._json(message)
+        except ConnectionError:
+            if request is not None:
+                request.answered_s = 0.0
+            raise
 
     def _stream(self, message: dict[str, Any]) -> None:
         self.send_response(200)

@@ -30,8 +30,11 @@ def isolate() -> str:
     """
     if not sys.platform.startswith("linux"):
         return f"network namespaces need Linux, this is {sys.platform}"
-    if is_isolated():
-        return ""
+    return "" if is_isolated() else enter()
+
+
+def enter() -> str:
+    """Do what `isolate` does, wherever the process is: the namespace is always a new one."""
     uid, gid = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET) != 0:
@@ -54,9 +57,9 @@ def is_isolated() -> bool:
 
 
 def _map_ids(uid: int, gid: int) -> None:
-    Path("/proc/self/setgroups").write_text("deny", encoding="ascii")  # required before an unprivileged gid_map
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
+    Path("/proc/self/setgroups").write_bytes(b"deny")  # required before an unprivileged gid_map
+    Path("/proc/self/uid_map").write_bytes(b"%d %d 1" % (uid, uid))
+    Path("/proc/self/gid_map").write_bytes(b"%d %d 1" % (gid, gid))
 
 
 def _flags(interface: str) -> int:

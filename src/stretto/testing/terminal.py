@@ -123,20 +123,22 @@ class Interactive:
         """Type a text and press enter."""
         os.write(self._master, text.encode())
         # Enter in the same read as the text would be taken for a pasted newline: it has to come after the text was drawn.
-        self.wait_for(lambda screen: text.strip()[-30:] in screen, 10.0)
+        self.wait_for(lambda screen: text.strip()[-30:] in screen)
         self.press("enter")
 
     def close(self, limit_s: float = 15.0) -> int:
         """Leave as a person would (ctrl-c twice), stop what does not; return the exit code, negative for a signal."""
         try:
-            if self.process.poll() is None:
-                self.press("escape")
-                os.write(self._master, b"\x03")
-                self._settle()
-                os.write(self._master, b"\x03")
             deadline = time.monotonic() + limit_s
             while self.process.poll() is None and time.monotonic() < deadline:
-                self._pump(0.05)
+                # The first press only asks for a second one, which has to come within about a second.
+                try:
+                    os.write(self._master, KEYS["ctrl-c"].encode())
+                except OSError:
+                    pass  # it left in this very moment; the next look sees that
+                pressed = time.monotonic()
+                while self.process.poll() is None and time.monotonic() < pressed + 0.3:
+                    self._pump(0.05)
             stop(self.process)
         finally:
             os.close(self._master)

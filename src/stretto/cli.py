@@ -1,0 +1,420 @@
+"""The command line: `stretto` and `claude-hook`.
+
+Hides nothing but the mapping from words to calls; what is shown comes from `render`, what is looked at from `doctor`. Promises:
+- `status`, `why`, `logs` and `events` read the log on disk: they work with the supervisor dead, and make no file and no process;
+- one place (`run`) turns errors into exit codes: 1 the caller's, 3 not now, 4 damage, 70 a bug (with a file that says more), 130 for
+  Ctrl-C; 2 is bad usage and nothing else;
+- nothing is changed before everything that can be checked beforehand was checked.
+
+It is one idea in one file: every command is a few lines, and they are read side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import click
+
+from stretto import __version__, bundle, control, doctor, install, journal, render, rules, trust
+from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
+from stretto.fold import State, apply
+from stretto.model import ENCODER, AttemptId, Bad, Mode
+from stretto.system import is_locked, state_base, wall_s
+from stretto.trust import Project, ProjectPaths, display
+
+INTERRUPTED, BUG = 130, 70
+FOLLOW_PAUSE_S = 0.1
+SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line (that of this process by default) and end with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; the only place that knows which error means which."""
+    try:
+        code = stretto.main(args=None if arguments is None else list(arguments), prog_name="stretto", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)
+        return INTERRUPTED
+    except StrettoError as error:
+        click.echo(f"stretto: {render.plain(str(error))}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
+        return 1
+    except Exception:  # noqa: BLE001  # a bug: said once, in full, in a file that can be attached to a report
+        where = _write_report(arguments)
+        click.echo(f"stretto: this is a bug in Stretto {__version__}; please report it with {where}", err=True)
+        return BUG
+
+
+def claude_hook() -> NoReturn:
+    """Console script `claude-hook`, by which a worker will speak to the session."""
+    click.echo("claude-hook: not yet: workers cannot speak to the session in this version; nothing was sent", err=True)
+    sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stretto", message="%(prog)s %(version)s")
+@click.pass_context
+def stretto(context: click.Context) -> None:
+    """Transparent parallelism for Claude Code: checks run ahead, and the session meets them already done."""
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+# --- in and out -------------------------------------------------------------------------------------------------------------
+
+
+@stretto.command()
+@click.option("--project", "scope", flag_value="project", help="Write .claude/settings.json, which the repository shares.")
+@click.option("--user", "scope", flag_value="user", help="Write the user's own settings: the hooks then serve every granted project.")
+@click.option("--observe", is_flag=True, help="Only look: record, say what would have been joined, change nothing.")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
+    """Grant this project and put the hooks into Claude Code's settings."""
+    base, root = state_base(), trust.project_root(".")
+    text = trust.read_rules(root)
+    if text is not None:
+        rules.parse(_decode_rules(root, text))
+    edit = install.plan_init(install.settings_path(root, scope or "local"), wired := install.wiring(base))
+    earlier = _load_or_none(base, trust.project_key(root))
+    mode: Mode = "observe" if observe else earlier.grant.mode if earlier and earlier.grant.mode != "off" else "on"
+    if not yes and not observe and sys.stdin.isatty() and sys.stdout.isatty():
+        mode = _ask_mode(root, edit, text is not None, mode)
+    paths = trust.grant(root, mode, text, base=base, python=wired.supervisor, made_directory=edit.makes_directory).paths
+    install.perform(edit)
+    _renew_supervisor(paths)
+    click.echo(f"{click.style('Granted', bold=True)} {display(root)}, mode {mode}.")
+    click.echo(f"Hooks are in {edit.path}{'' if edit.changes else ' (they were there already)'}; state is kept in {paths.folder}.")
+    click.echo(
+        "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
+    )
+
+
+def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mode:
+    click.echo(f"In {display(root)} Stretto will")
+    click.echo(f"  write its hooks into {edit.path}" if edit.changes else f"  leave {edit.path} as it is, the hooks are in it")
+    if has_rules:
+        click.echo(f"  follow {trust.RULES_NAME} as it is now; when it changes, you are asked again")
+    click.echo("  on:       run checks again by itself after an edit, if Claude ran them here without a question")
+    click.echo("  observe:  only record, and say what it would have done")
+    answer = click.prompt("Mode", type=click.Choice(["on", "observe", "cancel"]), default=mode)
+    if answer == "cancel":
+        raise UserError("nothing was changed")
+    return cast(Mode, answer)
+
+
+def _decode_rules(root: str, text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {display(root)}/{trust.RULES_NAME}: it is no UTF-8 at byte {error.start}; mend it") from error
+
+
+def _load_or_none(base: str, key: str) -> Project | None:
+    """Return an earlier grant; one that cannot be read is as good as none, because it is about to be replaced."""
+    try:
+        return trust.load(base, key)
+    except CorruptError:
+        return None
+
+
+def _renew_supervisor(paths: ProjectPaths) -> None:
+    """Let a living supervisor read the grant again; one of another version leaves, the next hook starts ours."""
+    try:
+        version = control.ask(paths, {"op": b"ping"}).get("version", b"")
+    except UnavailableError:
+        return
+    if version == __version__.encode():
+        control.reload(paths)
+    else:
+        control.stop(paths)
+
+
+@stretto.command()
+@click.option("--all", "everything", is_flag=True, help="Every project of this user, and the directory of shims.")
+def uninstall(everything: bool) -> None:
+    """Take the hooks out, end every process, remove the grant and the state of this project."""
+    base = state_base()
+    keys = trust.keys(base) if everything else []
+    here = _load_or_none(base, trust.project_key(trust.project_root("."))) or _lookup_or_none(base)
+    root = here.root if here else trust.project_root(".")
+    if trust.project_key(root) not in keys:
+        keys.append(trust.project_key(root))
+    roots = {key: found.root for key in keys if (found := _load_or_none(base, key)) is not None}
+    made = {key for key in roots if (found := _load_or_none(base, key)) is not None and found.grant.made_directory}
+    roots.setdefault(trust.project_key(root), root)
+    others = [key for key in trust.keys(base) if key not in keys and _load_or_none(base, key) is not None]
+
+    edits = [(key, install.plan_uninstall(install.settings_path(roots[key], scope))) for key in roots for scope in ("local", "project")]
+    user = install.plan_uninstall(install.settings_path(root, "user"))
+    if not others:
+        edits.append((trust.project_key(root), user))
+    stated = [paths for key in keys if Path((paths := ProjectPaths(base=base, key=key)).folder).is_dir()]
+    if not stated and not any(edit.changes for _, edit in edits):
+        raise UserError(f"cannot uninstall from {display(root)}: nothing of Stretto is here; run it in the project, or with --all")
+
+    for key, edit in edits:
+        install.perform(edit)
+        folder = Path(edit.path).parent
+        if edit.changes:
+            click.echo(f"Took the hooks out of {edit.path}{' (the file is gone again)' if edit.after is None else ''}.")
+        if key in made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for paths in stated:
+        trust.revoke(paths)
+        ended = control.stop(paths)
+        trust.erase(paths)
+        click.echo(f"Removed {paths.folder}" + (f", ended {ended} process{'es' if ended > 1 else ''}." if ended else "."))
+    if others and user.changes:
+        click.echo(
+            f"The hooks in {user.path} stay: {len(others)} other granted projects use them; `stretto uninstall --all` takes them out."
+        )
+    if everything:
+        _remove_base(base)
+    elif not others and Path(base, "bin").is_dir():
+        click.echo(f"The shims in {base}/bin stay, files of builds may name them; `stretto uninstall --all` removes them.")
+
+
+def _lookup_or_none(base: str) -> Project | None:
+    try:
+        return trust.lookup(".", base)
+    except CorruptError:
+        return None
+
+
+def _remove_base(base: str) -> None:
+    """Remove what is ours in the state directory, and itself when nothing else is in it: the user may have chosen a shared one."""
+    for name in ("bin", "paths", "slots", "reports"):
+        shutil.rmtree(Path(base, name), ignore_errors=True)
+    for folder in (Path(base, "projects"), Path(base)):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    if Path(base).exists():
+        click.echo(f"{base} stays: it holds something else.")
+    else:
+        click.echo(f"Removed {base}.")
+
+
+@stretto.command()
+@click.argument("mode", type=click.Choice(["on", "observe", "off"]), required=False)
+def mode(mode: Mode | None) -> None:
+    """Show or change the mode of this project."""
+    project = _project()
+    if mode is None:
+        click.echo(project.grant.mode)
+        return
+    trust.set_mode(project, mode)
+    control.reload(project.paths)
+    click.echo(f"Stretto is {mode} in {display(project.root)}.")
+
+
+@stretto.command()
+@click.argument("pattern", required=False)
+@click.option("--remove", is_flag=True, help="Take the pattern back.")
+def no(pattern: str | None, remove: bool) -> None:
+    """Leave commands alone that match PATTERN, such as 'pytest*'; without one, list the patterns.
+
+    A pattern is compared with the whole command as `stretto status` shows it; * stands for anything.
+    """
+    project = _project()
+    excluded = list(project.grant.excluded)
+    if pattern is None:
+        for glob in excluded:
+            click.echo(glob)
+        return
+    if remove and pattern not in excluded:
+        raise UserError(f"cannot take back {pattern!r}: it is not among the patterns; `stretto no` lists them")
+    kept = [glob for glob in excluded if glob != pattern]
+    trust.set_excluded(project, kept if remove else [*kept, pattern])
+    control.reload(project.paths)
+    click.echo(f"{'Joins again' if remove else 'Leaves alone'}: {pattern}")
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------------
+
+
+@stretto.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(as_json: bool) -> None:
+    """Show what Stretto knows of this project: sessions, checks, what runs, what was saved."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    process = control.supervisor(state)
+    head: dict[str, Any] = {
+        "project": display(project.root),
+        "mode": project.grant.mode,
+        "grant": _grant_state(project),
+        "supervisor": {"pid": process.pid, "version": state.supervisor.version} if process and state.supervisor else None,
+    }
+    data = render.status(state, head, _alive(project.paths, state), wall_s())
+    if as_json:
+        _echo_json(data)
+        return
+    for number, line in enumerate(render.status_lines(data, wall_s(), _width())):
+        click.echo(click.style(line, bold=True) if number == 0 else line)
+
+
+def _grant_state(project: Project) -> str:
+    try:
+        trust.verify(project)
+    except UserError as error:
+        return str(error)
+    return "ok"
+
+
+@stretto.command()
+@click.argument("count", type=click.IntRange(min=1), default=10)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def why(count: int, as_json: bool) -> None:
+    """Show the last COUNT decisions: what was joined, what was run, and the reason."""
+    decisions = render.why(control.fold_log(_project().paths), count)
+    if as_json:
+        for decision in decisions:
+            _echo_json(decision)
+        return
+    for line in render.why_lines(decisions) or ["No check has been asked for yet."]:
+        click.echo(line)
+
+
+@stretto.command()
+@click.argument("attempt")
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
+@click.option("--stderr", "only_errors", is_flag=True, help="Only what went to standard error (runs that had it apart).")
+def logs(attempt: str, follow: bool, only_errors: bool) -> None:
+    """Print the output of one run, by its id or an unambiguous beginning of it."""
+    project = _project()
+    found = _resolve(control.fold_log(project.paths), attempt)
+    folder = bundle.folder_of(project.paths.attempts, found)
+    if not Path(folder).is_dir():
+        raise UserError(f"cannot print the output of {found}: it is no longer kept; `stretto status` shows the latest runs")
+    for chunk in bundle.follow(folder, live=follow):
+        if only_errors and chunk.stream != 2:
+            continue
+        stream = sys.stderr if chunk.stream == 2 and not only_errors else sys.stdout
+        stream.buffer.write(chunk.data)
+        stream.flush()
+
+
+def _resolve(state: State, prefix: str) -> AttemptId:
+    found = [attempt for attempt in state.attempts if attempt.startswith(prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UserError(f"cannot find run {prefix!r}: no id begins so; `stretto status` shows the ids")
+    raise UserError(f"cannot tell which run is meant by {prefix!r}: {len(found)} ids begin so; give more digits")
+
+
+@stretto.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is appended.")
+@click.option("--json", "as_json", is_flag=True, help="The events themselves, one JSON object a line.")
+def events(follow: bool, as_json: bool) -> None:
+    """Print the log of this project."""
+    folder = _project().paths.folder
+    state = State()
+    for offset, event in journal.follow(folder, 0, lambda: not follow, FOLLOW_PAUSE_S):
+        if isinstance(event, Bad):
+            click.echo(f"stretto: the line at byte {offset} cannot be used: {render.plain(event.reason)}", err=True)
+            continue
+        state = apply(state, event, offset)
+        click.echo(ENCODER.encode(event).decode() if as_json else render.event_line(event, state.jobs))
+
+
+@stretto.command(name="doctor")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def examine(context: click.Context, as_json: bool) -> None:
+    """Say whether everything is in order, and what to do where it is not; exit code 1 when something fails."""
+    checks = doctor.examine(".", state_base())
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    for check in checks:
+        if as_json:
+            _echo_json({"level": check.level, "name": check.name, "text": check.text, "do": check.do})
+            continue
+        click.echo(f"{click.style(check.level.ljust(4), fg=colours[check.level])}  {check.name:<18} {render.plain(check.text)}")
+        if check.do and check.level != "ok":
+            click.echo(f"{'':<25}{render.plain(check.do)}")
+    context.exit(1 if any(check.level == "fail" for check in checks) else 0)
+
+
+@stretto.command()
+def path() -> None:
+    """Print the directory in which the state of this project is kept."""
+    click.echo(_project().paths.folder)
+
+
+@stretto.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"stretto {__version__}")
+
+
+@stretto.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def demo(arguments: tuple[str, ...]) -> None:
+    """Show on a real project what Stretto saves; `--live` does it with your own `claude`."""
+    from stretto.demo import __main__ as show  # its parts are needed by nobody else
+
+    show.main(arguments)
+
+
+# --- shared by the commands -------------------------------------------------------------------------------------------------
+
+
+def _project() -> Project:
+    project = trust.lookup(".", state_base())
+    if project is None:
+        raise UserError(f"cannot find a project of Stretto at {display(str(Path.cwd()))}: it was never granted; run `stretto init` there")
+    return project
+
+
+def _alive(paths: ProjectPaths, state: State) -> set[AttemptId]:
+    return {attempt.attempt for attempt in state.open_attempts() if is_locked(f"{bundle.folder_of(paths.attempts, attempt.attempt)}/lock")}
+
+
+def _width() -> int:
+    return shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 10_000
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=True))
+
+
+def _write_report(arguments: Sequence[str] | None) -> str:
+    """Write what is known of a bug into a file and return its path; outside the state directory where there is none to write to."""
+    import platform  # slow to load, and only a bug needs it
+
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    text = (
+        f"stretto {__version__}, Python {sys.version.split()[0]}, {platform.platform()}\narguments: {words!r}\n\n{traceback.format_exc()}"
+    )
+    folder: str | None = f"{state_base()}/reports"
+    try:
+        if Path(state_base()).is_dir():
+            Path(f"{folder}").mkdir(mode=0o700, exist_ok=True)
+        else:
+            folder = None
+    except OSError:
+        folder = None
+    descriptor, name = tempfile.mkstemp(prefix="stretto-", suffix=".txt", dir=folder)
+    with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(text)
+    return name

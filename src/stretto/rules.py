@@ -1,0 +1,235 @@
+"""stretto.toml -> Rules. Pure: text in, a record or a `UserError` with line and key out.
+
+Hides the file's form; docs/rules.md is its reference. Promises: an unknown key, a wrong type and a value out of range are errors and
+are never guessed at; no key of the file grants, enables or loosens anything by itself: what it may do is narrow, name tools, and say
+which of the commands a session already runs may also run ahead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+
+from stretto.errors import UserError
+from stretto.model import Record
+
+FILE = "stretto.toml"
+DEFAULT_SLOTS = 2
+"""Ahead runs at one time on this machine: what a session on a laptop does not feel."""
+MAX_SLOTS = 64
+DEFAULT_MAX_AGE_S = 1800.0
+"""A result older than this is run again: what no scan sees (clock, network, services) has moved on by then."""
+LONGEST_MAX_AGE_S = 86_400.0
+DEFAULT_QUIET_S = 0.3
+"""The tree has to stand still for this long before anything starts: one edit of several files is one change."""
+LONGEST_QUIET_S = 60.0
+LONGEST_LIST = 200
+"""Entries in one list."""
+
+
+class Rules(Record, frozen=True, kw_only=True):
+    """What a project's stretto.toml says; without one, the defaults."""
+
+    add: tuple[str, ...] = ()
+    """Names intercepted besides the usual ones."""
+    remove: tuple[str, ...] = ()
+    """Usual names left alone."""
+    exclude: tuple[str, ...] = ()
+    """Patterns on a command's display text: neither recorded nor joined."""
+    ahead: tuple[str, ...] = ()
+    """Patterns: may run ahead although Stretto would not choose them (they write products, make environments, connect)."""
+    never_ahead: tuple[str, ...] = ()
+    """Patterns: recorded and joined, never run ahead. Stronger than `ahead`."""
+    slots: int = DEFAULT_SLOTS
+    """Ahead runs at one time; 0: none."""
+    max_age_s: float = DEFAULT_MAX_AGE_S
+    """A finished result older than this is not replayed."""
+    quiet_s: float = DEFAULT_QUIET_S
+    """How long the tree must stand still before an ahead run starts."""
+
+
+def matches(patterns: Iterable[str], text: str) -> bool:
+    """Say whether one shell pattern fits the whole display text of a command; upper and lower case differ."""
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def parse(text: str) -> Rules:
+    """Return the rules of a stretto.toml's text.
+
+    Raises:
+        UserError: it is no TOML, has an unknown key, or a value of the wrong type or out of range; the message names line and key.
+    """
+    try:
+        found = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits and a thousand brackets are no decode errors
+        at = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = int(at[1]) if at else len(text.splitlines()) or 1
+        cause = re.sub(r"\s*\(at [^)]*\)", "", str(error))
+        raise UserError(f"cannot read {FILE} line {line}: it is no TOML ({cause}); mend that line") from error
+    values: dict[str, object] = {}
+    for key, value in found.items():
+        if key in _TABLES:
+            if not isinstance(value, dict):
+                raise _problem(text, "", key, f"`{key}` is a table of its own, not {_kind(value)}; write [{key}] above its keys")
+            for inner, each in value.items():
+                field, reader = _key(text, key, inner, _TABLES[key])
+                values[field] = reader(_Place(text, key, inner), each)
+        else:
+            field, reader = _key(text, "", key, _TOP, also=_TABLES)
+            values[field] = reader(_Place(text, "", key), value)
+    return Rules(**values)  # type: ignore[arg-type]
+
+
+# --- one value --------------------------------------------------------------------------------------------------------------
+
+
+class _Place(Record, frozen=True):
+    text: str
+    table: str
+    key: str
+
+    def problem(self, cause: str) -> UserError:
+        return _problem(self.text, self.table, self.key, cause)
+
+
+_Reader = Callable[[_Place, object], object]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
+_RESERVED = frozenset(
+    {"alias", "awk", "bash", "break", "builtin", "case", "cat", "cd", "chmod", "chown", "claude", "command", "continue", "cp", "curl"}
+    | {"dash", "declare", "do", "docker", "done", "echo", "elif", "else", "env", "esac", "eval", "exec", "exit", "export", "false", "fi"}
+    | {"find", "for", "function", "git", "grep", "hash", "if", "in", "kill", "local", "ls", "mkdir", "mv", "node", "nohup", "pip", "pkill"}
+    | {"podman", "printf", "python", "python3", "read", "return", "rg", "rm", "rsync", "scp", "sed", "select", "set", "sh", "source", "ssh"}
+    | {"stretto", "sudo", "tee", "test", "then", "time", "timeout", "touch", "trap", "true", "type", "unalias", "unset", "unsetenv"}
+    | {"until", "wget", "which", "while", "xargs", "zsh", "claude-hook"}
+)
+"""Words of the shell, names Claude Code defines itself, and tools of which no call is a check."""
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _texts(place: _Place, value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise place.problem(f'`{place.key}` is {_kind(value)}, not a list of texts; write {place.key} = ["..."]')
+    if len(value) > LONGEST_LIST:
+        raise place.problem(f"`{place.key}` has {len(value)} entries, more than {LONGEST_LIST}; use patterns")
+    for number, each in enumerate(value, 1):
+        if not isinstance(each, str):
+            raise place.problem(f"entry {number} of `{place.key}` is {_kind(each)}, not a text; put it in quotes")
+        if not each.strip() or not each.isprintable():
+            raise place.problem(f"entry {number} of `{place.key}` is empty or does not print; write a command")
+    return tuple(value)
+
+
+def _names(place: _Place, value: object) -> tuple[str, ...]:
+    texts = _texts(place, value)
+    for each in texts:
+        if not _NAME.fullmatch(each):
+            raise place.problem(f"{each!r} in `{place.key}` is no command name; give the name alone, without path and arguments")
+        if place.key == "add" and each in _RESERVED:
+            raise place.problem(f"{each!r} in `{place.key}` cannot be intercepted; name the tool that checks")
+    return texts
+
+
+def _slots(place: _Place, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise place.problem(f"`{place.key}` is {_kind(value)}, not a whole number; write {place.key} = {DEFAULT_SLOTS}")
+    if not 0 <= value <= MAX_SLOTS:
+        raise place.problem(f"`{place.key}` is {value}, not between 0 and {MAX_SLOTS}; 0 runs nothing ahead")
+    return value
+
+
+def _duration(longest_s: float) -> _Reader:
+    def reader(place: _Place, value: object) -> float:
+        seconds = _seconds(value)
+        if seconds is None:
+            raise place.problem(f'`{place.key}` is {_kind(value)}, not a duration; write seconds or a text such as "30m", "1.5s", "200ms"')
+        if not 0 <= seconds <= longest_s:
+            raise place.problem(f"`{place.key}` is {seconds:g} s, not between 0 and {longest_s:g} s; choose a value between")
+        return seconds
+
+    return reader
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, str):
+        written = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)\s*", value)
+        return float(written[1]) * _UNITS_S[written[2]] if written else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None
+
+
+def _kind(value: object) -> str:
+    names: tuple[tuple[type, str], ...] = (
+        (bool, "true or false"),
+        (int, "a number"),
+        (float, "a number"),
+        (list, "a list"),
+        (dict, "a table"),
+    )
+    if isinstance(value, str):
+        return f"the text {value[:40]!r}"
+    return next((name for kind, name in names if isinstance(value, kind)), "a date")
+
+
+_TOP: Mapping[str, tuple[str, _Reader]] = {"exclude": ("exclude", _texts)}
+_TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
+    "commands": {"add": ("add", _names), "remove": ("remove", _names)},
+    "ahead": {
+        "allow": ("ahead", _texts),
+        "never": ("never_ahead", _texts),
+        "slots": ("slots", _slots),
+        "quiet": ("quiet_s", _duration(LONGEST_QUIET_S)),
+    },
+    "join": {"max_age": ("max_age_s", _duration(LONGEST_MAX_AGE_S))},
+}
+"""Every key of the file: its field and its reader."""
+
+
+# --- errors with a line -----------------------------------------------------------------------------------------------------
+
+
+def _key(text: str, table: str, key: str, known: Mapping[str, tuple[str, _Reader]], also: Iterable[str] = ()) -> tuple[str, _Reader]:
+    if key in known:
+        return known[key]
+    names = [*known, *also]
+    shown = key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    elsewhere = next((f"[{name}] {key}" for name, keys in _TABLES.items() if key in keys and name != table), "")
+    elsewhere = elsewhere or (f"{key}, above all tables" if table and key in _TOP else "")
+    hint = f"did you mean {elsewhere}?" if elsewhere else f"did you mean `{near[0]}`?" if near else f"the keys are {', '.join(names)}"
+    raise _problem(text, table, key, f"`{shown}` is no key of {f'[{table}]' if table else 'the file'}; {hint}")
+
+
+def _problem(text: str, table: str, key: str, cause: str) -> UserError:
+    return UserError(f"cannot read {FILE} line {_line_of(text, table, key)}: {cause}")
+
+
+_STRINGS = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''", re.DOTALL)
+_BARE = r"""(?:[\w-]+|"[^"]*"|'[^']*')"""
+_DOTTED = re.compile(rf"\s*({_BARE}(?:\s*\.\s*{_BARE})*)\s*=")
+_HEADER = re.compile(rf"\s*\[\[?\s*({_BARE}(?:\s*\.\s*{_BARE})*)\s*\]")
+
+
+def _line_of(text: str, table: str, key: str) -> int:
+    """Return the line on which a key stands: under its header, dotted, or inside its inline table; tomllib does not tell."""
+    masked = _STRINGS.sub(lambda found: "\n" * found.group().count("\n"), text)
+    wanted = [*([table] if table else []), key]
+    under: list[str] = []
+    inline = 0
+    for number, line in enumerate(masked.splitlines(), 1):
+        if header := _HEADER.match(line):
+            under = _names_of(header[1])
+            if under[: len(wanted)] == wanted:
+                return number
+        elif assigned := _DOTTED.match(line):
+            path = [*under, *_names_of(assigned[1])]
+            if path[: len(wanted)] == wanted:
+                return number
+            if table and path == [table]:
+                inline = number
+    return inline or 1
+
+
+def _names_of(dotted: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in re.findall(_BARE, dotted)]

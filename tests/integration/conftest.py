@@ -1,0 +1,183 @@
+"""A granted project with a live supervisor, driven through the real hook client and the real shims, without Claude Code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stretto import install, rpc, trust
+from stretto.fold import State, fold
+from stretto.journal import read
+from stretto.model import LogEvent
+from stretto.system import Process, lives
+from stretto.testing.wait import wait_until
+
+SESSION = "11111111-2222-3333-4444-555555555555"
+
+
+class Bench:
+    """One project, one session."""
+
+    def __init__(self, short: Path, project: Path, base: Path, rules: bytes | None = None, mode: str = "on") -> None:
+        self.root, self.base, self.short = project, base, short
+        if rules is not None:
+            (project / "stretto.toml").write_bytes(rules)
+        self.granted = trust.grant(str(project), mode, rules, base=str(base), python=sys.executable)
+        self.paths = self.granted.paths
+        self.tools = short / "tools"
+        self.tools.mkdir()
+        self.env_file = short / "env-file"
+        self.env = {
+            "PATH": f"{self.tools}:/usr/bin:/bin",
+            "HOME": str(short),
+            "LANG": "C.UTF-8",
+            "CLAUDE_PROJECT_DIR": str(project),
+            "CLAUDE_CODE_SESSION_ID": SESSION,
+            "CLAUDE_PID": str(os.getpid()),
+        }
+        self.calls = 0
+
+    # --- the host's side
+
+    def hook(self, event: str, **fields: Any) -> subprocess.CompletedProcess[bytes]:
+        """Call our hook as Claude Code would."""
+        entry = install.entry(next(item for item in install.EVENTS if item.name == event), install.wiring(str(self.base)))
+        body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
+        env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
+        return subprocess.run(
+            [entry["command"], *entry["args"]], input=body.encode(), capture_output=True, env=env, cwd=self.root, check=False, timeout=30
+        )
+
+    def begin(self) -> None:
+        done = self.hook("SessionStart", source="startup")
+        assert (done.returncode, done.stderr) == (0, b""), done
+
+    def bash(self, command: str, *, told: bool = True, env: dict[str, str] | None = None, shell: str = "bash") -> tuple[bytes, int, float]:
+        """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks."""
+        self.calls += 1
+        call = f"toolu_{self.calls}"
+        if told:
+            self.hook("PreToolUse", tool_name="Bash", tool_use_id=call, tool_input={"command": command})
+        output = self.short / f"output-{self.calls}"
+        text = self.env_file.read_text() if self.env_file.exists() else ":\n"
+        script = f"{text}\n: && eval {_quoted(command)} < /dev/null"
+        began = time.monotonic()
+        with open(output, "ab") as file:
+            done = subprocess.run(
+                [f"/bin/{shell}", "-c", script],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env={**self.env, **(env or {})},
+                cwd=self.root,
+                start_new_session=True,
+                check=False,
+                timeout=60,
+            )
+        took = time.monotonic() - began
+        if told:
+            self.batch({"tool_use_id": call, "tool_name": "Bash", "tool_input": {"command": command}})
+        return output.read_bytes(), done.returncode, took
+
+    def batch(self, *calls: dict[str, Any]) -> str:
+        """End a batch of calls; return the context we add."""
+        out = self.hook("PostToolBatch", tool_calls=list(calls)).stdout
+        return json.loads(out)["hookSpecificOutput"]["additionalContext"] if out else ""
+
+    def edit(self, name: str, text: str, *, told: bool = True) -> str:
+        """Write a file as the Edit tool does; return the context we add."""
+        self.calls += 1
+        path = self.root / name
+        fields = {"tool_name": "Edit", "tool_use_id": f"toolu_{self.calls}", "tool_input": {"file_path": str(path)}}
+        if told:
+            self.hook("PreToolUse", **fields)
+        path.write_text(text)
+        return self.batch(fields) if told else ""
+
+    # --- our side
+
+    def tool(self, name: str, script: str) -> Path:
+        """Put an executable of that name on the PATH."""
+        path = self.tools / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return path
+
+    def state(self) -> State:
+        return fold(read(self.paths.folder))
+
+    def events(self, kind: type[LogEvent]) -> list[Any]:
+        return [event for _, event in read(self.paths.folder) if isinstance(event, kind)]
+
+    def joins(self) -> list[tuple[str, str]]:
+        """What was answered to each question so far: what was done, and why."""
+        return [(join.do, join.reason) for join in self.state().joins]
+
+    def did(self) -> list[str]:
+        return [join.do for join in self.state().joins]
+
+    def supervisor(self) -> Process:
+        found = self.state().supervisor
+        assert found is not None
+        return Process(found.pid, found.start, found.boot)
+
+    def ask(self, **message: bytes) -> rpc.Message:
+        """Put a question to the supervisor over its socket."""
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(self.paths.socket)
+            connection.sendall(rpc.encode(message))
+            reader = rpc.Reader()
+            while data := connection.recv(65536):
+                for reply in reader.feed(data):
+                    return reply
+        raise AssertionError("no answer")
+
+    def settled(self, count: int, kind: str = "") -> None:
+        """Wait until that many attempts (of a kind) have been settled."""
+
+        def enough() -> bool:
+            attempts = [item for item in self.state().attempts.values() if item.kind == (kind or item.kind)]
+            return sum(type(item.phase).__name__ == "Settled" for item in attempts) >= count
+
+        wait_until(enough, limit_s=20, what=f"{count} settled {kind} attempts")
+
+    def stop(self) -> None:
+        if self.state().supervisor is None:
+            return
+        process = self.supervisor()
+        if lives(process):
+            self.ask(op=b"stop")
+            wait_until(lambda: not lives(process), limit_s=10, what="the supervisor's end")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+@pytest.fixture
+def bench(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
+    one = Bench(short, project, state_base)
+    yield one
+    if os.path.isdir(one.paths.folder):
+        one.stop()
+        errors = Path(one.paths.supervisor_errors)
+        print(errors.read_text() if errors.exists() else "the supervisor said nothing")
+
+
+@pytest.fixture
+def observed(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
+    """The same in observe mode."""
+    one = Bench(short, project, state_base, mode="observe")
+    yield one
+    one.stop()

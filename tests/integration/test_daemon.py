@@ -1,0 +1,312 @@
+"""The whole path without Claude Code: hook client, supervisor, shims, monitors, log, as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from conftest import SESSION
+
+from stretto.model import AttemptStarted, EpochBegan, NewsTold, SupervisorStarted
+from stretto.system import identify, lives, signal_process
+from stretto.testing.wait import wait_until
+
+COUNT = 'echo run >> "$HOME/runs"; cat src.py; exit $(cat code 2>/dev/null || echo 0)'
+"""A check that counts how often it really ran, outside the project."""
+
+
+def runs(bench) -> int:
+    path = Path(bench.env["HOME"]) / "runs"
+    return path.read_text().count("run") if path.exists() else 0
+
+
+def ready(bench, script: str = COUNT) -> None:
+    (bench.root / "src.py").write_text("one\n")
+    bench.tool("pytest", script)
+    bench.begin()
+
+
+def test_a_finished_run_is_replayed_byte_for_byte_without_running_again(bench):
+    ready(bench)
+    first = bench.bash("pytest -q")
+    bench.settled(1)
+    second = bench.bash("pytest -q")
+    assert second[:2] == first[:2] == (b"one\n", 0)
+    assert runs(bench) == 1
+    assert bench.did() == ["record", "replay"]
+
+
+def test_an_edit_between_run_and_question_means_a_real_run(bench):
+    """F40."""
+    ready(bench)
+    bench.bash("pytest -q")
+    bench.edit("src.py", "two\n")
+    assert bench.bash("pytest -q")[0] == b"two\n"
+
+
+def test_after_an_edit_the_check_has_already_run_when_it_is_asked(bench):
+    ready(bench, "sleep 0.5; " + COUNT)
+    bench.bash("pytest -q")
+    bench.edit("src.py", "two\n")
+    bench.settled(1, "ahead")
+    output, code, _ = bench.bash("pytest -q 2>&1 | tail -5")
+    assert (output, code) == (b"two\n", 0)
+    assert bench.did()[-1] == "replay"
+    assert bench.state().joins[-1].of == "ahead"
+    assert runs(bench) == 2
+
+
+def test_a_question_during_the_ahead_run_attaches_to_it(bench):
+    ready(bench, 'sleep 0.3; echo begin; while [ -f "$HOME/hold" ]; do sleep 0.02; done; ' + COUNT)
+    bench.bash("pytest -q")
+    hold = Path(bench.env["HOME"]) / "hold"
+    hold.touch()
+    bench.edit("src.py", "two\n")
+    wait_until(lambda: [item for item in bench.state().open_attempts() if item.kind == "ahead"], limit_s=10, what="an ahead run")
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(bench.bash, "pytest -q")
+        wait_until(lambda: bench.did()[-1:] == ["attach"], limit_s=10, what="the attach")
+        hold.unlink()
+        output, code, _ = asked.result()
+    assert (output, code) == (b"begin\ntwo\n", 0)
+    assert runs(bench) == 2
+
+
+def test_a_failure_is_replayed_once_and_then_run_again(bench):
+    """F42, F49."""
+    ready(bench)
+    (bench.root / "code").write_text("3")
+    results = [bench.bash("pytest -q")[1] for _ in range(3)]
+    assert results == [3, 3, 3]
+    assert bench.did() == ["record", "replay", "record"]
+
+
+def test_a_command_that_writes_sources_is_never_run_ahead(bench):
+    """F45, F52: known as mutating from its first run."""
+    ready(bench, "echo x >> generated.py; " + COUNT + "; sleep 0.3")
+    bench.bash("pytest -q")
+    job = next(iter(bench.state().jobs.values()))
+    assert job.mutating
+    bench.edit("src.py", "two\n")
+    assert bench.bash("pytest -q")[0] == b"two\n"
+    assert bench.state().joins[-1].do == "record"
+    assert not [event for event in bench.events(AttemptStarted) if event.kind == "ahead"]
+
+
+def test_a_bash_call_of_unknown_effects_ends_all_results(bench):
+    ready(bench)
+    bench.bash("pytest -q")
+    bench.bash("true && ./unknown-thing; true")
+    bench.bash("pytest -q")
+    assert runs(bench) == 2
+    assert len(bench.events(EpochBegan)) >= 2
+
+
+def test_reading_commands_leave_results_alone(bench):
+    ready(bench)
+    bench.bash("pytest -q")
+    bench.bash("git status --short; ls; cat src.py | head -1")
+    bench.bash("pytest -q")
+    assert runs(bench) == 1
+
+
+def test_nothing_is_joined_beside_a_command_of_unknown_effects(bench):
+    ready(bench)
+    bench.bash("pytest -q")
+    bench.bash("./unknown-thing; pytest -q")
+    assert runs(bench) == 2
+    assert "effects are not known" in bench.joins()[-1][1] or "changed" in bench.joins()[-1][1]
+
+
+def test_a_check_that_flips_is_told_once_at_the_next_batch(bench):
+    ready(bench, "sleep 0.4; " + COUNT)
+    bench.bash("pytest -q")
+    bench.edit("code", "1")
+    bench.settled(1, "ahead")
+    told = wait_until(lambda: bench.batch({"tool_use_id": "r", "tool_name": "Read", "tool_input": {}}), limit_s=10, what="news")
+    assert "pytest -q" in told
+    assert "exit code 1" in told
+    assert "\n" not in told
+    assert bench.batch({"tool_use_id": "r", "tool_name": "Read", "tool_input": {}}) == ""
+    assert len(bench.events(NewsTold)) == 1
+
+
+def test_observe_mode_records_and_says_what_it_would_have_joined_and_changes_nothing(observed):
+    ready(observed)
+    observed.bash("pytest -q")
+    observed.bash("pytest -q")
+    assert runs(observed) == 2
+    assert [(join.do, join.would) for join in observed.state().joins] == [("record", ""), ("record", "replay")]
+
+
+def test_fifty_hooks_at_once_start_one_supervisor(bench):
+    """F1."""
+    bench.tool("pytest", "true")
+    with ThreadPoolExecutor(50) as pool:
+        done = list(pool.map(lambda _: bench.hook("SessionStart", source="startup"), range(50)))
+    assert {item.returncode for item in done} == {0}
+    assert len(bench.events(SupervisorStarted)) == 1
+
+
+def test_the_hook_returns_its_pipes_while_a_worker_runs_on(bench):
+    """F18, F19: end-of-file on both pipes at once, and nothing of ours holds them."""
+    ready(bench, "sleep 0.3; " + COUNT)
+    bench.bash("pytest -q")
+    bench.tool("pytest", "sleep 30")
+    bench.edit("src.py", "two\n")
+    wait_until(lambda: [item for item in bench.state().open_attempts() if item.kind == "ahead"], limit_s=10, what="an ahead run")
+    done = bench.hook("PostToolBatch", tool_calls=[])
+    assert (done.returncode, done.stderr) == (0, b"")
+    (attempt,) = bench.state().open_attempts()
+    wait_until(lambda: type(bench.state().attempts[attempt.attempt].phase).__name__ == "Running", limit_s=5, what="its monitor")
+    for process in (bench.supervisor().pid, bench.state().attempts[attempt.attempt].phase.pid):
+        pipes = [os.readlink(f"/proc/{process}/fd/{number}") for number in (0, 2)]
+        assert not any(target.startswith("pipe:") for target in pipes)
+
+
+def test_a_killed_supervisor_is_replaced_by_the_next_hook_and_the_session_goes_on(bench):
+    """F26, F27."""
+    ready(bench)
+    bench.bash("pytest -q")
+    first = bench.supervisor()
+    signal_process(first, signal.SIGKILL)
+    wait_until(lambda: not lives(first), limit_s=5, what="its death")
+    output, code, _ = bench.bash("pytest -q")
+    assert (output, code) == (b"one\n", 0)
+    second = bench.supervisor()
+    assert second != first
+    bench.bash("pytest -q")
+    assert bench.did() == ["record", "record", "replay"]
+    assert runs(bench) == 2
+
+
+def test_a_supervisor_that_is_not_there_costs_no_command(bench):
+    """F26: without any hook nobody starts it; the shim just runs the command."""
+    ready(bench)
+    first = bench.supervisor()
+    signal_process(first, signal.SIGKILL)
+    wait_until(lambda: not lives(first), limit_s=5, what="its death")
+    assert bench.bash("pytest -q", told=False)[:2] == (b"one\n", 0)
+    assert runs(bench) == 1
+
+
+def test_a_foreground_run_outlives_its_supervisor_and_loses_nothing(bench):
+    ready(bench, "echo begin; sleep 0.5; echo end; exit 4")
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(bench.bash, "pytest -q")
+        wait_until(lambda: bench.state().open_attempts(), limit_s=10, what="the run")
+        signal_process(bench.supervisor(), signal.SIGKILL)
+        assert asked.result()[:2] == (b"begin\nend\n", 4)
+
+
+def test_an_ungranted_folder_gets_nothing(short, project, state_base, bench):
+    """F13: no process, no file, no connection, whatever the event."""
+    other = short / "other"
+    other.mkdir()
+    before = sorted(str(path) for path in short.rglob("*"))
+    for event in ("SessionStart", "PreToolUse", "PostToolBatch", "SessionEnd"):
+        bench.env["CLAUDE_PROJECT_DIR"] = str(other)
+        done = bench.hook(event, source="startup", tool_name="Bash", tool_input={"command": "pytest"})
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert sorted(str(path) for path in short.rglob("*")) == before
+
+
+def test_off_for_one_command(bench):
+    ready(bench)
+    bench.bash("pytest -q")
+    assert bench.bash("STRETTO=off pytest -q")[:2] == (b"one\n", 0)
+    assert runs(bench) == 2
+    assert bench.did() == ["record"]
+
+
+def test_after_the_last_session_the_supervisor_leaves_nothing_running(bench):
+    ready(bench, "sleep 0.3; " + COUNT)
+    bench.bash("pytest -q")
+    process = bench.supervisor()
+    bench.stop()
+    assert not lives(process)
+    assert not os.path.exists(bench.paths.socket)
+    assert bench.state().supervisor is None
+
+
+def test_the_same_question_at_the_same_time_attaches(bench):
+    """F50."""
+    ready(bench, "sleep 0.6; " + COUNT)
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda _: bench.bash("pytest -q", told=False), range(2)))
+    assert [answer[:2] for answer in answers] == [(b"one\n", 0)] * 2
+    assert runs(bench) == 1
+    assert sorted(bench.did()) == ["attach", "record"]
+
+
+def test_a_question_was_put_before_it_ran_so_it_never_runs_ahead(bench):
+    ready(bench, "sleep 0.3; " + COUNT)
+    bench.hook("PreToolUse", tool_name="Bash", tool_use_id="a1", tool_input={"command": "pytest -q"})
+    bench.hook("PermissionRequest", tool_name="Bash", tool_input={"command": "pytest -q"})
+    bench.bash("pytest -q", told=False)
+    bench.batch({"tool_use_id": "a1", "tool_name": "Bash", "tool_input": {"command": "pytest -q"}})
+    assert next(iter(bench.state().jobs.values())).asked
+    bench.edit("src.py", "two\n")
+    assert bench.bash("pytest -q")[0] == b"two\n"
+    assert not [event for event in bench.events(AttemptStarted) if event.kind == "ahead"]
+
+
+def test_nothing_runs_ahead_in_plan_mode(bench):
+    ready(bench, "sleep 0.3; " + COUNT)
+    bench.bash("pytest -q")
+    bench.hook("UserPromptSubmit", prompt="p", permission_mode="plan")
+    (bench.root / "src.py").write_text("two\n")
+    bench.batch({"tool_use_id": "w", "tool_name": "Read", "tool_input": {}})
+    bench.hook("PostToolBatch", tool_calls=[], permission_mode="plan")
+    assert bench.ask(op=b"ping")["mode"] == b"on"
+    assert not [event for event in bench.events(AttemptStarted) if event.kind == "ahead"]
+
+
+def test_secrets_of_the_environment_are_nowhere_on_disk(bench):
+    """B-14, its part on disk."""
+    ready(bench)
+    bench.bash("pytest -q --token=canary-argument", env={"API_TOKEN": "canary-environment"})
+    bench.edit("src.py", "two\n")
+    bench.settled(1)
+    for path in bench.base.rglob("*"):
+        if path.is_file() and not path.is_socket():
+            data = path.read_bytes()
+            assert b"canary-environment" not in data, path
+            assert b"canary-argument" not in data, path
+
+
+def test_state_is_private(bench):
+    ready(bench)
+    bench.bash("pytest -q")
+    for path in [bench.base, *bench.base.rglob("*")]:
+        mode = path.lstat().st_mode & 0o777
+        assert path.is_symlink() or mode & 0o077 == 0, f"{path} is {oct(mode)}"
+
+
+def test_a_message_that_is_none_of_ours_does_not_stop_the_supervisor(bench):
+    ready(bench)
+    for junk in (b"\xff" * 64, b"GET / HTTP/1.1\r\n\r\n", b"\0\0\0\4abcd"):
+        import socket
+
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(5)
+            connection.connect(bench.paths.socket)
+            connection.sendall(junk)
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1000)
+    assert identify(int(bench.ask(op=b"ping")["pid"])) == bench.supervisor()
+
+
+def test_the_client_answers_nothing_and_zero_to_any_input(bench):
+    """F22, F23, F35: never 2 without a verdict."""
+    ready(bench)
+    from stretto import install
+
+    entry = install.entry(next(item for item in install.EVENTS if item.name == "PreToolUse"), install.wiring(str(bench.base)))
+    for body in (b"", b"{", b"[]", b"\xff" * 1000, json.dumps({"session_id": SESSION}).encode()):
+        done = subprocess.run([entry["command"], *entry["args"]], input=body, capture_output=True, env=bench.env, check=False, timeout=20)
+        assert (done.returncode, done.stdout) == (0, b"")
