@@ -1,4 +1,4 @@
-"""A Bash call that meets our shim against the same call without it: a check that runs and is recorded, a call that is no check, a replay."""
+"""A Bash call that meets our shim against the same call without it: a check that is recorded, a call that is no check, a replay."""
 
 from __future__ import annotations
 

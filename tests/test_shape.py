@@ -37,6 +37,7 @@ RANKS = {
     "trust": 3,
     "executors": 4,
     "runs": 5,
+    "sessions": 5,
     "daemon": 6,
     "render": 6,
     "doctor": 6,

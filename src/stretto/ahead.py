@@ -1,10 +1,12 @@
 """What to run ahead: a pure policy, no clock, no randomness. What comes in is what the session asked for so far; what goes out is an
-order of preference. Who may run at all is decided before (`eligible`), how much runs at once after (`schedule.plan`)."""
+order of preference. `ineligible` says who may run at all; how much runs at once is decided after (`schedule.plan`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from stretto.commands import Check
+from stretto.fold import Job
 from stretto.model import JobKey, Record
 
 HALF_LIFE_S = 600.0
@@ -26,6 +28,33 @@ class Candidate(Record, frozen=True, kw_only=True):
     """How often the session asked for it."""
     asked_ago_s: float
     usual_s: float
+
+
+def ineligible(job: Job, check: Check, *, allowed: bool, forbidden: bool, withheld: str) -> str:
+    """Say why a command may not run ahead, "" when it may.
+
+    Args:
+        allowed: stretto.toml lists it: it may although it writes products or connects.
+        forbidden: stretto.toml says never.
+        withheld: why the host cannot be taken to run it again without asking, "" when it can.
+    """
+    if forbidden:
+        return "the rules say never"
+    if withheld or allowed:
+        return withheld
+    if not check.ahead:
+        return "it builds, writes products, or may do more than check"
+    if job.mutating:
+        return "it was seen to write sources"
+    if job.products:
+        return "it was seen to write files"
+    if job.leaves:
+        return "it was seen to leave processes running"
+    if job.remote:
+        return "it was seen to connect to another machine"
+    if not job.clean:
+        return "it was not seen to end cleanly yet"
+    return ""
 
 
 def desired(candidates: Iterable[Candidate]) -> list[JobKey]:

@@ -32,7 +32,6 @@ from stretto.fold import Job, State, apply
 from stretto.journal import Journal, lines, parse
 from stretto.model import (
     ENCODER,
-    PERMISSION_STRICTNESS,
     AttemptId,
     End,
     EpochBegan,
@@ -53,6 +52,7 @@ from stretto.model import (
     invocation_from,
 )
 from stretto.runs import Run, Runs, last_line
+from stretto.sessions import UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker, settings_of_host
 from stretto.system import Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
 from stretto.tree import Scan, Scanner, tool_identity
 
@@ -62,39 +62,9 @@ LINGER_S = 20.0
 SESSION_END_GRACE_S = 8.0
 """Ahead runs that nobody reads are ended this long after the last session (10 s is what is promised)."""
 SAMPLE_S = 0.25
-CALL_LIFE_S = 900.0
-"""A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
+QUICK_S = 1.0
+"""A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
 SO_PEERCRED_BYTES = 12
-
-
-class OpenCall:
-    """A Bash call of a session between its PreToolUse and the end of its batch."""
-
-    def __init__(self, command: str, effect: str, agent: str, mode: str) -> None:
-        self.command, self.effect, self.agent, self.mode = command, effect, agent, mode
-        self.asked = False
-        self.since_s = mono_s()
-
-
-class Edit:
-    """One file a tool of the session writes: from when on, and until when (None: it has not ended yet)."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.began_s = mono_s()
-        self.ended_s: float | None = None
-
-
-class Conversation:
-    """What is known of one Claude Code session; not in the log because it means nothing once the session is over."""
-
-    def __init__(self, claude: Process | None) -> None:
-        self.claude = claude
-        self.mode = ""
-        self.calls: dict[str, OpenCall] = {}
-        self.edits: dict[str, Edit] = {}
-        self.known: dict[JobKey, str] = {}
-        """`pass` or `fail` as this session last saw each check."""
 
 
 class Peer:
@@ -130,9 +100,7 @@ class Supervisor:
         self._umask = _umask()
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
-        self._modes: dict[JobKey, str] = {}
-        """Permission mode in which the host last ran each command without a question; none of a command it asked about."""
-        self._settings_stamp: tuple[object, ...] = ()
+        self._approvals = Approvals(settings_of_host(project.root))
         self._conversations: dict[SessionId, Conversation] = {}
         self._rules = rules.Rules()
         self._void = ""
@@ -207,7 +175,7 @@ class Supervisor:
             self._last_look_s = now_s
             self._check_sessions(now_s)
             self._dirty = True
-        if self._dirty and not self._poked_s:
+        if self._dirty:
             self._dirty = False
             self._plan()
 
@@ -368,15 +336,12 @@ class Supervisor:
             case hookwire.BashAsked():
                 self._bash_asked(conversation, call)
             case hookwire.WriteAsked():
-                conversation.edits[call.call] = Edit(call.path)
+                conversation.write_asked(call)
             case hookwire.PermissionQuestion():
-                for open_call in conversation.calls.values():
-                    if open_call.command == call.command:
-                        open_call.asked = True
+                conversation.question(call.command)
             case hookwire.PromptSubmitted() | hookwire.TurnEnded():
-                for key, open_call in list(conversation.calls.items()):
-                    if open_call.agent == call.agent:
-                        self._call_ended(conversation, key, call.session)
+                for open_call in conversation.turn_ended(call.agent):
+                    self._call_ended(open_call, call.session)
             case hookwire.BatchEnded():
                 self._batch_ended(conversation, call)
                 return self._tell_news(conversation, call)
@@ -393,7 +358,7 @@ class Supervisor:
     def _close_session(self, session: SessionId, reason: str) -> None:
         self.log(SessionClosed, session=session, reason=reason)
         conversation = self._conversations.pop(session)
-        if any(call.effect in ("other", "package") for call in conversation.calls.values()):
+        if conversation.open_of_unknown_effects():
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
         try:
             os.unlink(os.path.join(self.paths.sessions, f"{session}.sh"))
@@ -421,42 +386,35 @@ class Supervisor:
 
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
         effect = commands.effect_of(call.command, frozenset(self._names()))
-        conversation.calls[call.call] = OpenCall(call.command, effect, call.agent, call.mode)
-        if effect in ("other", "package"):
+        conversation.bash_asked(call, effect)
+        if effect in UNKNOWN_EFFECTS:
             what = "a package manager" if effect == "package" else "a command whose effects are not known"
             self._new_epoch(f"{what} ran: {gates.clean(call.command)[:80]}", call.session)
 
-    def _call_ended(self, conversation: Conversation, key: str, session: SessionId) -> None:
-        call = conversation.calls.pop(key)
-        if call.effect in ("other", "package"):
+    def _call_ended(self, call: OpenCall, session: SessionId) -> None:
+        if call.effect in UNKNOWN_EFFECTS:
             self._new_epoch(f"it ended: {gates.clean(call.command)[:80]}", session)
             self._poke()
 
     def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
         for call in batch.calls:
-            if call.id in conversation.calls:
-                self._call_ended(conversation, call.id, batch.session)
+            if open_call := conversation.call_ended(call.id):
+                self._call_ended(open_call, batch.session)
             if call.tool in hookwire.WRITING_TOOLS and call.path:
-                edit = conversation.edits.get(call.id)
-                if edit is None:
-                    edit = conversation.edits[call.id] = Edit(call.path)
-                edit.ended_s = mono_s()
+                conversation.write_ended(call.id, call.path)
                 self._poke()
                 if not self._seen_by_scan(call.path):
                     self._new_epoch(f"the session wrote outside what is scanned: {gates.clean(call.path)[:80]}", batch.session)
+        conversation.forget_edits_before(min((run.began_mono_s for run in self._runs.open.values()), default=mono_s() - BUSY_TICK_S))
 
     def _seen_by_scan(self, path: str) -> bool:
         real = os.fsencode(os.path.realpath(path))
         return real.startswith(self.root + b"/") and self._scanner.covers(real)
 
     def _edited(self, run: Run) -> list[str]:
-        """Return the paths (relative to the project) that the session's own tools wrote while a run was under way."""
-        paths = []
-        for conversation in self._conversations.values():
-            for edit in conversation.edits.values():
-                if edit.ended_s is None or edit.ended_s >= run.began_mono_s:
-                    paths.append(os.path.relpath(os.path.realpath(edit.path), self.project.root))
-        return paths
+        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way."""
+        paths = (path for conversation in self._conversations.values() for path in conversation.edited_since(run.began_mono_s))
+        return [os.path.relpath(path, self.project.root) for path in paths]
 
     def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> hookwire.HookReply:
         if self.project.grant.mode != "on" or batch.agent:
@@ -517,13 +475,13 @@ class Supervisor:
         self._invocations[job_key], self._checks[job_key] = invocation, check
         conversation = self._conversations.get(session) if session else None
         verdict, run = self._runs.judge(job_key, self._rules.max_age_s, self._scan.problem)
-        blocker = self._blocker()
-        usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocker
+        blocked = blocker(self._conversations.values())
+        usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
         would = ""
         if usable and self.project.grant.mode != "on":
             do, would = "record", do
-        self._note_permission(job_key, conversation)
+        self._approvals.note(job_key, conversation)
         if do == "record":
             joined = self._begin_foreground(peer, job_key, session, message)
         else:
@@ -533,15 +491,16 @@ class Supervisor:
             run.readers.add(peer.ask)
             if do == "replay":
                 self._runs.results[job_key].replays += 1
-        self._decided(peer, job_key, verdict.standing.value, do, joined, blocker or verdict.reason, would, began_s)
-        self._ask_permission_event(job_key, session, conversation)
+        self._decided(peer, job_key, verdict.standing.value, do, joined, blocked or verdict.reason, would, began_s)
+        if session is not None and conversation is not None and conversation.questioned:
+            self.log(PermissionAsked, job=job_key, session=session)
         self._dirty = True
         what = b"record" if do == "record" else b"join"
         return {
             "do": what,
             "dir": os.fsencode(joined.folder),
             "attempt": joined.attempt.encode(),
-            "reason": (blocker or verdict.reason).encode(),
+            "reason": (blocked or verdict.reason).encode(),
         }
 
     def _decided(self, peer: Peer, job: JobKey, standing: str, do: str, run: Run | None, reason: str, would: str, began_s: float) -> None:
@@ -582,15 +541,6 @@ class Supervisor:
         path = os.path.normpath(os.path.join(cwd, value))
         return not (path + b"/").startswith(self.root + b"/") and (value.startswith(b"~") or os.path.lexists(path))
 
-    def _blocker(self) -> str:
-        """Say why nothing may be joined at this moment, "" when it may."""
-        now_s = mono_s()
-        for conversation in self._conversations.values():
-            for call in conversation.calls.values():
-                if call.effect in ("other", "package") and now_s - call.since_s < CALL_LIFE_S:
-                    return "it stands beside a command whose effects are not known"
-        return ""
-
     def _begin_foreground(self, peer: Peer, job: JobKey, session: SessionId | None, message: rpc.Message) -> Run:
         parents = set(observe.ancestors(int(message["pid"])))
         nested = any(run.child_pid in parents for run in self._runs.open.values() if run.child_pid)
@@ -598,19 +548,6 @@ class Supervisor:
         run.since_ticks = observe.start_ticks()
         peer.run = run
         return run
-
-    def _note_permission(self, job: JobKey, conversation: Conversation | None) -> None:
-        """Remember in which mode the host ran this without a question; a question ends what was remembered."""
-        if conversation is None:
-            return
-        if any(call.asked for call in conversation.calls.values()):
-            self._modes.pop(job, None)
-        else:
-            self._modes[job] = conversation.mode
-
-    def _ask_permission_event(self, job: JobKey, session: SessionId | None, conversation: Conversation | None) -> None:
-        if session is not None and conversation is not None and any(call.asked for call in conversation.calls.values()):
-            self.log(PermissionAsked, job=job, session=session)
 
     def _foreground_ended(self, peer: Peer, run: Run, message: rpc.Message) -> None:
         end = End(how=cast(Any, message["how"].decode()), value=int(message["value"]))
@@ -710,7 +647,7 @@ class Supervisor:
         view = schedule.View(
             desired=[] if held else self._desired(),
             running=running,
-            foreground=sum(run.kind == "foreground" and not run.adopted for run in self._runs.open.values()),
+            foreground=sum(self._needs_machine(run) for run in self._runs.open.values()),
             slots=os.cpu_count() or 1,
             ahead_slots=self._rules.slots,
             held=held,
@@ -724,65 +661,39 @@ class Supervisor:
                 case schedule.Start():
                     self._start_ahead(action)
 
+    def _needs_machine(self, run: Run) -> bool:
+        """Say whether a foreground run is long enough, or too unknown, to leave it alone with the machine."""
+        usual_s = self.state.jobs[run.job].median_s
+        return run.kind == "foreground" and not run.adopted and not 0 < usual_s < QUICK_S
+
     def _held(self) -> str:
         if self.project.grant.mode != "on" or self._void:
             return "running ahead is switched off"
         if not self._conversations:
             return ""
-        return self._blocker()
+        return blocker(self._conversations.values())
 
     def _desired(self) -> list[JobKey]:
         if not self._conversations:
             return []
-        self._check_settings()
         candidates = []
         under_way = {run.job for run in self._runs.open.values() if run.kind == "foreground" and not self._runs.moved(run)}
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
-            if not self.ineligible(job) and self._runs.wants_run(job):
+            if not self._ineligible(job) and self._runs.wants_run(job):
                 asked = job.foreground_runs + job.joins
                 candidates.append(ahead.Candidate(job=key, asked=asked, asked_ago_s=mono_s() - job.last_asked_mono, usual_s=job.median_s))
         return ahead.desired(candidates)
 
-    def ineligible(self, job: Job) -> str:
-        """Say why a command may not run ahead, "" when it may."""
-        check, invocation = self._checks[job.job], self._invocations[job.job]
-        text = commands.display(invocation.argv)
-        if rules.matches(self._rules.never_ahead, text):
-            return "the rules say never"
-        strictest = max(PERMISSION_STRICTNESS.values())
-        mode = self._modes.get(job.job)
-        if mode is None:
-            return "the host asked before running it, or was not seen running it"
-        approved = PERMISSION_STRICTNESS.get(mode, strictest)
-        now = min((PERMISSION_STRICTNESS.get(c.mode, strictest) for c in self._conversations.values()), default=strictest)
-        if approved >= strictest or now >= strictest or now > approved:
-            return "the permission mode has become stricter"
-        if rules.matches(self._rules.ahead, text):
-            return ""
-        if not check.ahead:
-            return "it builds or writes products"
-        if not job.clean:
-            return "it was not observed to end cleanly yet"
-        for flag, reason in ((job.mutating, "writes sources"), (job.products, "writes files"), (job.leaves, "leaves processes")):
-            if flag:
-                return f"it {reason}"
-        return "it opens connections" if job.remote else ""
-
-    def _check_settings(self) -> None:
-        """Forget every approval when a settings file of the host changed: what it allowed may be denied now."""
-        home = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
-        stamp = tuple(
-            _stamp(path)
-            for path in (
-                os.path.join(home, "settings.json"),
-                os.path.join(self.project.root, ".claude", "settings.json"),
-                os.path.join(self.project.root, ".claude", "settings.local.json"),
-            )
+    def _ineligible(self, job: Job) -> str:
+        text = commands.display(self._invocations[job.job].argv)
+        return ahead.ineligible(
+            job,
+            self._checks[job.job],
+            allowed=rules.matches(self._rules.ahead, text),
+            forbidden=rules.matches(self._rules.never_ahead, text),
+            withheld=self._approvals.withheld(job.job, self._conversations.values()),
         )
-        if self._settings_stamp and stamp != self._settings_stamp:
-            self._modes.clear()
-        self._settings_stamp = stamp
 
     def _start_ahead(self, action: schedule.Start) -> None:
         slot = self._slot()
@@ -866,14 +777,6 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _same_user(connection: socket.socket) -> bool:

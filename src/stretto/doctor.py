@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -304,7 +305,7 @@ def _shims(patient: _Patient) -> Iterator[Check]:
             yield Check("fail", "shims", f"{folder} is empty, though a session was open", "start a new session")
         return
     bad = [entry.name for entry in entries if not os.access(entry, os.X_OK) or entry.lstat().st_mode & 0o022]
-    gone = sorted({word for entry in entries for word in _interpreters_in(entry) if not os.access(word, os.X_OK)})
+    gone = sorted({path for entry in entries for path in _needed_by(entry) if not os.access(path, os.R_OK)})
     if bad:
         yield Check(
             "fail", "shims", f"in {folder} these cannot be run or can be written by others: {', '.join(bad)}", "start a new session"
@@ -313,27 +314,29 @@ def _shims(patient: _Patient) -> Iterator[Check]:
         yield Check(
             "fail",
             "shims",
-            f"their interpreter {gone[0]} is gone; commands run as without Stretto",
+            f"they need {gone[0]}, which is gone; commands run as without Stretto",
             "run `stretto init`, start a new session",
         )
     else:
         yield Check("ok", "shims", f"{len(entries)} in {folder}")
-    yield from _path_order(folder, {entry.name for entry in entries})
+    yield from _path_order(patient.base, {entry.name for entry in entries})
 
 
-def _interpreters_in(entry: Path) -> list[str]:
-    """Return the absolute paths a shim names whose last part is a Python's name."""
-    words = re.findall(r"""(?<![\w/])/[^\s'"$;|&()]*""", entry.read_text(encoding="utf-8", errors="replace"))
-    return [word for word in words if re.fullmatch(r"(python|pypy)[\d.]*", Path(word).name)]
+def _needed_by(entry: Path) -> list[str]:
+    """Return the files a PATH entry tests for before it uses them: interpreter and shim."""
+    lines = entry.read_text(encoding="utf-8", errors="replace").splitlines()
+    words = next((shlex.split(line) for line in lines if line.startswith("if [ -x ")), [])
+    return [after.rstrip(";") for word, after in pairwise(words) if word in ("-x", "-r")]
 
 
-def _path_order(folder: Path, names: set[str]) -> Iterator[Check]:
+def _path_order(base: str, names: set[str]) -> Iterator[Check]:
     path = os.environ.get("PATH", "").split(":")
-    if str(folder) not in path:
+    ours = next((number for number, entry in enumerate(path) if entry.startswith((f"{base}/bin", f"{base}/paths/"))), None)
+    if ours is None:
         return  # not inside a session: the directory is put there for Claude's commands only
-    earlier = [entry for entry in path[: path.index(str(folder))] if entry and any(Path(entry, name).exists() for name in names)]
+    earlier = [entry for entry in path[:ours] if entry and any(Path(entry, name).exists() for name in names)]
     if earlier:
-        text = f"{earlier[0]} comes before {folder}: only shell functions see the tools in it"
+        text = f"{earlier[0]} comes before {path[ours]}: only shell functions see the tools in it"
         yield Check("warn", "PATH", text, "nothing to do for a virtual environment that is active")
     else:
         yield Check("ok", "PATH", "the shims come first")

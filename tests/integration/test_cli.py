@@ -78,6 +78,8 @@ class World:
         entry = next(value for name, value in install.installed(self.settings.read_text()) if name == event)
         body = {"session_id": "5e55", "hook_event_name": event, "cwd": str(self.project), "permission_mode": "default", **payload}
         env = {**self.env, "CLAUDE_PROJECT_DIR": str(self.project), "CLAUDE_PID": str(os.getpid())}
+        if event == "SessionStart":
+            env["CLAUDE_ENV_FILE"] = str(self.home / "env-file")
         return subprocess.run(
             [entry["command"], *entry["args"]], input=json.dumps(body).encode(), env=env, capture_output=True, timeout=LIMIT_S, check=False
         )
@@ -345,6 +347,23 @@ def test_status_and_doctor_name_the_supervisor_and_a_mode_reaches_it(world, serv
     world.ok("mode", "off")
     assert control.ask(world.paths, {"op": b"ping"})["mode"] == b"off"
     assert {check["name"]: check["level"] for check in doctor(world)}["mode"] == "warn"
+
+
+def test_doctor_looks_at_the_shims_of_a_session_and_at_their_place_on_the_path(world, served):
+    assert finding(world, "shims")["level"] == "ok"
+    assert finding(world, "last hook")["level"] == "ok"
+    bin_, tools = f"{world.base}/bin", world.home / "bin"
+    assert [check for check in doctor(world) if check["name"] == "PATH"] == []
+    (tools / "pytest").write_text("#!/bin/sh\n")
+    levels = {}
+    for name, path in {"first": f"{bin_}:{tools}", "behind": f"{tools}:{bin_}"}.items():
+        found = next(check for check in doctor(world, env={"PATH": f"{path}:/usr/bin:/bin"}) if check["name"] == "PATH")
+        levels[name] = found["level"]
+    assert levels == {"first": "ok", "behind": "warn"}
+    entry = Path(bin_, "pytest")
+    entry.write_text(re.sub(r"\[ -x \S+ \]", "[ -x '/nonexistent/python 3' ]", entry.read_text()))
+    found = finding(world, "shims")
+    assert found["level"] == "fail" and "/nonexistent/python 3" in found["text"]
 
 
 def test_status_works_with_the_supervisor_dead(world, served):

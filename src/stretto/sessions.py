@@ -1,0 +1,149 @@
+"""What is known of the Claude Code sessions under way: which Bash calls are open, which files their tools write, what was allowed.
+
+Nothing here is in the log because it means nothing once the session is over; what it decides (an epoch, a permission question) is.
+Promises: while a command whose effects are not known is open, `blocker` names it; a call nobody said the end of is over at the next
+prompt, or after `CALL_LIFE_S`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from stretto.hookwire import BashAsked, WriteAsked
+from stretto.model import PERMISSION_STRICTNESS, JobKey
+from stretto.system import Process, mono_s
+
+CALL_LIFE_S = 900.0
+"""A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
+UNKNOWN_EFFECTS = ("other", "package")
+STRICTEST = max(PERMISSION_STRICTNESS.values())
+
+
+class OpenCall:
+    """A Bash call between its PreToolUse and the end of its batch."""
+
+    def __init__(self, asked: BashAsked, effect: str) -> None:
+        self.command, self.agent, self.effect = asked.command, asked.agent, effect
+        self.question = False
+        """The host put a permission question about it."""
+        self.since_s = mono_s()
+
+
+class Edit:
+    """One file a tool of the session writes: from when on, and until when (None: it has not ended yet)."""
+
+    def __init__(self, path: str) -> None:
+        self.path = os.path.realpath(path)
+        self.ended_s: float | None = None
+
+
+class Conversation:
+    """One session of Claude Code, its subagents included."""
+
+    def __init__(self, claude: Process | None) -> None:
+        self.claude = claude
+        self.mode = ""
+        """Claude Code's permission mode as last seen."""
+        self.known: dict[JobKey, str] = {}
+        """`pass` or `fail` as this session last saw each check."""
+        self._calls: dict[str, OpenCall] = {}
+        self._edits: dict[str, Edit] = {}
+
+    def bash_asked(self, asked: BashAsked, effect: str) -> None:
+        self._calls[asked.call] = OpenCall(asked, effect)
+
+    def question(self, command: str) -> None:
+        """The host asks the user about this command; the hook does not say which call it is."""
+        for call in self._calls.values():
+            if call.command == command:
+                call.question = True
+
+    @property
+    def questioned(self) -> bool:
+        """Whether an open call was asked about: a shim cannot tell which call it belongs to, so all of them count."""
+        return any(call.question for call in self._calls.values())
+
+    def call_ended(self, key: str) -> OpenCall | None:
+        """Close a call; None when it was not open."""
+        return self._calls.pop(key, None)
+
+    def turn_ended(self, agent: str) -> list[OpenCall]:
+        """Close what the main agent or one subagent left open: it was interrupted."""
+        keys = [key for key, call in self._calls.items() if call.agent == agent]
+        return [self._calls.pop(key) for key in keys]
+
+    def open_of_unknown_effects(self) -> OpenCall | None:
+        now_s = mono_s()
+        calls = (call for call in self._calls.values() if call.effect in UNKNOWN_EFFECTS and now_s - call.since_s < CALL_LIFE_S)
+        return next(calls, None)
+
+    def write_asked(self, asked: WriteAsked) -> None:
+        self._edits[asked.call] = Edit(asked.path)
+
+    def write_ended(self, key: str, path: str) -> None:
+        self._edits.setdefault(key, Edit(path)).ended_s = mono_s()
+
+    def edited_since(self, began_s: float) -> list[str]:
+        """Return the real paths the session's tools were writing at any time since then."""
+        return [edit.path for edit in self._edits.values() if edit.ended_s is None or edit.ended_s >= began_s]
+
+    def forget_edits_before(self, began_s: float) -> None:
+        self._edits = {key: edit for key, edit in self._edits.items() if edit.ended_s is None or edit.ended_s >= began_s}
+
+
+def blocker(conversations: Iterable[Conversation]) -> str:
+    """Say why nothing may be joined or run ahead at this moment, "" when it may."""
+    if any(conversation.open_of_unknown_effects() for conversation in conversations):
+        return "it stands beside a command whose effects are not known"
+    return ""
+
+
+class Approvals:
+    """In which permission mode the host last ran each command without a question; none of a command it asked about.
+
+    One approval is no standing one, and a settings file that changed may deny what it allowed.
+    """
+
+    def __init__(self, settings: tuple[str, ...]) -> None:
+        self._settings = settings
+        self._stamp = self._now()
+        self._modes: dict[JobKey, str] = {}
+
+    def note(self, job: JobKey, conversation: Conversation | None) -> None:
+        """A session ran this job just now."""
+        if conversation is not None and not conversation.questioned:
+            self._modes[job] = conversation.mode
+        else:
+            self._modes.pop(job, None)
+
+    def withheld(self, job: JobKey, conversations: Iterable[Conversation]) -> str:
+        """Say why the host cannot be taken to run this again without asking, "" when it can."""
+        if (stamp := self._now()) != self._stamp:
+            self._stamp = stamp
+            self._modes.clear()
+        mode = self._modes.get(job)
+        if mode is None:
+            return "the host asked before running it, or its settings changed, or it was not seen in a session"
+        approved = PERMISSION_STRICTNESS.get(mode, STRICTEST)
+        now = min((PERMISSION_STRICTNESS.get(item.mode, STRICTEST) for item in conversations), default=STRICTEST)
+        if approved >= STRICTEST or now >= STRICTEST or now > approved:
+            return "the permission mode has become stricter"
+        return ""
+
+    def _now(self) -> tuple[object, ...]:
+        return tuple(_stamp(path) for path in self._settings)
+
+
+def settings_of_host(root: str) -> tuple[str, ...]:
+    """Return the settings files in which Claude Code's permission rules for a project stand."""
+    home = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
+    return (f"{home}/settings.json", f"{root}/.claude/settings.json", f"{root}/.claude/settings.local.json")
+
+
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -1,0 +1,86 @@
+"""What `stretto init` writes, as the real Claude Code takes it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stretto
+from stretto import install, trust
+from stretto.journal import read
+from stretto.model import SessionOpened
+from stretto.testing.api import ScriptedApi, bash
+from stretto.testing.claude import run
+
+pytestmark = [pytest.mark.claude, pytest.mark.slow]
+
+PACKAGE = Path(stretto.__file__).parent
+
+
+def cli(project, home, *words):
+    env = {**os.environ, "HOME": str(home.path), "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-m", "stretto", *words], cwd=project, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done
+
+
+def opened(base, project):
+    folder = trust.ProjectPaths(base=str(base), key=trust.project_key(str(project))).folder
+    return [event for _, event in read(folder) if isinstance(event, SessionOpened)]
+
+
+def notices(outcome):
+    """Messages of hooks for the user, as the stream of events carries them."""
+    return [line for line in outcome.stdout.splitlines() if "Stretto is not working" in line and '"hook_response"' in line]
+
+
+def test_hooks_reach_the_supervisor_and_the_session_is_as_without_them(state_base, project, home):
+    cli(project, home, "init", "--yes")
+    with ScriptedApi([bash("echo one; exit 3")]) as api:
+        outcome = run("go", api=api, project=project, home=home, output="stream-json", args=["--include-hook-events"])
+    assert outcome.code == 0
+    assert [(result.text, result.is_error) for result in api.tool_results()] == [("Exit code 3\none", True)]
+    (event,) = opened(state_base, project)
+    assert event.session == outcome.session_id()
+    assert notices(outcome) == []
+
+
+def test_f30_hooks_in_user_and_project_settings_open_the_session_once(state_base, project, home):
+    cli(project, home, "init", "--yes")
+    cli(project, home, "init", "--yes", "--user")
+    with ScriptedApi([bash("true")]) as api:
+        outcome = run("go", api=api, project=project, home=home)
+    assert outcome.code == 0
+    assert len(opened(state_base, project)) == 1
+
+
+@pytest.mark.parametrize("lost", ["files", "interpreter", "client-unreadable"])
+def test_f22_a_broken_installation_disturbs_nothing_and_says_so_once(short, state_base, project, home, lost):
+    """F22: our files deleted, damaged, or their interpreter gone: tools work, the session ends, at most one notice."""
+    islands = short / "islands"
+    islands.mkdir()
+    shutil.copy(PACKAGE / "client.py", islands)
+    python = short / "python3"
+    python.symlink_to(install.wiring("").python)
+    wired = install.Wiring(python=str(python), islands=str(islands), base=str(state_base), supervisor=sys.executable)
+    trust.grant(str(project), "on", None, base=str(state_base), python=sys.executable)
+    install.perform(install.plan_init(install.settings_path(str(project), "local"), wired))
+    if lost == "files":
+        shutil.rmtree(islands)
+    elif lost == "interpreter":
+        python.unlink()
+    else:
+        (islands / "client.py").write_text("def main(:\n")
+    with ScriptedApi([bash("echo one"), bash("echo two")]) as api:
+        outcome = run("go", api=api, project=project, home=home, output="stream-json", args=["--include-hook-events"])
+    assert outcome.code == 0
+    assert [(result.text, result.is_error) for result in api.tool_results()] == [("one", False), ("two", False)]
+    assert len(notices(outcome)) == (0 if lost == "interpreter" else 1)  # without an interpreter nobody of ours is there to speak
+    assert json.loads(outcome.stdout.splitlines()[-1])["is_error"] is False

@@ -1,0 +1,474 @@
+"""Never wrong (A-2, A-3, F40, F41): thousands of random changes between and during runs, and not one result joined that should not be.
+
+A round is a run between two scans and a question at a third. Whether the answer was right is decided by an oracle that shares nothing
+with the scanner: it reads every file whole, and asks git for its index. A wrong join is a FRESH although the oracle sees a difference, or
+although somebody changed an input while the run was under way, even if it was changed back. A needless miss is anything but FRESH after
+a round in which nothing but caches and the job's own products moved.
+
+STRETTO_ROUNDS and STRETTO_SEED scale and vary it; `make soak` runs it whole.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stretto import freshness, tree
+from stretto.model import End, Evidence, Standing
+from stretto.tree import Scanner
+
+ROUNDS = int(os.environ.get("STRETTO_ROUNDS", "500"))
+SEED = int(os.environ.get("STRETTO_SEED", "20240229"))
+GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always")
+CACHE_NAMES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+PRODUCTS = ("build/out.bin", ".coverage")
+"""What the simulated command writes at every run; earlier runs have shown it."""
+
+
+def git(folder: Path, *argv: str) -> bool:
+    return subprocess.run([*GIT, *argv], cwd=folder, check=False, capture_output=True).returncode == 0
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+class World:
+    """A project with everything in it that section 5 of the design names, and the changes that can happen to it."""
+
+    def __init__(self, base: Path, dice: random.Random) -> None:
+        self.base, self.dice, self.count = base, dice, 0
+        self.root = base / "p"
+        self.shared = base / "shared"
+        self.site = self.root / ".venv" / "lib" / "python3.11" / "site-packages"
+        self.last: Path | None = None
+        """The file changed last: most likely still in the same tick of the clock."""
+        for number in range(12):
+            write(self.root / f"d{number % 4}" / f"f{number}.py", f"value = {number}\n")
+        write(
+            self.root / ".gitignore",
+            ".venv/\nnode_modules/\nbuild/\n.env\n.coverage\nlocal/\n*.log\n" + "".join(f"{n}/\n" for n in CACHE_NAMES),
+        )
+        write(self.root / ".env", "KEY=0\n")
+        write(self.root / "local" / "data.json", "{}")
+        write(self.root / ".venv" / "pyvenv.cfg", "home = /usr/bin\n")
+        write(self.site / "pkg" / "__init__.py", "x = 1\n")
+        write(self.site / "pkg-1.dist-info" / "METADATA", "1\n")
+        write(self.root / "node_modules" / ".package-lock.json", "{}")
+        write(self.root / "node_modules" / "left" / "package.json", "{}")
+        write(self.shared / "in" / "x.txt", "1\n")
+        write(self.base / "single.txt", "1\n")
+        (self.root / "inside").symlink_to("d0/f0.py")
+        (self.root / "outside").symlink_to(self.shared)
+        (self.root / "single").symlink_to(self.base / "single.txt")
+        origin = base / "origin"
+        for folder in (origin, self.root / "nested", self.root):
+            folder.mkdir(exist_ok=True)
+            git(folder, "init", "-q")
+        for folder in (origin, self.root / "nested"):
+            write(folder / "m.py", "m = 1\n")
+            git(folder, "add", "-A")
+            git(folder, "commit", "-qm", "first")
+        git(self.root, "submodule", "--quiet", "add", str(origin), "sub")
+        git(self.root, "add", "-A", "--", ":!nested")
+        assert git(self.root, "commit", "-qm", "first")
+        self.repositories = {self.root: self.root / ".git", self.root / "nested": self.root / "nested" / ".git"}
+        self.repositories[self.root / "sub"] = self.root / ".git" / "modules" / "sub"
+        self._indexes: dict[bytes, bytes] = {}
+
+    # --- choosing
+
+    def fresh_name(self) -> str:
+        self.count += 1
+        return f"n{self.count}"
+
+    def folders(self) -> list[Path]:
+        return sorted(path for path in self.root.glob("d*") if path.is_dir() and not path.is_symlink())
+
+    def files(self) -> list[Path]:
+        return [
+            path
+            for folder in self.folders()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and not set(path.parts) & set(CACHE_NAMES)
+        ]
+
+    def file(self) -> Path:
+        files = self.files()
+        if self.last in files and self.dice.random() < 0.5:
+            return self.last
+        if len(files) < 6:
+            return self.new_file()
+        self.last = self.dice.choice(files)
+        return self.last
+
+    def new_file(self) -> Path:
+        path = self.dice.choice(self.folders()) / f"{self.fresh_name()}.py"
+        write(path, f"value = {self.count}\n")
+        return path
+
+    # --- what a run does by itself
+
+    def write_caches(self) -> None:
+        for name in self.dice.sample(CACHE_NAMES, 2):
+            write(self.dice.choice([self.root, *self.folders()]) / name / "v" / "x", self.fresh_name())
+        write(self.site / "pkg" / "__pycache__" / "x.pyc", self.fresh_name())
+        if self.dice.random() < 0.2:
+            for name in CACHE_NAMES:
+                shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def write_products(self) -> None:
+        for name in PRODUCTS:
+            write(self.root / name, self.fresh_name())
+
+    # --- what others do: each changes an input, or changes it and back (`back_`)
+
+    def edit(self) -> None:
+        write(self.file(), f"value = {self.fresh_name()}\n" * self.dice.randint(1, 3))
+
+    def edit_same_size_same_times(self) -> None:
+        path = self.file()
+        before, data = path.stat(), path.read_bytes() or b"x"
+        at = self.dice.randrange(len(data))
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def edit_in_place(self) -> None:
+        path = self.file()
+        with path.open("r+b") as file:
+            first = file.read(1) or b"a"
+            file.seek(0)
+            file.write(bytes([first[0] ^ 2]))
+
+    def replace_atomically(self) -> None:
+        path = self.file()
+        aside = path.with_name(self.fresh_name())
+        aside.write_bytes(path.read_bytes()[::-1] + b"#")
+        os.utime(aside, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+        os.replace(aside, path)
+
+    def touch(self) -> None:
+        path = self.file()
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000_000))
+
+    def empty(self) -> None:
+        path = self.file()
+        path.write_bytes(b"" if path.stat().st_size else b"x")
+
+    def chmod(self) -> None:
+        path = self.file()
+        path.chmod(path.stat().st_mode ^ 0o111)
+
+    def chmod_folder(self) -> None:
+        path = self.dice.choice(self.folders())
+        path.chmod(path.stat().st_mode ^ 0o011)
+
+    def create(self) -> None:
+        self.new_file()
+
+    def create_empty(self) -> None:
+        (self.dice.choice(self.folders()) / self.fresh_name()).touch()
+
+    def create_folder(self) -> None:
+        (self.dice.choice(self.folders()) / self.fresh_name()).mkdir()
+
+    def delete(self) -> None:
+        if len(self.files()) > 8:
+            self.file().unlink()
+        else:
+            self.new_file()
+
+    def rename(self) -> None:
+        path = self.file()
+        path.rename(path.with_name(f"{self.fresh_name()}.py"))
+
+    def rename_folder(self) -> None:
+        path = self.dice.choice(self.folders())
+        path.rename(path.with_name(f"d{self.fresh_name()}"))
+
+    def swap(self) -> None:
+        one, other = self.file(), self.new_file()
+        aside = one.with_name(self.fresh_name())
+        one.rename(aside)
+        other.rename(one)
+        aside.rename(other)
+
+    def hard_link(self) -> None:
+        path = self.file()
+        os.link(path, path.with_name(f"{self.fresh_name()}.py"))
+
+    def write_through_hard_link(self) -> None:
+        path = self.file()
+        twin = self.base / self.fresh_name()
+        os.link(path, twin)
+        self.edit_bytes(twin)
+        twin.unlink()
+
+    def edit_bytes(self, path: Path) -> None:
+        write(path, self.fresh_name())
+
+    def file_to_folder(self) -> None:
+        path = self.file()
+        path.unlink()
+        path.mkdir()
+
+    def folder_to_link(self) -> None:
+        path = self.dice.choice(self.folders())
+        path.rename(self.root / f"d{self.fresh_name()}")
+        path.symlink_to(f"d{self.count}")
+
+    def relink(self) -> None:
+        path = self.root / "inside"
+        path.unlink(missing_ok=True)
+        path.symlink_to(f"nowhere/{self.fresh_name()}" if self.dice.random() < 0.3 else os.path.relpath(self.file(), self.root))
+        os.utime(path, ns=(1, self.count), follow_symlinks=False)
+
+    def relink_outside(self) -> None:
+        path = self.root / "single"
+        path.unlink()
+        target = self.base / f"single-{self.fresh_name()}.txt"
+        write(target, self.fresh_name())
+        path.symlink_to(target)
+
+    def edit_outside(self) -> None:
+        self.edit_bytes(self.dice.choice([self.shared / "in" / "x.txt", self.shared / self.fresh_name(), (self.root / "single").resolve()]))
+
+    def edit_ignored(self) -> None:
+        self.edit_bytes(self.root / self.dice.choice([".env", "local/data.json"]))
+
+    def create_ignored(self) -> None:
+        self.edit_bytes(self.dice.choice([self.root / "local", *self.folders()]) / f"{self.fresh_name()}.log")
+
+    def install(self) -> None:
+        name = self.fresh_name()
+        write(self.site / name / "__init__.py", name)
+        write(self.site / f"{name}-1.dist-info" / "METADATA", name)
+
+    def upgrade(self) -> None:
+        infos = sorted(self.site.glob("*.dist-info"))
+        if not infos:
+            return self.install()
+        name = infos[0].name.split("-")[0]
+        shutil.rmtree(infos[0])
+        shutil.rmtree(self.site / name, ignore_errors=True)
+        if self.dice.random() < 0.7:
+            write(self.site / name / "__init__.py", self.fresh_name())
+            write(self.site / f"{name}-{self.count}.dist-info" / "METADATA", self.fresh_name())
+
+    def install_node(self) -> None:
+        write(self.root / "node_modules" / self.fresh_name() / "package.json", "{}")
+        write(self.root / "node_modules" / ".package-lock.json", self.fresh_name())
+
+    def empty_commit(self) -> None:
+        git(self.dice.choice(list(self.repositories)), "commit", "-q", "--allow-empty", "-m", self.fresh_name())
+
+    def stage(self) -> None:
+        self.edit()
+        git(self.root, "add", "-A", "--", ":!nested")
+
+    def commit(self) -> None:
+        self.edit()
+        git(self.root, "commit", "-qam", self.fresh_name())
+
+    def tag(self) -> None:
+        git(self.root, "tag", self.fresh_name())
+
+    def branch(self) -> None:
+        git(self.root, "checkout", "-q", "-b", self.fresh_name())
+
+    def configure(self) -> None:
+        git(self.root, "config", "x.y", self.fresh_name())
+
+    def edit_nested(self) -> None:
+        self.edit_bytes(self.root / self.dice.choice(["nested", "sub"]) / "m.py")
+
+    def back_edit(self) -> None:
+        path = self.file()
+        before, data = path.stat(), path.read_bytes()
+        path.write_bytes(data + b"#")
+        path.write_bytes(data)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def back_delete(self) -> None:
+        path = self.file()
+        aside = self.base / self.fresh_name()
+        path.rename(aside)
+        aside.rename(path)
+
+    def back_chmod(self) -> None:
+        path, mode = self.file(), 0
+        mode = path.stat().st_mode
+        path.chmod(mode ^ 0o111)
+        path.chmod(mode)
+
+    def back_folder(self) -> None:
+        path = self.dice.choice(self.folders())
+        path.rename(self.base / "away")
+        (self.base / "away").rename(path)
+
+    def back_stash(self) -> None:
+        self.edit()
+        git(self.root, "stash", "-q")
+        git(self.root, "stash", "pop", "-q")
+
+    def back_stage(self) -> None:
+        git(self.root, "add", "-A", "--", ":!nested")
+        path = self.new_file()
+        git(self.root, "add", str(path))
+        git(self.root, "reset", "-q", "--", str(path))
+        path.unlink()
+
+    def back_ignored(self) -> None:
+        path = self.root / ".env"
+        data = path.read_bytes()
+        path.write_bytes(b"other")
+        path.write_bytes(data)
+
+    # --- what happens after a run to what it wrote
+
+    def delete_product(self) -> None:
+        (self.root / PRODUCTS[0]).unlink(missing_ok=True)
+        (self.root / PRODUCTS[1]).unlink(missing_ok=True)
+
+    def edit_product(self) -> None:
+        self.edit_bytes(self.root / self.dice.choice(PRODUCTS))
+
+    # --- the oracle
+
+    def snapshot(self, *, with_times: bool) -> dict[str, object]:
+        """Read everything whole: kind, mode, content or target, modification time; git's state by git."""
+        found: dict[str, object] = {}
+        waiting = [self.root, self.shared, *self.base.glob("single*")]
+        while waiting:
+            path = waiting.pop()
+            seen = path.lstat()
+            times = seen.st_mtime_ns if with_times else 0
+            if path.is_symlink():
+                found[str(path)] = ("link", os.readlink(path))
+            elif path.is_dir():
+                found[str(path)] = ("folder", seen.st_mode)
+                waiting += [child for child in path.iterdir() if child.name not in (*CACHE_NAMES, ".git")]
+            else:
+                found[str(path)] = (seen.st_mode, times, path.read_bytes())
+        for folder, own in self.repositories.items():
+            for path in (own / "HEAD", own / "config", own / "packed-refs", own / "info" / "exclude", *sorted((own / "refs").rglob("*"))):
+                if path.is_file():
+                    found[str(path)] = path.read_bytes()
+            found[f"{own}/index"] = self._index(folder, own / "index")
+        return found
+
+    def _index(self, folder: Path, index: Path) -> bytes:
+        raw = index.read_bytes()
+        if raw not in self._indexes:
+            self._indexes[raw] = subprocess.run(["git", "ls-files", "--stage", "-v"], cwd=folder, check=True, capture_output=True).stdout
+        return self._indexes[raw]
+
+
+OPERATIONS = [name for name, value in vars(World).items() if callable(value)]
+OTHERS = OPERATIONS[OPERATIONS.index("edit") : OPERATIONS.index("delete_product")]
+OTHERS.remove("edit_bytes")
+AFTER = [*OTHERS, "delete_product", "edit_product"]
+SLOW = {"empty_commit", "stage", "commit", "tag", "branch", "configure", "back_stash", "back_stage"}
+"""A git process each: chosen less often."""
+
+
+def choose(dice: random.Random, names: list[str]) -> list[str]:
+    weights = [0.25 if name in SLOW else 1.0 for name in names]
+    return dice.choices(names, weights, k=dice.choice([0, 0, 1, 1, 2]))
+
+
+CLOCKS = ["hashed", "settled", "coarse"]
+"""hashed: everything was written seconds ago, so content is compared as well. settled: the window is as short as a tick allows, so that
+most files are compared by their records alone. coarse: times change once in a hundred seconds, so that content has to tell everything; a
+change and change back within a tick cannot be seen there by anybody, and is left out, as is `touch`."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clock", CLOCKS)
+def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not(short, clock, monkeypatch):
+    """A-2, A-3, F40, F41: 0 wrong joins, 0 needless misses."""
+    monkeypatch.setenv("HOME", str(short / "home"))
+    times_tell = clock != "coarse"
+    if clock == "settled":
+        monkeypatch.setattr(tree, "RACY_NS", 30_000_000)
+        monkeypatch.setattr(tree, "COARSE_RACY_NS", 30_000_000)
+    elif clock == "coarse":
+        real = tree._fields
+        monkeypatch.setattr(tree, "_fields", lambda s: (*real(s)[:3], s.st_mtime_ns // 10**11 * 10**11, s.st_ctime_ns // 10**11 * 10**11))
+        monkeypatch.setattr(tree, "COARSE_RACY_NS", 10**13)
+    dice = random.Random(f"{SEED} {clock}")
+    world = World(short, dice)
+    scanner = Scanner(str(world.root))
+    scanner.scan()
+    world.write_products()
+    others = [name for name in OTHERS if times_tell or not (name.startswith("back_") or name == "touch")]
+    after = [name for name in AFTER if times_tell or not (name.startswith("back_") or name == "touch")]
+    wrong: list[str] = []
+    needless: list[str] = []
+    changes: collections.Counter[str] = collections.Counter()
+    standings: collections.Counter[str] = collections.Counter()
+    for number in range(ROUNDS):
+        during, since = choose(dice, others), choose(dice, after)
+        before = scanner.scan()
+        oracle = [world.snapshot(with_times=times_tell)]
+        own_work: list[Callable[[], None]] = [world.write_caches, world.write_products]
+        steps = [*own_work, *(getattr(world, name) for name in during)]
+        dice.shuffle(steps)
+        for step in steps:
+            step()
+        ended = scanner.scan()
+        oracle.append(world.snapshot(with_times=times_tell))
+        settled = freshness.settle(
+            scanner.classify(scanner.changes(before.generation, ended.generation)),
+            edited=(),
+            epoch_before=0,
+            epoch_after=0,
+            others_wrote=False,
+            problem=before.problem or ended.problem,
+            known=PRODUCTS,
+        )
+        for step in (*(getattr(world, name) for name in since), world.write_caches):
+            step()
+        asked = scanner.scan()
+        oracle.append(world.snapshot(with_times=times_tell))
+        evidence = Evidence(
+            scanner=scanner.id, before=before.generation, after=ended.generation, epoch_before=0, epoch_after=0, ended_mono_s=0.0
+        )
+        verdict = freshness.judge(
+            evidence=evidence,
+            end=End(how="code", value=0),
+            torn=settled.torn,
+            moved=scanner.changes(ended.generation, asked.generation),
+            scanner=scanner.id,
+            epoch=0,
+            now_mono_s=1.0,
+            max_age_s=60.0,
+            replays=0,
+            problem=asked.problem,
+        )
+        changes.update(during + since)
+        standings[verdict.standing.value] += 1
+        own = {str(world.root / name) for name in PRODUCTS}
+        moved_during = {path for path in oracle[0].keys() | oracle[1].keys() if oracle[0].get(path) != oracle[1].get(path)} - own
+        moved_since = {path for path in oracle[1].keys() | oracle[2].keys() if oracle[1].get(path) != oracle[2].get(path)}
+        story = f"round {number}: during {during}, since {since}: {verdict.reason}"
+        if verdict.standing is Standing.FRESH and (during or moved_during or moved_since):
+            wrong.append(f"{story}; the oracle saw {sorted(moved_during)[:3]} and then {sorted(moved_since)[:3]}")
+        if verdict.standing is not Standing.FRESH and not during and not since:
+            needless.append(story)
+    print(
+        f"{clock}: {ROUNDS} rounds, {changes.total()} changes of {len(changes)} kinds, seed {SEED}: {dict(standings)}, {len(wrong)} wrong"
+    )
+    assert wrong == []
+    assert needless == []
+    assert set(standings) == {"fresh", "stale", "torn"}, "every kind of round was met"
+    if ROUNDS >= 300:
+        assert set(changes) == set(after), "every kind of change was met"

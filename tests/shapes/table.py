@@ -1,0 +1,239 @@
+"""The table of command shapes: `SHAPES`. Importable without running anything, so that the real Claude Code can be driven through it too.
+
+One idea, one table: every line is a command text as an agent writes it. The fake tools it uses are in world.py (`pytest --fail` is a
+tool that fails, not the real one). `joins` says how many commands of it are answered from the record when it is run a second time on
+the same files; where that is 0, `why_not` says why. A difference that is known stands in `differs`, by the name docs/transparency.md
+explains it under; nothing else may differ.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+BOTH = ("bash", "zsh")
+KNOWN = {
+    "bash line numbers": (re.compile(rb"(?m)^((?:/bin/)?bash: (?:-c: )?line )\d+"), rb"\1N"),
+    "process ids": (re.compile(rb"(?m)^((?:/bin/)?bash: line \w+: ) *\d+"), rb"\1PID"),
+    "where a tool is": (re.compile(rb"(?m)^(?:\S*/(?:t/bin|s/paths/[0-9a-f]+)/)(\w+)$|^(\w+)$"), rb"TOOL \1\2"),
+    "what a name is": (re.compile(rb"(?ms)^pytest is (?:\S*/t/bin/pytest|a (?:shell )?function.*)$"), b"pytest is there"),
+    "the PATH": (re.compile(rb"/\S*/s/paths/[0-9a-f]+:"), b""),
+    "a trace": (
+        re.compile(rb"(?m)^\+.*_stretto.*\n|^\++ \[ -[xr] .*\n|^\+.* -I -S -c .*\n|^\+(?:zsh|eval|_stretto|pytest):.*\n|^\+ pytest -q\n"),
+        b"",
+    ),
+    "a death in a subshell": (re.compile(rb"(?m)^(?:/bin/)?bash: line \w+: .*\n"), b""),
+}
+"""Known differences: what of the output is put aside on both sides before comparing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    name: str
+    text: str
+    joins: int = 1
+    why_not: str = ""
+    shells: tuple[str, ...] = BOTH
+    snapshot: str = ""
+    """What the user's own shell set up: aliases, functions."""
+    differs: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    late: bool = False
+    """Something goes on printing after the shell has ended."""
+    setup: str = ""
+    """A sh text run in the project beforehand, natively."""
+
+    def comparable(self, out: bytes) -> bytes:
+        for name in self.differs:
+            pattern, instead = KNOWN[name]
+            out = pattern.sub(instead, out)
+        return out
+
+
+def _shape(name: str, text: str, joins: int = 1, why_not: str = "", **more: object) -> Shape:
+    return Shape(name=name, text=text, joins=joins, why_not=why_not, **more)  # type: ignore[arg-type]
+
+
+INPUT = "standard input is not empty"
+DESCRIPTORS = "a descriptor above 2 is handed down"
+ELSEWHERE = "the tool is called in a way neither a function nor a PATH entry sees"
+ENDED = "it was ended from outside, or its reader left: such a run is no result"
+NOT_OURS = "nothing in it is a check"
+
+SHAPES: tuple[Shape, ...] = (
+    # plain
+    _shape("plain", "pytest -q"),
+    _shape("no arguments", "mypy"),
+    _shape("quoted arguments", """pytest -k "a and b" 'x  y' '' $'tab\\there' "it's" """),
+    _shape("glob", "ruff check *.py"),
+    _shape("failing", "pytest --fail"),
+    _shape("exit code of its own", "pytest --code=42"),
+    _shape("exit code 127 of its own", "pytest --code=127"),
+    _shape("exit code 126 of its own", "pytest --code=126"),
+    _shape("prints nothing", "pytest --none"),
+    _shape("no newline at the end", "pytest --none --raw"),
+    _shape("both streams in turn", "pytest --both"),
+    _shape("invalid UTF-8", "pytest --bytes"),
+    _shape("arguments that are no UTF-8", "pytest $'caf\\xe9' naïve"),
+    _shape("20,000 lines", "pytest --lines"),
+    _shape("10 MB", "pytest --big"),
+    _shape("10 MB through a pipe", "pytest --big | md5sum"),
+    _shape("comment and continuation", "# run it\npytest \\\n  -q # all\n"),
+    _shape("environment", "pytest --environ"),
+    _shape("kinds of descriptors", "pytest --kinds; pytest --kinds one 2>err.txt | cat; pytest --kinds two 2>&1 | cat", 3),
+    _shape("limits and umask", "umask 027; ulimit -n 512; pytest --limits --umask; pytest --write", 2),
+    # pipes
+    _shape("tail", "pytest -q | tail -2"),
+    _shape("tail of both", "pytest -q 2>&1 | tail -2"),
+    _shape("head -1", "pytest -q >/dev/null; pytest -q 2>&1 | head -1", 2),
+    _shape("head -1 of much", "pytest --lines 2>&1 | head -1", 0, ENDED),
+    _shape("grep -c", "pytest --lines | grep -c 7"),
+    _shape("grep without a match", "pytest -q 2>&1 | grep nothing"),
+    _shape("three stages", "pytest -q 2>&1 | sort | uniq -c | tail -3"),
+    _shape("|&", "pytest -q |& tail -3"),
+    _shape("pipefail", "set -o pipefail; pytest --fail | tail -1", 1),
+    _shape("status of stages in bash", "pytest --fail 2>&1 | cat; echo ${PIPESTATUS[@]}", shells=("bash",)),
+    _shape("status of stages in zsh", "pytest --fail 2>&1 | cat; echo $pipestatus", shells=("zsh",)),
+    _shape("tee", "pytest -q 2>&1 | tee log.txt | tail -1"),
+    _shape("tee of both, then look", "pytest --fail 2>&1 | tee log.txt; tail -1 log.txt"),
+    _shape("input from a pipe", "echo some input | pytest --stdin", 0, INPUT),
+    _shape("xargs", "echo a.py b.py | xargs pytest"),
+    _shape("xargs -n1", "printf '%s\\n' a.py b.py | xargs -n1 pytest", 2),
+    # redirects
+    _shape("to a file", "pytest -q >out.txt; cat out.txt"),
+    _shape("appended", "echo first >>out.txt; pytest -q >>out.txt; cat out.txt"),
+    _shape("errors to a file", "pytest -q 2>err.txt; cat err.txt"),
+    _shape("errors away", "pytest -q 2>/dev/null"),
+    _shape("both to a file", "pytest -q >out.txt 2>&1; cat out.txt"),
+    _shape("both to a file, short", "pytest -q &>out.txt; cat out.txt"),
+    _shape("two files", "pytest --both >out.txt 2>err.txt; cat out.txt err.txt"),
+    _shape("one file opened twice", "pytest -q >out.txt 2>out.txt; wc -l out.txt", 0, "the two positions overwrite each other"),
+    _shape("all away", "pytest -q >/dev/null 2>&1; echo $?"),
+    _shape("streams swapped", "pytest --both 3>&1 1>&2 2>&3 3>&-"),
+    _shape("/dev/null as input", "pytest --stdin </dev/null"),
+    _shape("an empty file as input", "pytest --stdin <empty"),
+    _shape("a file as input", "pytest --stdin <list", 0, INPUT),
+    _shape("a descriptor kept open", "exec 3>three.txt; pytest -q; echo x >&3", 0, DESCRIPTORS),
+    _shape("process substitution", "diff <(pytest -q 2>&1) <(pytest -q 2>&1) && echo same", 2, shells=("bash",)),
+    _shape("into a process substitution", "pytest -q > >(cat >p.txt); wait; sleep 0.1; cat p.txt", 0, DESCRIPTORS, shells=("bash",)),
+    # here-documents: Claude Code leaves an idle socket as input in such calls
+    _shape("here-document before", "cat >new.py <<'EOF'\nx = 1\nEOF\npytest -q"),
+    _shape("here-document as input", "pytest --stdin <<EOF\none\ntwo $((1+1))\nEOF", 0, INPUT),
+    _shape("here-string", "pytest --stdin <<<'a line'", 0, INPUT),
+    _shape("comparison in the text", "[[ 1 < 2 ]] && pytest -q"),
+    # lists
+    _shape("and", "ruff check . && mypy . && pytest -q", 3),
+    _shape("and, the first fails", "ruff check --fail && pytest -q", 1),
+    _shape("or", "pytest --fail || echo it failed"),
+    _shape("or true", "pytest --fail || true"),
+    _shape("semicolons", "ruff check .; mypy .; pytest --fail; echo $?", 3),
+    _shape("lines", "set -e\nruff check .\npytest --fail\necho never", 2),
+    _shape("set -u and noglob", "set -uf; pytest -q *.py"),
+    _shape("negated", "! pytest --fail"),
+    _shape("if", "if pytest -q; then echo good; else echo bad; fi"),
+    _shape("while", "n=0; while ! pytest --code=$n; do n=$((n+1)); [ $n -gt 2 ] && break; done; echo $n", 1),
+    _shape("case", "case $(pytest --none --raw) in 'no newline'*) echo yes;; *) echo no;; esac"),
+    _shape("status kept", 'pytest --fail; code=$?; echo "it was $code"; exit $code'),
+    _shape("not reached", "false && pytest -q; echo $?", 0, NOT_OURS),
+    _shape("the same twice", "pytest -q; pytest -q", 2),
+    # places
+    _shape("cd and", "cd sub && pytest -q"),
+    _shape("cd into a folder with a space", "cd 'a folder' && pytest -q && pwd"),
+    _shape("subshell", "(cd sub && pytest -q); pwd"),
+    _shape("braces", "{ pytest -q; echo end; } 2>&1 | tail -1"),
+    _shape("pushd", "pushd sub >/dev/null; pytest -q; popd >/dev/null; pwd"),
+    _shape("loop over files", "for f in *.py; do pytest $f; done", 2),
+    _shape("loop that reads", "while read -r f; do pytest $f; done <list", 0, INPUT),
+    _shape("substitution", 'out=$(pytest --fail 2>&1); echo "$? [$out]"'),
+    _shape("backticks", "echo `pytest -q`"),
+    _shape("eval", "eval 'pytest -q'"),
+    _shape("a function in the text", "t() { pytest -q \"$@\"; }; t one; t 'two words'", 2),
+    _shape("trap at the end", "trap 'echo bye' EXIT; pytest -q"),
+    # environments and wrappers
+    _shape("variable before", "X=1 pytest --var; pytest --var", 2),
+    _shape("env", "env X=2 pytest --var"),
+    _shape("export", "export X=3; pytest --var"),
+    _shape("env -i", 'env -i PATH="$PATH" pytest --environ', 1),
+    _shape("timeout", "timeout 60 pytest -q"),
+    _shape("timeout in a chain", "cd sub && timeout -k 5 60 pytest --fail 2>&1 | tail -3"),
+    _shape("timeout that strikes", "timeout 0.5 pytest --hang; echo $?", 0, ENDED),
+    _shape("timeout with its own handler", "timeout 0.5 pytest --trap; echo $?", 0, ENDED),
+    _shape("timeout with KILL", "timeout -s KILL 0.5 pytest --hang; echo $?", 0, ENDED, differs=("a death in a subshell",)),
+    _shape("nice, nohup, stdbuf", "nice -n 1 pytest -q; nohup pytest -q; stdbuf -oL pytest -q", 3),
+    _shape("command", "command pytest -q"),
+    _shape("backslash", "\\pytest -q"),
+    _shape("exec", "exec pytest --fail"),
+    _shape("sh -c", "sh -c 'pytest -q; echo $?'"),
+    _shape("bash -c", "bash -c 'cd sub && pytest --fail'"),
+    _shape("bash -lc", "bash -lc 'pytest -q'", 0, ELSEWHERE),
+    _shape("zsh -c", "zsh -c 'pytest -q'"),
+    _shape("find -exec", "find . -maxdepth 1 -name '*.py' -exec pytest {} +"),
+    _shape("an absolute path", "$PWD/.venv/bin/pytest -q", 0, ELSEWHERE),
+    _shape("a relative path", ".venv/bin/pytest -q", 0, ELSEWHERE),
+    _shape("STRETTO=off", "STRETTO=off pytest -q", 0, "asked for"),
+    _shape("STRETTO_FRESH", "STRETTO_FRESH=1 pytest -q", 0, "asked for"),
+    # runners
+    _shape("make", "make test"),
+    _shape("make with two checks", "make both"),
+    _shape("make that fails", "make broken"),
+    _shape("make -j2", "make -j2 both 2>/dev/null >/dev/null; echo $?"),
+    _shape("make -s and tail", "make -s check 2>&1 | tail -1"),
+    _shape("uv run", "uv run pytest -q"),
+    _shape("uv run of a tool on the PATH", "uv run mypy ."),
+    _shape("npx", "npx eslint ."),
+    _shape("a name with a hyphen", "golangci-lint run; golangci-lint --fail | tail -1", 2),
+    _shape("venv activated", "source .venv/bin/activate && pytest -q"),
+    _shape("venv activated, its own tool", ". .venv/bin/activate; pylint a.py | tail -1"),
+    _shape("python -m", "python -m pytest -q"),
+    _shape("python3 -m in a pipe", "python3 -m mypy --fail 2>&1 | tail -1"),
+    _shape("python with options and -m", "python -Wignore -m pytest -q", 1),
+    _shape("python -c", "python -c 'echo text \"$1\"' 'an argument'", 0, NOT_OURS),
+    _shape("python file", "python run.py now | cat", 0, NOT_OURS),
+    _shape("python reads", "echo 'echo from input' | python /dev/stdin", 0, NOT_OURS),
+    # background
+    _shape("background and wait", "pytest -q & wait; echo $?"),
+    _shape("background and wait for it", "pytest --code=5 >o 2>&1 & wait $!; echo $?; cat o"),
+    _shape("two in the background", "pytest -q >1.txt 2>&1 & ruff check . >2.txt 2>&1 & wait; cat 1.txt 2.txt", 2),
+    _shape("background, not waited for", "pytest --slow >bg.txt 2>&1 & echo started", 1, late=True),
+    _shape("kill what runs", "pytest --hang >o 2>&1 & sleep 0.6; kill $!; wait $! 2>/dev/null; echo $?; cat o", 0, ENDED),
+    _shape(
+        "kill a python",
+        "python -c 'echo hanging; exec sleep 300' >o 2>&1 & sleep 0.6; kill $!; wait $! 2>/dev/null; echo $?; cat o",
+        0,
+        NOT_OURS,
+    ),
+    _shape("leaves something running", "pytest --leave; echo next", 0, "it left a process", late=True),
+    _shape("leaves something in a pipe", "pytest --leave 2>&1 | cat; echo next", 0, "it left a process"),
+    _shape("leaves something, substituted", 'echo "[$(pytest --leave)]"', 0, "it left a process"),
+    # signals
+    _shape("dies of SEGV", "pytest --signal=SEGV; echo $?", 1, differs=("bash line numbers", "process ids")),
+    _shape("dies of KILL", "pytest --signal=KILL; echo $?", 1, differs=("bash line numbers", "process ids")),
+    _shape("dies of TERM as the last", "pytest --signal=TERM", 1, differs=("bash line numbers", "process ids")),
+    _shape("dies of PIPE", "pytest --signal=PIPE; echo $?"),
+    _shape("dies of INT", "pytest --signal=INT; echo $?"),
+    _shape("dies in a pipe", "pytest --signal=ABRT 2>&1 | cat; echo $?"),
+    _shape("dies in a subshell", "(pytest --signal=ABRT); echo $?", 1, differs=("a death in a subshell",)),
+    _shape("dies below timeout", "timeout 20 pytest --signal=TERM; echo $?"),
+    # what is there, and what is not
+    _shape("not installed", "biome check . ; echo $?", 0, "it is not there", differs=("bash line numbers",)),
+    _shape("command -v or install", "command -v biome >/dev/null || echo install it", 0, "it is not there"),
+    _shape("command -v and run", "command -v pytest >/dev/null && pytest -q"),
+    _shape("hash and type -t", "hash pytest && type pytest >/dev/null && pytest -q", 1),
+    _shape("where is it", "command -v pytest", 0, NOT_OURS, differs=("where a tool is",)),
+    _shape("which", "command which pytest", 0, NOT_OURS, differs=("where a tool is",)),
+    _shape("type", "type pytest", 0, NOT_OURS, shells=("bash",), differs=("what a name is",)),
+    _shape("echo $PATH", "echo $PATH; env | grep ^PATH=", 0, NOT_OURS, differs=("the PATH",)),
+    _shape("installed during the session", "cp $(command -v uv) ../t/bin/newtool && newtool run mypy .", 1),
+    _shape("installed under a name we know", "cp ../t/bin/mypy ../t/bin/biome; biome check .", 0, "the session began without it"),
+    _shape("no such option of the shell", "pytest -q; nosuchcommand; echo $?", 1, differs=("bash line numbers",)),
+    # the user's own names
+    _shape("user's alias", "pytest a.py", snapshot="alias pytest='pytest -q --both'\n"),
+    _shape("user's function", "pytest a.py", snapshot='pytest() { echo mine; command pytest -v "$@"; }\n'),
+    _shape("user's function under another name", "t a.py", snapshot='t() { pytest -q "$@"; }\n'),
+    _shape("user's set -e in his shell", "pytest --fail; echo on", snapshot="set -e\n"),
+    _shape("user's IFS", "IFS=-; pytest -q a-b", snapshot=""),
+    _shape("unset -f", "unset -f pytest; pytest -q"),
+    _shape("set -x", "set -x; pytest -q", differs=("a trace",)),
+)
+
+assert len({shape.name for shape in SHAPES}) == len(SHAPES) >= 60

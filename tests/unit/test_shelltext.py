@@ -1,0 +1,88 @@
+"""The grammar: what a text is cut into, and where reading stops."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stretto.shelltext import split
+
+
+def cut(text: str) -> tuple[list[list[str]], str]:
+    found, opaque = split(text)
+    return [[*simple.assigns, *(word.text for word in simple.words)] for simple in found], opaque
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        pytest.param("a b | c && d || e; f\ng", [["a", "b"], ["c"], ["d"], ["e"], ["f"], ["g"]], id="separators"),
+        pytest.param("a 'b c' \"d e\" f\\ g h'i'\"j\"", [["a", "b c", "d e", "f g", "hij"]], id="quotes"),
+        pytest.param("a \\\n b", [["a", "b"]], id="continued-line"),
+        pytest.param("X=1 Y='2 3' a", [["X=1", "Y=2 3", "a"]], id="assignments"),
+        pytest.param("(cd x && a)", [["cd", "x"], ["a"]], id="subshell"),
+        pytest.param("{ a; b; }", [["a"], ["b"]], id="group"),
+        pytest.param("if a; then b; else c; fi", [["a"], ["b"], ["c"]], id="if"),
+        pytest.param("for x in 1 2; do a $x; done", [["x="], ["a", "$x"]], id="for"),
+        pytest.param("! time a", [["a"]], id="not-and-time"),
+        pytest.param("a # ; rm -rf x\nb", [["a"], ["b"]], id="comment"),
+        pytest.param("a#b c", [["a#b", "c"]], id="no-comment-inside-a-word"),
+        pytest.param("a 2>&1 >/dev/null <in 2>&- | b", [["a"], ["b"]], id="harmless-redirections"),
+        pytest.param("echo \"a|b$\" '$(x)' \\$y", [["echo", "a|b$", "$(x)", "$y"]], id="quoted-operators"),
+        pytest.param("echo ${PIPESTATUS[0]} $? ${x:-1}", [["echo", "${PIPESTATUS[0]}", "$?", "${x:-1}"]], id="reading-expansions"),
+        pytest.param("", [], id="nothing"),
+    ],
+)
+def test_split_understood_text_gives_every_simple_command(text, parts):
+    assert cut(text) == (parts, "")
+    assert not any(simple.flaw for simple in split(text)[0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a $(b)", "a `b`", 'a "$(b)"', 'a "`b`"', "a <(b)", "a <<E\nb\nE", "a <<<b", "f() { a; }", "((x=1))", "a $((x))", "a ${x:=y}", "a ${x@P}"]
+    + ["a $'b'", "a $x[$y]", "a 'b", 'a "b', "a \\", "(a", "a)", "(a) b", "a\rb", "a\0b", "a *(e:b:)", "a $=x", "x=(a b)", "a >"],
+)
+def test_split_construct_that_may_hide_a_command_stops_with_a_reason(text):
+    assert split(text)[1]
+
+
+@pytest.mark.parametrize("text", ["a > b", "a >> b", "a >| b", "a &> b", "a >& b", "a <> b", "a 2> b", "a > $x", "a < /dev/tcp/h/1", "a &", "a & b"])
+def test_split_effect_of_the_shell_itself_is_a_flaw_of_its_part(text):
+    found, opaque = split(text)
+    assert opaque == ""
+    assert found[0].flaw
+
+
+@pytest.mark.parametrize(
+    ("word", "literal", "plain"),
+    [
+        ("a", True, True),
+        ("'$x'", True, True),
+        ("src/*.py", True, True),
+        ("*", False, False),
+        ("-d*", False, False),
+        ("{a,b}", False, False),
+        ("$x", False, False),
+        ('"$x"', False, False),
+        ('"a/$x"', False, True),
+        ('"-$x"', False, False),
+        ('"a$@"', False, False),
+        ("a/$x", False, False),
+    ],
+)
+def test_split_word_says_how_far_its_text_can_be_trusted(word, literal, plain):
+    found = split(f"x {word}")[0][0].words[1]
+    assert (found.literal, found.plain) == (literal, plain)
+
+
+@given(st.text())
+def test_split_any_text_never_raises(text):
+    split(text)
+
+
+@given(st.lists(st.sampled_from([*"ab$`'\"\\;|&<>(){}[]#=!~*? \n\t-1", "&&", "$(", "<<", "2>", "if ", "do ", "x="]), max_size=12).map("".join))
+def test_split_any_shell_like_text_ends_or_gives_a_reason(text):
+    found, opaque = split(text)
+    assert opaque or all(simple.words or simple.assigns or simple.flaw for simple in found)

@@ -1,0 +1,246 @@
+"""The table of tools: which calls check, and which may run ahead."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stretto.commands import MODULES, NAMES, PYTHONS, Check, check_of, python_module
+
+# flags: a = may run ahead, s = steered by a cache, f = filtered
+CHECKS = """
+    test a      pytest
+    test a      pytest -q -x --tb=short tests/unit
+    test af     pytest tests/test_a.py::test_b
+    test af     pytest -vk 'a and b'
+    test f      pytest -k a --cov=src
+    test        pytest --cov=src --cov-report=html
+    test        pytest --junitxml=out.xml
+    test sf     pytest --lf
+    test s      pytest --ff -x
+    test a      pytest -rfE -p no:cacheprovider -n 4
+    test a      py.test -q
+    test a      python -m pytest -q
+    test a      python3 -X dev -W error -m pytest
+    test a      python -m unittest discover -s tests
+    types a     python -m mypy src
+    test        python -m coverage run -m pytest
+    test        coverage run --source=src -m pytest -q
+    lint a      ruff check .
+    lint a      ruff check --select E --diff src
+    lint a      ruff --quiet check
+    lint a      ruff format --check .
+    types a     mypy --strict src
+    types       mypy --html-report out src
+    types a     pyright --outputjson
+    types a     basedpyright
+    lint a      flake8 src
+    lint a      pylint src --disable=all
+    lint a      black --check --diff .
+    lint a      isort -c .
+    test        tox -e py311,lint
+    test        nox -s tests
+    test a      jest --ci --watchAll=false
+    test af     jest -t 'a b'
+    test sf     jest --onlyChanged
+    test a      vitest run src
+    test a      vitest --run
+    test a      mocha --grep-not x
+    lint a      eslint . --max-warnings 0
+    lint        eslint . --cache
+    types a     tsc --noEmit -p tsconfig.json
+    types       tsc -b
+    lint a      biome ci .
+    lint a      prettier --check 'src/**/*.ts'
+    lint a      prettier -l .
+    test a      npm test
+    test a      npm --prefix web run test:unit -- --run
+    lint a      npm run lint
+    types a     npm run type-check
+    types a     npm run typeCheck
+    build       npm run build
+    lint        npm run format:check
+    lint a      pnpm -r lint
+    types a     pnpm --filter web typecheck
+    test a      pnpm exec vitest run
+    test a      yarn workspace web test
+    types a     yarn tsc --noEmit
+    test a      bun test
+    test a      bun run test
+    types a     npx tsc --noEmit
+    test        npx --yes jest
+    lint        turbo run lint --filter=web
+    test a      go test ./...
+    test a      go test -race -count=1 ./...
+    test af     go test -run TestA ./pkg
+    test af     go test --run=TestA -v ./pkg
+    test        go test -c -o /dev/null ./pkg
+    test        go test -coverprofile=c.out ./...
+    lint a      go vet ./...
+    build       go build ./...
+    build       go build -o bin/x ./cmd/x
+    lint        golangci-lint run ./...
+    lint a      golangci-lint run --allow-parallel-runners
+    lint a      gofmt -l .
+    lint a      staticcheck ./...
+    test        cargo test --workspace -p core
+    test f      cargo test parses -- --nocapture
+    test        cargo +nightly nextest run
+    types       cargo check
+    lint        cargo clippy -- -D warnings
+    lint a      cargo fmt --check
+    build       cargo build --release
+    test        gradle clean test
+    test f      gradle :app:test --tests com.a.B
+    build       gradle assembleDebug
+    test        mvn -q -pl core test
+    test f      mvn verify -Dtest=A#b
+    lint a      rubocop lib
+    test a      rspec
+    test af     rspec spec/a_spec.rb:12
+    test a      bundle exec rspec
+    test        rake test
+    test af     phpunit --filter testA
+    lint a      phpstan analyse src
+    lint a      psalm --no-cache
+    lint a      pint --test
+    lint a      composer run lint
+    test        dotnet test --nologo
+    lint        dotnet format --verify-no-changes
+    build       dotnet build
+    lint a      shellcheck a.sh
+    test a      make test
+    test a      make -j4 -C sub lint test V=1
+    build       make build
+    lint        make fmt-check
+    test a      just test-unit
+    lint a      mise run lint
+    test a      mise r test:ci
+    test af     mise run test -- -run TestA
+    test a      mise run lint ::: test
+    lint a      mise exec -- ruff check .
+    test a      task test
+    test a      uv run pytest -q
+    test a      uv run --extra dev python -m pytest
+    test a      uv run -m pytest
+    test a      poetry run pytest
+    lint a      pdm run lint
+    test        hatch test
+    test a      hatch run dev:pytest -q
+    types       uvx mypy src
+    types a     pipenv run mypy .
+"""
+
+# what writes, waits, installs, runs end to end, or says nothing about checking
+NOT_CHECKS = """
+    pytest --pdb | pytest --trace | pytest --snapshot-update | pytest --collect-only | pytest --inline-snapshot=fix | pytest --help
+    ruff check --fix . | ruff check --fix-only | ruff format . | ruff check --watch | ruff rule E501 | ruff check --add-noqa
+    mypy --install-types . | black . | isort src | python -m black . | python -m http.server | python -m pip install x | python a.py
+    coverage report | coverage run manage.py migrate | tox -e fix | nox -s format | pyright --watch | pyright --createstub a
+    jest --watch | jest -u | jest --updateSnapshot | vitest | vitest watch | vitest run -u | vitest bench | ava -u | mocha --watch
+    eslint --fix . | tsc -w | tsc --build --clean | biome check --write | biome check --apply | biome format --write . | prettier --write .
+    prettier . | npm run dev | npm start | npm run lint:fix | npm run test:watch | npm run test:e2e | npm run serve | npm run format
+    npm run lint -- --fix | npm test -- -u | npm install | npm ci | npx playwright test | npx cypress run | npx create-app | pnpm dlx jest
+    npm run test:update | npm run db:migrate | yarn add jest | bun install | bun test --watch | npx -p x jest | yarn | npm
+    go test -update ./... | go test -fuzz=F | go test -bench=. | go run . | go generate ./... | go mod tidy | gofmt -w . | gofmt a.go
+    golangci-lint run --fix | golangci-lint fmt | cargo fmt | cargo clippy --fix | cargo run | cargo publish | cargo fix
+    gradle installDist | gradle publish | gradle spotlessApply | gradle connectedCheck | gradle run | gradle clean | mvn install | mvn deploy
+    rubocop -a | rubocop -A | rubocop --autocorrect | rspec --bisect | bundle install | rake db:migrate | rake | bundle exec rubocop -A
+    pint | psalm --alter | phpstan analyse --generate-baseline | php-cs-fixer fix | dotnet format | dotnet run | dotnet publish
+    make | make fmt | make fix test | make test fmt | make deploy | make test ARGS=--fix | just fmt | just --list | mise run fmt | mise install
+    mise run lint ::: fmt | mise run lint --fix | task docker-test | uv sync | uv run a.py | uv pip install x | poetry install | hatch fmt
+    make compose-test | make test-e2e | make checkout | bin/pytest | /usr/bin/pytest
+"""
+
+
+def rows() -> list[object]:
+    found = []
+    for line in CHECKS.strip().splitlines():
+        (kind, *flags), command = line[:16].split(), line[16:].strip()
+        found.append(pytest.param(command, kind, "".join(flags), id=command))
+    return found
+
+
+@pytest.mark.parametrize(("command", "kind", "flags"), rows())
+def test_check_of_checking_form_has_kind_and_flags(command, kind, flags):
+    argv = shlex.split(command)
+    found = check_of(argv[0], [word.encode() for word in argv])
+    assert found == Check(kind=kind, ahead="a" in flags, steered="s" in flags, filtered="f" in flags)
+
+
+@pytest.mark.parametrize("command", [each.strip() for line in NOT_CHECKS.strip().splitlines() for each in line.split("|")])
+def test_check_of_any_other_form_is_no_check(command):
+    """F45: what writes, updates expectations or waits is never taken for a check."""
+    argv = shlex.split(command)
+    assert check_of(argv[0], argv) is None
+
+
+WRITING = ("--fix", "--write", "--watch", "--update-snapshots", "--snapshot-update", "--autocorrect-all", "--pdb", "--interactive", "--in-place")
+
+
+@pytest.mark.parametrize("option", WRITING)
+@pytest.mark.parametrize("command", [row.values[0] for row in rows() if " -- " not in row.values[0]])
+def test_check_of_with_an_option_no_check_has_is_no_check(command, option):
+    """F45, over the whole table: one such option anywhere takes the check away."""
+    argv = [*shlex.split(command), option]
+    if argv[0] in ("make", "gmake", "task", "turbo", "rake"):
+        argv[-1:] = ["--", option]  # before `--` it is make's own
+    assert check_of(argv[0], argv) is None
+
+
+def test_check_of_every_default_name_knows_some_form_or_is_asked_for_one():
+    """A name is intercepted only because a row above shows what for."""
+    shown = {shlex.split(row.values[0])[0] for row in rows()}
+    unshown = NAMES - shown - PYTHONS
+    siblings = {"bunx", "gmake", "gradlew", "mvnw", "goimports", "gofumpt", "standardrb", "vue-tsc", "markdownlint-cli2", "bazelisk", "bazel"}
+    plain = {"ty", "bandit", "pydocstyle", "pycodestyle", "pyflakes", "vulture", "yamllint", "codespell", "sqlfluff", "ava", "svelte-check"}
+    plain |= {"oxlint", "stylelint", "markdownlint", "deno", "gotestsum", "ktlint", "detekt", "pest", "php-cs-fixer", "phpcs", "swift"}
+    plain |= {"swiftlint", "mix", "ctest", "bats", "hadolint", "actionlint", "poe", "rye"}
+    assert unshown == siblings | plain
+    sub = {"ty": "check", "sqlfluff": "lint", "deno": "test", "swift": "test", "bazel": "test", "bazelisk": "build", "mix": "test"}
+    sub |= {"php-cs-fixer": "check", "poe": "test", "rye": "test", "bunx": "jest", "gmake": "test", "gradlew": "test", "mvnw": "test"}
+    sub |= {"goimports": "-l", "gofumpt": "-d"}
+    for name in unshown:
+        assert check_of(name, [name, *sub.get(name, "").split()]) is not None, name
+
+
+def test_check_of_module_is_read_as_the_tool_of_that_name():
+    for name in MODULES.keys() & NAMES:
+        for args in (["check"], ["--check"], ["run", "-m", "pytest"], []):
+            assert check_of("python", ["python", "-m", name, *args]) == check_of(name, [name, *args])
+
+
+@pytest.mark.parametrize(("entry", "is_check"), [("UPDATE_SNAPSHOTS=1", False), ("INSTA_UPDATE=always", False), ("INSTA_UPDATE=no", True)])
+def test_check_of_environment_that_updates_expectations_is_no_check(entry, is_check):
+    assert (check_of("pytest", ["pytest"], env=[b"HOME=/h", entry.encode()]) is not None) is is_check
+    assert check_of("pytest", ["pytest"], env=["DISABLE_AUTOUPDATER=1"]) is not None
+
+
+def test_check_of_added_name_is_a_check_unless_an_option_says_otherwise():
+    assert check_of("verify-all", ["verify-all", "x"]) is None
+    assert check_of("verify-all", ["verify-all", "x"], added={"verify-all"}) == Check(kind="test")
+    assert check_of("mylint", ["mylint"], added={"mylint"}) == Check(kind="lint")
+    assert check_of("mylint", ["mylint", "--fix"], added={"mylint"}) is None
+
+
+def test_check_of_endless_wrappers_is_no_check_and_ends():
+    assert check_of("npx", ["npx"] * 50_000 + ["jest"]) is None
+    assert check_of("yarn", ["yarn", *["workspace", "a"] * 50_000, "test"]) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [("python -m pytest -q", "pytest"), ("python -uB -m pytest", "pytest"), ("python -mpytest", "pytest"), ("python a.py -m pytest", "")]
+    + [("python -c 'x' -m pytest", ""), ("python", ""), ("python -m", ""), ("python -i -m pytest", "")],
+)
+def test_python_module_is_found_only_where_python_would_run_it(command, module):
+    assert python_module(shlex.split(command)) == module
+
+
+@given(st.sampled_from(sorted(NAMES | PYTHONS)), st.lists(st.one_of(st.text(max_size=12), st.sampled_from(["run", "test", "-m", "--", ":::", "-k"]))))
+def test_check_of_any_argv_never_raises(name, args):
+    check_of(name, [name, *args])
+    check_of(name, [name.encode(), *(arg.encode("utf-8", "surrogatepass") for arg in args)])
