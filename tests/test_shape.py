@@ -16,6 +16,8 @@ RANKS = {
     "__init__": 0,
     "errors": 0,
     "shelltext": 0,
+    "tools": 0,
+    "readers": 1,
     "model": 1,
     "system": 1,
     "rpc": 1,
@@ -39,14 +41,15 @@ RANKS = {
     "runs": 5,
     "sessions": 5,
     "daemon": 6,
-    "render": 6,
+    "control": 4,
+    "render": 5,
     "doctor": 6,
     "cli": 7,
     "__main__": 8,
     "testing": 8,
     "demo": 9,
 }
-PURE = ("errors", "model", "hookwire", "rules", "commands", "shelltext", "fold", "freshness", "gates", "ahead", "schedule")
+PURE = ("errors", "model", "hookwire", "rules", "commands", "tools", "readers", "shelltext", "fold", "freshness", "gates", "ahead", "schedule")
 ISLANDS = ("client", "shim")
 WORLD = {
     "os",

@@ -69,6 +69,11 @@ def islands() -> str:
     return str(Path(__file__).resolve().parent)
 
 
+def interpreter() -> str:
+    """Return the interpreter shims run with: outside any virtual environment, which may go and whose start costs more."""
+    return os.path.realpath(getattr(sys, "_base_executable", "") or sys.executable)
+
+
 def allowed(name: str) -> bool:
     """Say whether a tool of this name may be intercepted at all."""
     return bool(_NAME.fullmatch(name)) and name not in NEVER
@@ -328,7 +333,7 @@ def _folders(folder: str) -> list[str]:
 
 
 def _places(base: str, python: str, islands_dir: str) -> tuple[str, str, str]:
-    places = os.path.abspath(base), python or sys.executable, islands_dir or islands()
+    places = os.path.abspath(base), python or interpreter(), islands_dir or islands()
     for place in places:
         if "\n" in place or ":" in places[0]:
             raise UserError(

@@ -21,6 +21,7 @@ _EXPANSION = re.compile(
     re.ASCII,
 )
 """The expansions that only read a variable. `${x:=y}`, `${x@P}`, `$((..))`, `$(..)` and zsh's flags can run or set something."""
+_SUBSCRIPT = re.compile(r"\[[0-9]+\]")
 _SEVERAL = ("$@", "$*", "${@}", "${*}")
 _LEADING = frozenset({"if", "then", "elif", "else", "do", "while", "until", "!", "{"})
 _CLOSING = frozenset({"fi", "done", "}"})
@@ -194,7 +195,8 @@ class _Scanner:
                 self._at += 1
         if self._at < len(text) and text[self._at] == "(":
             raise _Opaque("a parenthesis inside a word")
-        return Word(out, text[begin : self._at], literal, plain)
+        raw = text[begin : self._at]
+        return Word(out, raw, literal or raw == "[", plain or raw == "[")
 
     def _quoted(self) -> tuple[str, bool]:
         """Read a double-quoted stretch; return its text and whether an expansion is in it."""
@@ -229,6 +231,6 @@ class _Scanner:
             self._at += 1
             return "$"
         self._at = found.end()
-        if self.text.startswith("[", self._at) and not re.match(r"\[\d+\]", self.text[self._at :]):
+        if self.text.startswith("[", self._at) and not _SUBSCRIPT.match(self.text, self._at):
             raise _Opaque("a subscript that is computed")  # zsh evaluates it, and evaluating can run a command
         return found.group()

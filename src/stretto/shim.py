@@ -635,13 +635,13 @@ class Recording:
             OSError: it could not be started; nothing has happened yet.
         """
         ignored_children = _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN
-        self.wake, wake_end = posix.pipe()
-        posix.set_blocking(wake_end, False)
+        self.wake, self.wake_end = posix.pipe()
+        posix.set_blocking(self.wake_end, False)
         posix.set_blocking(self.wake, False)
         numbers = [number for number in FORWARDED if _signal.getsignal(number) == _signal.SIG_DFL]
         before = _signal.pthread_sigmask(_signal.SIG_BLOCK, numbers)
         try:
-            _signal.set_wakeup_fd(wake_end, warn_on_full_buffer=False)
+            _signal.set_wakeup_fd(self.wake_end, warn_on_full_buffer=False)
             for number in [*numbers, _signal.SIGCHLD]:
                 _signal.signal(number, noted)
             if LINUX:
@@ -711,6 +711,7 @@ class Recording:
 
     def outcome(self):
         """Return how the run ended, for the record: only what was the command's own doing may ever be joined."""
+        self.note_signals()  # one that came in the same moment as the exit
         if any(stream.over for stream in self.streams):
             return b"oversize", 0
         if self.caught:
@@ -759,7 +760,11 @@ class Recording:
         return moved
 
     def note_signals(self):
-        for number in posix.read(self.wake, 256):
+        try:
+            numbers = posix.read(self.wake, 256)
+        except BlockingIOError:
+            return
+        for number in numbers:
             if number != _signal.SIGCHLD:
                 self.due.setdefault(number, time.monotonic() + FORWARD_AFTER_S)
                 if number not in HARMLESS:
@@ -826,7 +831,7 @@ class Recording:
             _signal.set_wakeup_fd(-1)
             for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
                 _signal.signal(number, _signal.SIG_IGN)  # ends with those it copies for
-            for descriptor in (self.lock, self.wake, self.exit_handle, self.frames):
+            for descriptor in (self.lock, self.wake, self.wake_end, self.exit_handle, self.frames):
                 if descriptor >= 0:
                     posix.close(descriptor)
             self.frames = -1
@@ -845,9 +850,9 @@ class Recording:
                 moved = 0
                 poller = select.poll()
                 for stream in list(open_streams):
-                    released = stream.released()
+                    released = stream.follows and stream.released()  # before the look at what there is to copy
                     moved += self.take(stream)
-                    if released and not stream.pending and not stream.take():
+                    if (released or stream.ended) and not stream.pending and not stream.take():
                         open_streams.remove(stream)
                         posix.close(stream.real)
                         continue
@@ -916,9 +921,14 @@ def tell_like_bash(call, pid, number, core):
     main, _, place = call.place.partition(b":")
     line, _, shell = place.partition(b":")
     if main == b"%d" % call.shell:  # in a subshell it is another's to tell
-        text = b"%5d %-24s%s" % (pid, _signal.strsignal(number).encode(), b"(core dumped) " if core else b"")
+        what = _signal.strsignal(number).encode()
+        if number == _signal.SIGTERM:
+            text = what + b"\n"
+        else:
+            words = b" ".join([quoted(word) for word in call.argv])
+            text = b"%s: line %s: %5d %-24s%s%s\n" % (shell, line, pid, what, b"(core dumped) " if core else b"", words)
         try:
-            write_all(2, b"%s: line %s: %s%s\n" % (shell, line, text, b" ".join([quoted(word) for word in call.argv])))
+            write_all(2, text)
         except OSError:
             pass  # nobody reads it
 

@@ -51,7 +51,7 @@ _STEERED = _set(
     --changedSince --lastCommit --changed --cached --only-failures --next-failure --stale --failed"""
 )
 _FILTERED = _set(
-    """-k -m -t -run --run -grep --grep --filter --tests --testNamePattern --test-name-pattern --name --match --deselect --example"""
+    """-k -m -t -run -grep --grep --filter --tests --testNamePattern --test-name-pattern --name --match --deselect --example"""
 )
 _WRITES = _set(
     """--cov --cov-report --junitxml --junit-xml --html --html-report --report-log --basetemp --coverage --outputFile --output-file"""
@@ -287,7 +287,7 @@ def _runs(values: str, *, verbs: str = "run", scripts: bool = False, also: Mappi
         rest = args[at + 1 :]
         at = _first(rest, taking | {"-m", "--module"})
         for flag in ("-m", "--module"):
-            if flag in rest[: max(at, 0)]:
+            if flag in (rest[:at] if at >= 0 else rest):
                 return inner("python", ["-m", *rest[rest.index(flag) + 1 :]])
         if at < 0:
             return None

@@ -86,8 +86,8 @@ PSEUDO = ("/proc", "/sys", "/nix/store")
 NO_CHANGE_TIME = frozenset({"vfat", "msdos", "exfat"})
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"})
 
-ABOVE = tuple(
-    """
+ABOVE: dict[str, frozenset[str]] = {}
+for _name in """
     pyproject.toml setup.cfg tox.ini pytest.ini .pytest.ini pytest.toml conftest.py .coveragerc mypy.ini .mypy.ini .flake8 .pylintrc
     pylintrc ruff.toml .ruff.toml pyrightconfig.json
     .python-version package.json tsconfig.json jsconfig.json .npmrc .nvmrc .node-version .yarnrc.yml
@@ -98,9 +98,9 @@ ABOVE = tuple(
     .ruby-version Gemfile phpunit.xml composer.json build.gradle settings.gradle gradle.properties .gradle/gradle.properties pom.xml
     .m2/settings.xml global.json Directory.Build.props nuget.config .gitconfig .config/git/config .config/git/ignore .config/git/attributes
     .config/ruff/ruff.toml .config/ruff/pyproject.toml .config/mypy/config .config/pycodestyle .config/flake8 .config/mise/config.toml
-    """.split()  # noqa: SIM905  (a hundred lines otherwise)
-)
-"""Configuration that tools look for in the folders above a project and in the home folder; compared where it exists."""
+    """.split():  # noqa: SIM905  (a hundred lines otherwise)
+    ABOVE[os.path.dirname(_name)] = ABOVE.get(os.path.dirname(_name), frozenset()) | {os.path.basename(_name)}
+"""Configuration that tools look for in the folders above a project and in the home folder, by the folder it lies in there."""
 
 TOUCHED = " (index rewritten)"
 """`freshness.INDEX_REWRITTEN`, which is of the same rank and cannot be imported; a test compares the two."""
@@ -203,6 +203,14 @@ def _shown(key: str) -> str:
     except UnicodeEncodeError:
         return os.fsencode(key).decode("utf-8", "backslashreplace")
     return key
+
+
+def _present(folder: str, names: frozenset[str]) -> list[str]:
+    try:
+        names = names & set(os.listdir(folder))
+    except OSError:
+        pass  # not to be listed: ask for each
+    return [f"{folder.rstrip('/')}/{name}" for name in sorted(names)]
 
 
 def _within(path: str, folder: str) -> bool:
@@ -503,6 +511,8 @@ class Scanner:
         self._outside: dict[str, None] = {}
         self._folders = _Folders()
         self._kinds: dict[int, str] = {}
+        self._configured: dict[str, tuple[Stat, list[str]]] = {}
+        """Folder above the project -> its record, the configuration files in it."""
         self._log: dict[int, frozenset[str]] = {}
         self._logged = 0
         self._oldest = 1
@@ -903,17 +913,25 @@ class Scanner:
 
     def _above(self, found: _Pass) -> None:
         """Compare configuration above the project and in the home folder."""
-        folders = [self._home]
-        folder = self.root
-        while folder != (folder := os.path.dirname(folder)):
-            folders.append(folder)
-        for folder in dict.fromkeys(folders):
-            if not _within(folder, self.root):
-                for name in ABOVE:
-                    path = f"{folder.rstrip('/')}/{name}"
-                    record = _stat(path)
-                    if record is not None and not stat.S_ISDIR(record[0]):
-                        found.facts[path] = (found.note(path, path, record),)
+        tops = [self._home]
+        top = self.root
+        while top != (top := os.path.dirname(top)):
+            tops.append(top)
+        for top in dict.fromkeys(tops):
+            if _within(top, self.root):
+                continue
+            for below, names in ABOVE.items():
+                folder = os.path.normpath(f"{top}/{below}")
+                record = _stat(folder)
+                if record is None:
+                    continue
+                known = self._configured.get(folder)
+                if known is None or known[0] != record or record[4] >= found.line_ns:
+                    known = self._configured[folder] = (record, _present(folder, names))
+                for path in known[1]:
+                    file = _stat(path)
+                    if file is not None and not stat.S_ISDIR(file[0]) and not _within(path, self.root):
+                        found.facts[path] = (found.note(path, path, file),)
 
     # -- comparing
 

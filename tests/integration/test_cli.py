@@ -17,7 +17,7 @@ from stretto import cli, control, install, model, trust
 from stretto.errors import CorruptError, UnavailableError, UserError
 from stretto.journal import Journal, read
 from stretto.model import ENCODER, AttemptId, End, JobKey, SessionId
-from stretto.system import Lock, boot_id, lives
+from stretto.system import Lock, boot_id, identify, lives
 from stretto.testing import leftovers
 from stretto.testing.wait import wait_until
 
@@ -370,6 +370,25 @@ def test_status_works_with_the_supervisor_dead(world, served):
     os.kill(served.pid, signal.SIGKILL)
     wait_until(lambda: not lives(served), what="the supervisor is dead")
     assert json.loads(world.ok("status", "--json"))["supervisor"] is None
+
+
+def test_uninstall_ends_ahead_runs_the_log_names_and_neither_foreground_runs_nor_reused_pids(world, log):
+    sleepers = [subprocess.Popen(["sleep", "60"]) for _ in range(3)]
+    ahead, foreground, reused = sleepers
+    try:
+        log(model.JobSeen, job=JOB, name="pytest", argv=("pytest",), cwd=".", streams="merged")
+        for number, (process, kind) in enumerate([(ahead, "ahead"), (foreground, "foreground"), (reused, "ahead")]):
+            attempt = AttemptId(f"{number:032x}")
+            start = "1" if process is reused else identify(process.pid).start
+            log(model.AttemptStarted, attempt=attempt, job=JOB, kind=kind, session=None, generation=1)
+            log(model.AttemptSpawned, attempt=attempt, pid=process.pid, start=start)
+        assert "ended 1 process" in world.ok("uninstall")
+        assert ahead.wait(LIMIT_S) == -signal.SIGTERM
+        assert foreground.poll() is None and reused.poll() is None
+    finally:
+        for process in sleepers:
+            process.kill()
+            process.wait()
 
 
 def test_asking_without_a_supervisor_is_unavailable(world):

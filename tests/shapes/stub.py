@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stretto import bundle, rpc
-from stretto.model import AttemptId, invocation_from
+from stretto.model import AttemptId, End, invocation_from
 
 Answer = Callable[[rpc.Message], rpc.Message | None]
 """What a test may decide for itself; None leaves it to the stub."""
@@ -76,6 +76,10 @@ class Stub:
     def reported(self, op: str) -> list[rpc.Message]:
         return [report for report in self.reports if report["op"] == op.encode()]
 
+    def idle(self) -> bool:
+        """Say whether every shim that asked is gone."""
+        return not self._open
+
     def new_bundle(self) -> Path:
         return Path(bundle.create(str(self.attempts), AttemptId(os.urandom(16).hex())))
 
@@ -110,8 +114,8 @@ class Stub:
                             self.answers.append(answer["do"])
                         connection.sendall(rpc.encode(answer))
                         continue
-                    if message["op"] == b"exited" and (message["how"] not in (b"code", b"signal") or message["left"] != b"0"):
-                        self._results.pop(key, None)  # not the command's own end: no result
+                    if message["op"] == b"exited" and not _is_result(message):
+                        self._results.pop(key, None)
                     with self._lock:
                         self.reports.append(message)
             with self._lock:
@@ -133,3 +137,8 @@ class Stub:
             if path.is_file() and not path.is_symlink():
                 digest.update(os.fsencode(path) + b"\0" + path.read_bytes())
         return digest.hexdigest()
+
+
+def _is_result(exited: rpc.Message) -> bool:
+    """Say whether a run ended by its own doing and left nothing behind."""
+    return End(how=exited["how"].decode(), value=int(exited["value"])).by_itself and exited["left"] == b"0"  # type: ignore[arg-type]

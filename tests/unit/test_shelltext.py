@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretto.shelltext import split
@@ -41,14 +41,29 @@ def test_split_understood_text_gives_every_simple_command(text, parts):
 
 @pytest.mark.parametrize(
     "text",
-    ["a $(b)", "a `b`", 'a "$(b)"', 'a "`b`"', "a <(b)", "a <<E\nb\nE", "a <<<b", "f() { a; }", "((x=1))", "a $((x))", "a ${x:=y}", "a ${x@P}"]
+    [
+        "a $(b)",
+        "a `b`",
+        'a "$(b)"',
+        'a "`b`"',
+        "a <(b)",
+        "a <<E\nb\nE",
+        "a <<<b",
+        "f() { a; }",
+        "((x=1))",
+        "a $((x))",
+        "a ${x:=y}",
+        "a ${x@P}",
+    ]
     + ["a $'b'", "a $x[$y]", "a 'b", 'a "b', "a \\", "(a", "a)", "(a) b", "a\rb", "a\0b", "a *(e:b:)", "a $=x", "x=(a b)", "a >"],
 )
 def test_split_construct_that_may_hide_a_command_stops_with_a_reason(text):
     assert split(text)[1]
 
 
-@pytest.mark.parametrize("text", ["a > b", "a >> b", "a >| b", "a &> b", "a >& b", "a <> b", "a 2> b", "a > $x", "a < /dev/tcp/h/1", "a &", "a & b"])
+@pytest.mark.parametrize(
+    "text", ["a > b", "a >> b", "a >| b", "a &> b", "a >& b", "a <> b", "a 2> b", "a > $x", "a < /dev/tcp/h/1", "a &", "a & b"]
+)
 def test_split_effect_of_the_shell_itself_is_a_flaw_of_its_part(text):
     found, opaque = split(text)
     assert opaque == ""
@@ -77,12 +92,16 @@ def test_split_word_says_how_far_its_text_can_be_trusted(word, literal, plain):
     assert (found.literal, found.plain) == (literal, plain)
 
 
+@settings(max_examples=50)
 @given(st.text())
 def test_split_any_text_never_raises(text):
     split(text)
 
 
-@given(st.lists(st.sampled_from([*"ab$`'\"\\;|&<>(){}[]#=!~*? \n\t-1", "&&", "$(", "<<", "2>", "if ", "do ", "x="]), max_size=12).map("".join))
+@settings(max_examples=50)
+@given(
+    st.lists(st.sampled_from([*"ab$`'\"\\;|&<>(){}[]#=!~*? \n\t-1", "&&", "$(", "<<", "2>", "if ", "do ", "x="]), max_size=12).map("".join)
+)
 def test_split_any_shell_like_text_ends_or_gives_a_reason(text):
     found, opaque = split(text)
     assert opaque or all(simple.words or simple.assigns or simple.flaw for simple in found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str]) -> None:
         StrettoError: something it needs is missing or failed; the text says what to do.
     """
     chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, _leave)
     console = Console(highlight=False, soft_wrap=False)
     run.check_machine()
     if chosen.live:
@@ -70,6 +72,11 @@ def _live(chosen: argparse.Namespace, console: Console) -> None:
 def _fetch(console: Console) -> Path:
     with console.status("Getting packaging 24.2 from the package index"):
         return project.fetch()
+
+
+def _leave(number: int, _frame: object) -> None:
+    """End as a program would that was told to, but through every clean-up on the way."""
+    sys.exit(128 + number)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,298 @@
+"""Joins in sessions of the real Claude Code: what is replayed, what is attached to, what runs for real, and who may share."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from stretto.model import AttemptStarted, SessionOpened, SupervisorStarted
+from stretto.testing.api import Call, ScriptedApi, Turn, bash
+from stretto.testing.claude import StreamSession
+from stretto.testing.wait import wait_until
+
+pytestmark = [pytest.mark.claude, pytest.mark.slow]
+
+SLOW_ENOUGH = "sleep 0.4"
+"""A check that takes less than 0.15 s is not worth running ahead."""
+LOG_HOOK = "import os,sys; f=os.open(sys.argv[1], os.O_WRONLY|os.O_APPEND|os.O_CREAT); os.write(f, sys.stdin.buffer.read().strip()+b'\\n')"
+CHANGING = ("session_id", "transcript_path", "prompt_id", "duration_ms")
+"""Keys of a hook's input that differ between two sessions with one script."""
+
+
+def test_a_finished_run_is_replayed(world):
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+        yield bash("pytest -q")
+
+    seen = world.session(script())
+    assert seen.texts == ["one\nrun 1", "one\nrun 1"]
+    assert seen.errors == [False, False]
+    assert world.runs() == 1
+    assert world.did() == ["record", "replay"]
+
+
+def test_a_running_run_is_attached_to(world):
+    """F50."""
+
+    def script():
+        world.hold.touch()
+        yield bash("pytest -q", run_in_background=True)
+        wait_until(lambda: world.did() == ["record"], what="the run in the background")
+        world.when(lambda: world.did() == ["record", "attach"], world.hold.unlink)
+        yield bash("pytest -q")
+
+    seen = world.session(script())
+    assert seen.texts[1] == "one\nrun 1"
+    assert world.runs() == 1
+    assert world.did() == ["record", "attach"]
+
+
+def test_after_an_edit_a_quick_check_runs_for_real(world):
+    """F40: too quick to be run ahead, so nothing but a real run can answer."""
+
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+        yield world.edit("one", "two")
+        yield bash("pytest -q")
+
+    seen = world.session(script())
+    assert (seen.texts[0], seen.texts[-1]) == ("one\nrun 1", "two\nrun 2")
+    assert world.did() == ["record", "record"]
+    assert "src.py" in world.why()[1][1]
+
+
+def test_a_run_overtaken_by_an_edit_is_neither_attached_to_nor_replayed(world):
+    """F41: src.py is read before the edit, so this run says `one` of a tree that says `two`."""
+
+    def script():
+        world.hold.touch()
+        yield bash("pytest -q", run_in_background=True)
+        wait_until(lambda: world.did() == ["record"], what="the run in the background")
+        yield world.edit("one", "two")
+        world.when(lambda: len(world.did()) == 2, world.hold.unlink)
+        yield bash("pytest -q")
+        world.settled(2)
+        world.hold.touch()
+        yield bash("pytest -q; true", run_in_background=True)
+        world.source.write_text("three\n")
+        world.hold.unlink()
+        world.settled(2)
+        yield bash("pytest -q")
+
+    seen = world.session(script())
+    assert seen.texts[3].startswith("two\n")
+    assert seen.texts[-1].startswith("three\n")
+    assert world.did()[1] == "record"
+
+
+def test_after_an_edit_the_check_has_run_before_it_is_asked(world):
+    world.tool("pytest", SLOW_ENOUGH)
+
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+        yield world.edit("one", "two")
+        world.settled(1, "ahead")
+        yield bash("pytest -q 2>&1 | tail -5")
+
+    seen = world.session(script())
+    assert seen.texts[-1] == "two\nrun 2"
+    assert world.runs() == 2
+    last = world.state().joins[-1]
+    assert (last.do, last.of) == ("replay", "ahead")
+
+
+def test_a_check_asked_while_it_runs_ahead_is_attached_to(world):
+    world.tool("pytest", SLOW_ENOUGH)
+
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+        world.hold.touch()
+        yield world.edit("one", "two")
+        wait_until(lambda: [item for item in world.state().open_attempts() if item.kind == "ahead"], 60, "an ahead run")
+        world.when(lambda: world.did()[-1] == "attach", world.hold.unlink)
+        yield bash("pytest -q")
+
+    seen = world.session(script())
+    assert seen.texts[-1] == "two\nrun 2"
+    assert world.runs() == 2
+    assert world.state().joins[-1].of == "ahead"
+
+
+def test_a_failing_suite_is_told_the_same_with_and_without(bare):
+    """F42, F43, F44: exit code, error text, PostToolUseFailure and the batch, as a miss, as a hit and through a pipe."""
+    path = bare.bin / "pytest"
+    path.write_text("#!/bin/sh\necho 'FAILED t.py::a'; echo 'no such fixture' >&2; printf '1 failed'; exit 3\n")
+    path.chmod(0o755)
+    log = bare.short / "hooks"
+    entry = {"type": "command", "command": sys.executable, "args": ["-I", "-S", "-c", LOG_HOOK, str(log)], "timeout": 20}
+    bare.home.settings({"hooks": {event: [{"hooks": [entry]}] for event in ("PostToolUse", "PostToolUseFailure", "PostToolBatch")}})
+
+    def script():
+        for command in ("pytest -q", "pytest -q", "pytest -q", "pytest -q | tail -1", "pytest -q && echo passed", "pytest -q; echo $?"):
+            yield bash(command)
+
+    def told():
+        seen = bare.session(script())
+        hooks = [json.loads(line) for line in log.read_text().splitlines()]
+        log.unlink()
+        requests = [[(text, result) for text, result in [(request.new_texts(), request.results())]] for request in seen.api.main_requests()]
+        return requests[1:], [{key: value for key, value in hook.items() if key not in CHANGING} for hook in hooks]
+
+    without = told()
+    bare.cli("init", "--yes")
+    assert told() == without
+    failures = [hook for hook in without[1] if hook["hook_event_name"] == "PostToolUseFailure"]
+    assert failures[0]["error"] == "Exit code 3\nFAILED t.py::a\nno such fixture\n1 failed"
+    assert bare.did()[:3] == ["record", "replay", "record"]
+    assert "replay" in bare.did()[3:]
+
+
+def test_two_sessions_share_one_supervisor_and_their_runs(world):
+    inner = []
+
+    def second():
+        yield bash("pytest -q")
+        world.when(lambda: world.did()[-1] == "attach", world.hold.unlink)
+        yield bash("pytest -q -x")
+
+    def first():
+        yield bash("pytest -q")
+        world.settled(1)
+        world.hold.touch()
+        yield bash("pytest -q -x", run_in_background=True)
+        wait_until(lambda: len(world.did()) == 2, what="the run in the background")
+        inner.append(world.session(second()))
+        yield bash("pytest -q -x")
+
+    outer = world.session(first())
+    assert inner[0].texts == ["one\nrun 1", "one\nrun 2"]
+    assert outer.texts[-1] == "one\nrun 2"
+    assert world.runs() == 2
+    assert world.did() == ["record", "record", "replay", "attach", "replay"]
+    assert len(world.events(SessionOpened)) == 2
+    assert len(world.events(SupervisorStarted)) == 1
+
+
+def test_a_resumed_session_joins(world):
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+
+    def again():
+        yield bash("pytest -q")
+        world.settled(1)
+        yield bash("pytest -q")
+
+    first = world.session(script()).outcome.session_id()
+    seen = world.session(again(), args=["--resume", first])
+    assert seen.outcome.session_id() == first
+    assert seen.texts[-1] == seen.texts[-2]
+    assert world.did()[-1] == "replay"
+    assert world.runs() <= 2  # 1, unless the second process took longer to come than a supervisor waits
+
+
+def test_after_clear_the_new_session_joins(world):
+    steps = [bash("pytest -q"), Turn(text="done"), bash("pytest -q")]
+    with (
+        ScriptedApi(steps) as api,
+        StreamSession(api=api, project=world.root, home=world.home, env={"PATH": world.path}) as session,
+    ):
+        first = session.ask("a")["session_id"]
+        world.settled(1)
+        session.ask("/clear")
+        second = session.ask("b")["session_id"]
+    assert first != second
+    assert [result.text for result in api.tool_results()] == ["one\nrun 1", "one\nrun 1"]
+    assert world.did() == ["record", "replay"]
+    assert [join.session for join in world.state().joins] == [first, second]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_subagents_command_joins(world, background):
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+        agent = {"description": "d", "prompt": "do it", "subagent_type": "general-purpose", "run_in_background": background}
+        yield Turn((Call("Agent", agent),))
+        wait_until(lambda: len(world.did()) == 2, 60, "the subagent's command")
+
+    seen = world.session(script(), agent_script=[bash("pytest -q")])
+    own = [result.text for request in seen.api.agent_requests() for result in request.results()]
+    assert own == ["one\nrun 1"]
+    assert world.did() == ["record", "replay"]
+    assert world.runs() == 1
+
+
+SHAPES = [
+    "pytest -q",
+    "pytest -q 2>&1 | tail -5",
+    "cd sub && pytest -q 2>&1 | tail -5",
+    "timeout 60 pytest -q",
+    "FOO=1 pytest -q",
+    "env FOO=1 pytest -q",
+    'bash -c "pytest -q"',
+    'echo "got $(pytest -q)"',
+    "(pytest -q)",
+    "pytest -q && echo passed || echo failed",
+    "pytest -q > /dev/null 2>&1; echo $?",
+    "for each in 1; do pytest -q; done",
+    "set -o pipefail; pytest -q 2>&1 | head -20 | cat",
+    "pytest -q 2>/dev/null | grep run",
+    "source .venv/bin/activate && pytest -q",
+    "python -m pytest -q",
+    "ruff check .",
+    "cat README; pytest -q; git status --short",
+]
+
+
+def test_shapes_that_models_write_join_when_they_are_asked_again(world):
+    """F39: each shape twice in one session; the second time no tool runs and the answer is the same to the byte."""
+    (world.root / "sub").mkdir()
+    (world.root / ".gitignore").write_text(".venv/\n")
+    world.tool("pytest", folder=world.root / ".venv" / "bin")
+    (world.root / ".venv" / "bin" / "activate").write_text(f"PATH={world.root}/.venv/bin:$PATH\n")
+    (world.root / ".venv" / "pyvenv.cfg").write_text("")
+    world.tool("ruff")
+    world.tool("python")
+    answers = {}
+
+    def script():
+        for shape in SHAPES:
+            (first,) = yield bash(f"cd {world.root} && {shape}" if shape.startswith("cd ") else shape)
+            asked = len(world.did())
+            ran = sum(map(world.runs, ("pytest", "ruff", "python")))
+            (second,) = yield bash(f"cd {world.root} && {shape}" if shape.startswith("cd ") else shape)
+            more = sum(map(world.runs, ("pytest", "ruff", "python"))) - ran
+            answers[shape] = (first.text == second.text and not second.is_error, more, world.did()[asked:])
+            if shape.startswith("cd "):
+                yield bash(f"cd {world.root}")
+
+    world.session(script())
+    assert answers == {shape: (True, 0, ["replay"]) for shape in SHAPES}
+
+
+@pytest.mark.parametrize("place", ["beside", "nested"])
+def test_a_check_in_another_repository_never_joins(world, place):
+    """F34: neither after `cd` in the command nor when it is given as a folder."""
+    other = world.short / "other" if place == "beside" else world.root / "other"
+    other.mkdir()
+    (other / ".git").mkdir()
+
+    def script():
+        yield bash("pytest -q")
+        world.settled(1)
+        for _ in range(2):
+            yield bash(f"cd {other} && pytest -q")
+            yield bash(f"(cd {other}; pytest -q)")
+
+    seen = world.session(script())
+    assert [text.splitlines()[1] for text in seen.texts] == [f"run {number}" for number in range(1, 6)]
+    assert "replay" not in world.did()
+    assert "attach" not in world.did()
+    assert len(world.events(AttemptStarted)) == 1

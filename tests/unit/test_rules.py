@@ -1,0 +1,122 @@
+"""stretto.toml: what is read, and where an error is said to be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stretto.errors import UserError
+from stretto.rules import _TABLES, _TOP, DEFAULT_MAX_AGE_S, DEFAULT_QUIET_S, DEFAULT_SLOTS, Rules, matches, parse
+
+DOCS = Path(__file__).parents[2] / "docs" / "rules.md"
+
+
+def test_parse_nothing_gives_the_defaults():
+    assert parse("") == parse("# only a comment\n") == Rules()
+    assert (Rules().slots, Rules().max_age_s, Rules().quiet_s) == (DEFAULT_SLOTS, DEFAULT_MAX_AGE_S, DEFAULT_QUIET_S)
+
+
+def test_parse_documented_example_sets_every_key():
+    example = re.search(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert example is not None
+    assert parse(example[1]) == Rules(
+        add=("run-checks",),
+        remove=("golangci-lint",),
+        exclude=("pytest -m db*", "make test-hardware"),
+        ahead=("cargo check*", "uvx ruff check ."),
+        never_ahead=("npm test*",),
+        slots=3,
+        quiet_s=0.5,
+        max_age_s=900.0,
+    )
+
+
+def test_documentation_table_lists_exactly_the_keys_that_are_read():
+    listed = re.findall(r"^\| `([\w.]+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted([*_TOP, *(f"{table}.{key}" for table, keys in _TABLES.items() for key in keys)])
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("90", 90.0), ("1.5", 1.5), ('"200ms"', 0.2), ('"45s"', 45.0), ('"30m"', 1800.0), ('"2h"', 7200.0), ("0", 0.0)]
+)
+def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
+    assert parse(f"[join]\nmax_age = {written}").max_age_s == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\n\n[ahead]\nslot = 3", "line 4: `slot` is no key of [ahead]; did you mean `slots`?"),
+        ("slots = 3", "line 1: `slots` is no key of the file; did you mean [ahead] slots?"),
+        ("[ahead]\nexclude = []", "line 2: `exclude` is no key of [ahead]; did you mean exclude, above all tables?"),
+        ("[comands]\nadd = []", "line 1: `comands` is no key of the file; did you mean `commands`?"),
+        ("enabled = true", "line 1: `enabled` is no key of the file; the keys are exclude, commands, ahead, join"),
+        ("# x\n[ahead]\n# y\nslots = '3'", "line 4: `slots` is the text '3', not a whole number"),
+        ("[ahead]\nslots = true", "line 2: `slots` is true or false, not a whole number"),
+        ("[ahead]\nslots = -1", "line 2: `slots` is -1, not between 0 and 64"),
+        ("[ahead]\nquiet = '2m'", "line 2: `quiet` is 120 s, not between 0 and 60 s"),
+        ("[join]\nmax_age = '2 weeks'", "line 2: `max_age` is the text '2 weeks', not a duration"),
+        ("[join]\nmax_age = nan", "line 2: `max_age` is a number, not a duration"),
+        ("[join]\nmax_age = inf", "line 2: `max_age` is inf s, not between"),
+        ("[join]\nmax_age = 1979-05-27", "line 2: `max_age` is a date, not a duration"),
+        ("exclude = 'pytest'", "line 1: `exclude` is the text 'pytest', not a list of texts"),
+        ("exclude = ['a',\n 3]", "line 1: entry 2 of `exclude` is a number, not a text"),
+        ("exclude = ['']", "line 1: entry 1 of `exclude` is empty"),
+        ("ahead = ['x']", "line 1: `ahead` is a table of its own, not a list; write [ahead]"),
+        ("ahead = { slots = 1, slot = 2 }", "line 1: `slot` is no key of [ahead]"),
+        ("\nahead.slot = 2", "line 2: `slot` is no key of [ahead]"),
+        ("[ahead]\nslots = 1\n\n[join]\nslots = 1", "line 5: `slots` is no key of [join]; did you mean [ahead] slots?"),
+        ("exclude = ['''\n[ahead]\nslot = 1''']\n[ahead]\nslot = 2", "line 1: entry 1 of `exclude`"),
+        ("[ahead.slots]\nx = 1", "line 1: `slots` is a table, not a whole number"),
+        ("[commands]\nadd = ['git']", "line 2: 'git' in `add` cannot be intercepted"),
+        ("[commands]\nadd = ['../x']", "line 2: '../x' in `add` is no command name"),
+        ("[commands]\nadd = ['x y']", "line 2: 'x y' in `add` is no command name"),
+        ("a = 1\nb = [", "line 2: it is no TOML"),
+        ("exclude = []\nexclude = []", "line 2: it is no TOML"),
+        ("x = " + "9" * 5000, "line 1: it is no TOML"),
+        ("x = " + "[" * 5000, "line 1: it is no TOML"),
+        ('"a\\u001b[31m" = 1', "`'a\\x1b[31m'` is no key"),
+    ],
+)
+def test_parse_mistake_is_told_with_line_and_key(text, message):
+    with pytest.raises(UserError) as caught:
+        parse(text)
+    assert str(caught.value).startswith("cannot read stretto.toml line ")
+    assert message in str(caught.value)
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.sampled_from(["[ahead]", "[join]", "slots", "allow", "=", " ", "\n", "1", "true", '"', "'x'", "[", "]", ",", ".", "#", "{}"])
+    ).map("".join)
+)
+def test_parse_any_text_gives_rules_or_a_user_error(text):
+    try:
+        assert isinstance(parse(text), Rules)
+    except UserError as error:
+        assert re.match(r"cannot read stretto\.toml line \d+: ", str(error))
+
+
+def test_no_key_grants_or_enables():
+    """A repository's file may narrow and name; mode, grant, state and interpreter are kept outside of it."""
+    words = {*_TOP, *_TABLES, *(key for keys in _TABLES.values() for key in keys)}
+    assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age"}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "text", "fits"),
+    [
+        (["pytest*"], "pytest -q", True),
+        (["pytest"], "pytest -q", False),
+        (["x", "pytest -m db*"], "pytest -m db -q", True),
+        (["PYTEST*"], "pytest", False),
+        ([], "pytest", False),
+    ],
+)
+def test_matches_pattern_fits_the_whole_text(patterns, text, fits):
+    assert matches(patterns, text) is fits
