@@ -70,6 +70,5 @@ def _floor(root: str) -> float:
 
 if __name__ == "__main__":
     for _figure in run():
-        print(
-            f"{'met' if _figure.met else 'MISSED':6} {_figure.name}: {_figure.value:.2f} {_figure.unit} (at most {_figure.target:g}) [{_figure.against}]"
-        )
+        _verdict = "met" if _figure.met else "MISSED"
+        print(f"{_verdict:6} {_figure.name}: {_figure.value:.2f} {_figure.unit} (at most {_figure.target:g}) [{_figure.against}]")

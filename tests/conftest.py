@@ -13,6 +13,10 @@ import pytest
 
 from stretto.testing import claude, leftovers, netns
 
+RUN_DIRECTORY = os.path.realpath(tempfile.mkdtemp(prefix="st-"))
+"""Everything the suite writes lies in here; removed at its end, and looked at before by the last test."""
+os.environ["TMPDIR"] = tempfile.tempdir = RUN_DIRECTORY
+
 _ISOLATION = netns.isolate()  # before anything starts a thread; what the tests start inherits it
 
 
@@ -31,7 +35,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def short() -> Iterator[Path]:
     """A directory with a short real path (sockets), removed afterwards, once nothing that names it runs any more."""
-    path = Path(os.path.realpath(tempfile.mkdtemp(prefix="st-")))
+    path = Path(tempfile.mkdtemp(prefix=""))
     yield path
     left = leftovers.end(str(path))
     shutil.rmtree(path, ignore_errors=True)
@@ -64,3 +68,12 @@ def project(short: Path) -> Path:
     for command in (["init", "-q"], ["add", "README"], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", *command], cwd=root, check=True)
     return root
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What proves that nothing was left behind comes last."""
+    items.sort(key=lambda item: item.path.name == "test_nothing_left_behind.py")

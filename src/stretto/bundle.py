@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from stretto.model import AttemptId, End
-from stretto.system import Lock, atomic_write, is_locked, private_directory
+from stretto.system import is_locked, private_directory
 
 CHUNK_BYTES = 1 << 16
 LOOK_S = 0.05
@@ -99,28 +99,9 @@ def parse_exit(text: bytes) -> Exit | None:
     return Exit(End(how=words[0].decode("ascii"), value=value), out, err)  # type: ignore[arg-type]  # checked against HOWS
 
 
-def write_exit(folder: str, exit: Exit) -> None:
-    """Record the end; the output it counts must be on disk by now.
-
-    Raises:
-        OSError: it could not be written; the run then reads as lost.
-    """
-    line = f"{exit.end.how} {exit.end.value} {exit.out_bytes} {exit.err_bytes}\n"
-    atomic_write(os.path.join(folder, "exit"), line.encode())
-
-
 def writing(folder: str) -> bool:
     """Say whether the writer lives and is at work."""
     return is_locked(os.path.join(folder, "lock"))
-
-
-def claim(folder: str) -> Lock | None:
-    """Return the writer's lock, held, or None when somebody else has it."""
-    lock = Lock(os.path.join(folder, "lock"))
-    if lock.try_acquire():
-        return lock
-    lock.close()
-    return None
 
 
 def follow(folder: str, *, live: bool) -> Iterator[Chunk]:

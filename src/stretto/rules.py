@@ -194,7 +194,7 @@ def _key(text: str, table: str, key: str, known: Mapping[str, tuple[str, _Reader
         return known[key]
     names = [*known, *also]
     shown = key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
-    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
     elsewhere = next((f"[{name}] {key}" for name, keys in _TABLES.items() if key in keys and name != table), "")
     elsewhere = elsewhere or (f"{key}, above all tables" if table and key in _TOP else "")
     hint = f"did you mean {elsewhere}?" if elsewhere else f"did you mean `{near[0]}`?" if near else f"the keys are {', '.join(names)}"

@@ -177,9 +177,9 @@ def session_text(found: Found, *, base: str, python: str, islands_dir: str, pyth
 
 _HELPERS = """\
 if [ -n "${{ZSH_VERSION-}}" ]; then
-function _stretto_free {{ ! functions "$1" >/dev/null 2>&1 && ! alias "$1" >/dev/null 2>&1; }}
+function _stretto_free {{ ! functions "$1" && ! alias "$1"; }}
 else
-function _stretto_free {{ ! declare -F "$1" >/dev/null 2>&1 && ! alias "$1" >/dev/null 2>&1; }}
+function _stretto_free {{ ! declare -F "$1" && ! alias "$1"; }}
 fi
 function _stretto {{
 if {test}; then {start} "function:${{BASHPID-}}:$$:${{BASH_LINENO[1]-}}:$0" "$@" || _stretto_end $? "$@"
@@ -307,29 +307,6 @@ def add_guard_line(env_file: str, path: str) -> None:
         write_all(descriptor, os.fsencode(f"{begin}{line}\n"))
     finally:
         os.close(descriptor)
-
-
-def remove_entries(base: str) -> None:
-    """Take every PATH entry away; what is no entry of ours stays. A session under way goes on with the real tools."""
-    for folder in (os.path.join(base, "bin"), *_folders(os.path.join(base, "paths")), os.path.join(base, "paths")):
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.is_symlink() or (entry.is_file() and not _is_tool(entry.path)):
-                os.unlink(entry.path)
-        try:
-            os.rmdir(folder)
-        except OSError:
-            continue  # something of somebody else's is in it
-
-
-def _folders(folder: str) -> list[str]:
-    try:
-        return [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []
 
 
 def _places(base: str, python: str, islands_dir: str) -> tuple[str, str, str]:

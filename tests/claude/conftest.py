@@ -53,6 +53,20 @@ def played(script: Script) -> Callable[[dict[str, Any]], Turn]:
     return play
 
 
+def played_each(*scripts: Script) -> Callable[[dict[str, Any]], Turn]:
+    """Return a function that plays one script to each session, in the order in which the sessions come."""
+    left = iter(scripts)
+    taken: dict[str, Callable[[dict[str, Any]], Turn]] = {}
+
+    def play(body: dict[str, Any]) -> Turn:
+        session = json.loads(body["metadata"]["user_id"])["session_id"]
+        if session not in taken:
+            taken[session] = played(next(left))
+        return taken[session](body)
+
+    return play
+
+
 @dataclass(frozen=True)
 class Seen:
     """A session that has ended."""
@@ -129,32 +143,29 @@ class World:
         assert done.returncode == code, done
         return done.stdout
 
-    def session(
-        self,
-        script: Script,
-        *,
-        agent_script: Sequence[Turn] = (),
-        cwd: Path | None = None,
-        args: Sequence[str] = (),
-        silent: bool = True,
-        **options: Any,
+    def session(self, script: Script, *, agent_script: Sequence[Turn] = (), **options: Any) -> Seen:
+        """Run one session with an API of its own to its end; `options` are those of `session_at`."""
+        with ScriptedApi(played(script), agent_script=agent_script) as api:
+            return self.session_at(api, **options)
+
+    def session_at(
+        self, api: ScriptedApi, *, cwd: Path | None = None, args: Sequence[str] = (), silent: bool = True, **options: Any
     ) -> Seen:
-        """Run one session to its end.
+        """Run one session to its end. Sessions that shall share runs need one API: its address is in the environment of every command.
 
         Args:
             silent: no hook may tell the user anything.
         """
-        with ScriptedApi(played(script), agent_script=agent_script) as api:
-            outcome = run(
-                "go",
-                api=api,
-                project=cwd or self.root,
-                home=self.home,
-                env={"PATH": self.path},
-                output="stream-json",
-                args=["--include-hook-events", *args],
-                **options,
-            )
+        outcome = run(
+            "go",
+            api=api,
+            project=cwd or self.root,
+            home=self.home,
+            env={"PATH": self.path},
+            output="stream-json",
+            args=["--include-hook-events", *args],
+            **options,
+        )
         seen = Seen(outcome, api)
         assert outcome.code == 0, outcome.stderr
         unnoticed(seen)

@@ -6,6 +6,7 @@ import json
 import sys
 
 import pytest
+from conftest import played, played_each
 
 from stretto.model import AttemptStarted, SessionOpened, SupervisorStarted
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
@@ -156,26 +157,28 @@ def test_a_failing_suite_is_told_the_same_with_and_without(bare):
 def test_two_sessions_share_one_supervisor_and_their_runs(world):
     inner = []
 
-    def second():
-        yield bash("pytest -q")
-        world.when(lambda: world.did()[-1] == "attach", world.hold.unlink)
-        yield bash("pytest -q -x")
-
     def first():
         yield bash("pytest -q")
         world.settled(1)
         world.hold.touch()
         yield bash("pytest -q -x", run_in_background=True)
         wait_until(lambda: len(world.did()) == 2, what="the run in the background")
-        inner.append(world.session(second()))
+        inner.append(world.session_at(api).outcome.session_id())
         yield bash("pytest -q -x")
 
-    outer = world.session(first())
-    assert inner[0].texts == ["one\nrun 1", "one\nrun 2"]
-    assert outer.texts[-1] == "one\nrun 2"
+    def second():
+        yield bash("pytest -q")
+        world.when(lambda: world.did()[-1] == "attach", world.hold.unlink)
+        yield bash("pytest -q -x")
+
+    with ScriptedApi(played_each(first(), second())) as api:
+        outer = world.session_at(api).outcome.session_id()
+    told = {session: [r.text for q in api.requests if q.session == session for r in q.results()] for session in (outer, *inner)}
+    assert told[inner[0]] == ["one\nrun 1", "one\nrun 2"]
+    assert (told[outer][0], told[outer][-1]) == ("one\nrun 1", "one\nrun 2")
     assert world.runs() == 2
     assert world.did() == ["record", "record", "replay", "attach", "replay"]
-    assert len(world.events(SessionOpened)) == 2
+    assert {opened.session for opened in world.events(SessionOpened)} == {outer, *inner}
     assert len(world.events(SupervisorStarted)) == 1
 
 
@@ -183,18 +186,19 @@ def test_a_resumed_session_joins(world):
     def script():
         yield bash("pytest -q")
         world.settled(1)
-
-    def again():
+        yield Turn(text="done")
         yield bash("pytest -q")
         world.settled(1)
         yield bash("pytest -q")
 
-    first = world.session(script()).outcome.session_id()
-    seen = world.session(again(), args=["--resume", first])
-    assert seen.outcome.session_id() == first
-    assert seen.texts[-1] == seen.texts[-2]
+    with ScriptedApi(played(script())) as api:
+        first = world.session_at(api).outcome.session_id()
+        again = world.session_at(api, args=["--resume", first]).outcome.session_id()
+    assert first == again
+    one, two, three = (result.text for result in api.tool_results())
+    assert two == three
     assert world.did()[-1] == "replay"
-    assert world.runs() <= 2  # 1, unless the second process took longer to come than a supervisor waits
+    assert one == two or len(world.events(SupervisorStarted)) == 2  # the second process came later than a supervisor waits for it
 
 
 def test_after_clear_the_new_session_joins(world):
@@ -237,7 +241,6 @@ SHAPES = [
     "FOO=1 pytest -q",
     "env FOO=1 pytest -q",
     'bash -c "pytest -q"',
-    'echo "got $(pytest -q)"',
     "(pytest -q)",
     "pytest -q && echo passed || echo failed",
     "pytest -q > /dev/null 2>&1; echo $?",
@@ -249,6 +252,14 @@ SHAPES = [
     "ruff check .",
     "cat README; pytest -q; git status --short",
 ]
+
+
+MISSES = {
+    'echo "got $(pytest -q)"': "it stands beside a command whose effects are not known",
+    "./run-it; pytest -q": "it stands beside a command whose effects are not known",
+    "echo x | pytest -q": "",  # its input is not empty: it is never asked for
+}
+"""Shapes that run each time, with the reason `stretto why` gives."""
 
 
 def test_shapes_that_models_write_join_when_they_are_asked_again(world):
@@ -275,6 +286,23 @@ def test_shapes_that_models_write_join_when_they_are_asked_again(world):
 
     world.session(script())
     assert answers == {shape: (True, 0, ["replay"]) for shape in SHAPES}
+
+
+def test_shapes_that_never_join_run_each_time_and_say_why(world):
+    """F39: a miss has a reason, and is no wrong hit."""
+    world.tool("run-it", folder=world.root)
+    answers = {}
+
+    def script():
+        for shape in MISSES:
+            before, asked = world.runs(), len(world.why())
+            yield bash(shape)
+            yield bash(shape)
+            answers[shape] = (world.runs() - before, {reason for _, reason in world.why()[asked:]})
+
+    world.session(script())
+    assert answers == {shape: (2, {reason} - {""}) for shape, reason in MISSES.items()}
+    assert set(world.did()) == {"record"}
 
 
 @pytest.mark.parametrize("place", ["beside", "nested"])

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from stretto.commands import LINE_CHARS, NAMES, REDACTED, TOTAL_CHARS, display, effect_of, parts_of, redact
 
-# (`¶` stands for the end of a line.) Shapes in which agents really ask for checks (modelled on session timelines), with what they are. A miss says why in its third column.
+# Shapes in which agents really ask for checks (modelled on session timelines), with what they are; `¶` is the end of a line.
+# A miss says why in its third column.
 CORPUS = r"""
     checks   mise run lint 2>&1
     checks   mise run test 2>&1 | tail -30
@@ -97,6 +98,11 @@ CORPUS = r"""
 """
 
 
+def each(table: str) -> list[str]:
+    """The commands of a table, `¦` between two and `¶` for the end of a line inside one."""
+    return [command.strip().replace("¶", "\n") for line in table.splitlines() for command in line.split("¦") if command.strip()]
+
+
 def rows() -> list[object]:
     found = []
     for line in CORPUS.splitlines()[1:]:
@@ -122,102 +128,25 @@ def test_effect_of_corpus_of_checks_is_recognised_for_the_most_part():
     assert sum(effect == "checks" for _, effect, _ in asked) / len(asked) > 0.6
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["touch x", "ls; touch x", "ls\ntouch x", "ls & touch x", "ls && touch x", "ls > x", "ls >> x", "ls &> x", "echo `touch x`", "eval ls"]
-    + ["echo $(touch x)", 'echo "$(touch x)"', "cat <(touch x)", "ls | xargs rm", "find . -exec rm {} ;", "find . -delete", "find . $X"]
-    + ["find . *", "find . {-delete,-print}", "sed -i s/a/b/ x", "sed -n '1w y' x", "sed 's/a/b/e' x", "sed 's/a/b/w y' x", "sort -o x y"]
-    + [
-        "sort -uo x y",
-        "sort --outp=x y",
-        "uniq a b",
-        "tee x",
-        "awk 'BEGIN{system(\"ls\")}'",
-        "awk '{print > \"x\"}' a",
-        "awk -f x",
-        "tree -o x",
-    ]
-    + [
-        "awk '{print | \"sh\"}' a",
-        "git commit -m x",
-        "git -c core.pager=x log",
-        "git diff --output=x",
-        "git diff --outp=x",
-        "git log --ext-diff",
-    ]
-    + [
-        "git grep -Osh a",
-        "git grep --open-files-in-pager=sh a",
-        "git branch x",
-        "git branch -D x",
-        "git tag x",
-        "git config a.b c",
-        "git stash",
-    ]
-    + [
-        "git rev-list --output=x HEAD",
-        "git diff $X",
-        "git worktree add x",
-        "git remote add a b",
-        "git reflog expire",
-        "git fetch",
-        "date -s x",
-    ]
-    + [
-        "ls() { touch x; }; ls",
-        "function ls { touch x; }; ls",
-        "alias ls=rm; ls",
-        "PATH=. ls",
-        "export PATH=.; ls",
-        "LD_PRELOAD=x ls",
-        "X=1 ls",
-    ]
-    + [
-        "GIT_PAGER=x git log",
-        "env touch x",
-        "timeout 5 touch x",
-        "command touch x",
-        "bash -c 'touch x'",
-        'bash -c "$X"',
-        "bash x",
-        "sudo ls",
-    ]
-    + [
-        "exec ls",
-        "source x",
-        ". ./x",
-        "source bin/activate",
-        "$X",
-        '"$X" a',
-        "./ls",
-        "rg --pre sh a",
-        "fd -x rm",
-        "fd -Hx rm",
-        "printf -v x a",
-    ]
-    + [
-        "printf '%d' 'a[$(touch x)]'",
-        "test -v 'a[x]'",
-        "[ 'a[x]' -eq 1 ]",
-        "let x=1",
-        "read x",
-        "x=1; ls",
-        "ls <> x",
-        "ls > $X",
-        "exit 'a[x]'",
-    ]
-    + [
-        "time -o x ls",
-        "env -S 'touch x'",
-        "env $X ls",
-        "hostname x",
-        "xxd -r a b",
-        "file -C",
-        "python -c 1",
-        "npx --version x",
-        "ls \\\n > x",
-    ],
-)
+WRITES = r"""
+    touch x ¦ ls; touch x ¦ ls¶touch x ¦ ls & touch x ¦ ls && touch x ¦ ls > x ¦ ls >> x ¦ ls &> x ¦ echo `touch x` ¦ eval ls
+    echo $(touch x) ¦ echo "$(touch x)" ¦ cat <(touch x) ¦ ls | xargs rm ¦ find . -exec rm {} ; ¦ find . -delete ¦ find . $X
+    find . * ¦ find . {-delete,-print} ¦ sed -i s/a/b/ x ¦ sed -n '1w y' x ¦ sed 's/a/b/e' x ¦ sed 's/a/b/w y' x
+    sort -o x y ¦ sort -uo x y ¦ sort --outp=x y ¦ uniq a b ¦ tee x ¦ awk 'BEGIN{system("ls")}' ¦ awk '{print > "x"}' a
+    awk -f x ¦ tree -o x ¦ awk '{print | "sh"}' a ¦ git commit -m x ¦ git -c core.pager=x log ¦ git diff --output=x
+    git diff --outp=x ¦ git log --ext-diff ¦ git grep -Osh a ¦ git grep --open-files-in-pager=sh a ¦ git branch x
+    git branch -D x ¦ git tag x ¦ git config a.b c ¦ git stash ¦ git rev-list --output=x HEAD ¦ git diff $X
+    git worktree add x ¦ git remote add a b ¦ git reflog expire ¦ git fetch ¦ date -s x ¦ ls() { touch x; }; ls
+    function ls { touch x; }; ls ¦ alias ls=rm; ls ¦ PATH=. ls ¦ export PATH=.; ls ¦ LD_PRELOAD=x ls ¦ X=1 ls
+    GIT_PAGER=x git log ¦ env touch x ¦ timeout 5 touch x ¦ command touch x ¦ bash -c 'touch x' ¦ bash -c "$X" ¦ bash x
+    sudo ls ¦ exec ls ¦ source x ¦ . ./x ¦ source bin/activate ¦ $X ¦ "$X" a ¦ ./ls ¦ rg --pre sh a ¦ fd -x rm ¦ fd -Hx rm
+    printf -v x a ¦ printf '%d' 'a[$(touch x)]' ¦ test -v 'a[x]' ¦ [ 'a[x]' -eq 1 ] ¦ let x=1 ¦ read x ¦ x=1; ls ¦ ls <> x
+    ls > $X ¦ exit 'a[x]' ¦ time -o x ls ¦ env -S 'touch x' ¦ env $X ls ¦ hostname x ¦ xxd -r a b ¦ file -C ¦ python -c 1
+    npx --version x ¦ ls \¶ > x
+"""
+
+
+@pytest.mark.parametrize("text", each(WRITES))
 def test_effect_of_text_that_may_write_is_never_reads(text):
     assert effect_of(text, NAMES) == "other"
 
@@ -295,25 +224,16 @@ def test_effect_of_any_text_never_raises(text):
 # --- display ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["t --token S3CRET", "t --token=S3CRET", "t -password S3CRET", "t --api-key S3CRET", "t --db-password=S3CRET", "t TOKEN=S3CRET"]
-    + [
-        "t GITHUB_TOKEN=S3CRET",
-        "t -DdbPassword=S3CRET",
-        "t -e AWS_SECRET_ACCESS_KEY=S3CRET",
-        "t https://me:S3CRET@host/x",
-        "t MY_API_KEY_2=S3CRET",
-    ]
-    + [
-        "t -H 'Authorization: Bearer S3CRET'",
-        "t 'export TOKEN=S3CRET; pytest'",
-        "t 'curl --token S3CRET'",
-        "t ghp_S3CRETaaaaaaaa",
-        "t sk-S3CRETaaaa12",
-    ]
-    + ["t postgres://S3CRET@h/db", "t eyJhbGciOi.S3CRETx", "t aS3CRET1b2c3d4e5f6g7h8i9", "t --secret=a=S3CRET"],
-)
+SECRETS = r"""
+    t --token S3CRET ¦ t --token=S3CRET ¦ t -password S3CRET ¦ t --api-key S3CRET ¦ t --db-password=S3CRET ¦ t TOKEN=S3CRET
+    t GITHUB_TOKEN=S3CRET ¦ t -DdbPassword=S3CRET ¦ t -e AWS_SECRET_ACCESS_KEY=S3CRET ¦ t https://me:S3CRET@host/x
+    t MY_API_KEY_2=S3CRET ¦ t -H 'Authorization: Bearer S3CRET' ¦ t 'export TOKEN=S3CRET; pytest' ¦ t 'curl --token S3CRET'
+    t ghp_S3CRETaaaaaaaa ¦ t sk-S3CRETaaaa12 ¦ t postgres://S3CRET@h/db ¦ t eyJhbGciOi.S3CRETx ¦ t aS3CRET1b2c3d4e5f6g7h8i9
+    t --secret=a=S3CRET
+"""
+
+
+@pytest.mark.parametrize("command", each(SECRETS))
 def test_redact_value_that_looks_secret_is_hidden(command):
     shown = " ".join(redact(shlex.split(command)))
     assert "S3CRET" not in shown
@@ -321,19 +241,14 @@ def test_redact_value_that_looks_secret_is_hidden(command):
     assert "S3CRET" not in display([word.encode() for word in shlex.split(command)])
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "pytest -k test_token_is_refreshed tests/auth/test_tokens.py::TestTokenizer",
-        "go test -run TestAuthor_WithTwoFactorAuthentication ./auth/...",
-    ]
-    + [
-        "pytest -p no:cacheprovider --author x",
-        "npm run lint -- --max-warnings=0",
-        "ruff check src/token.py",
-        "git log --author=x keyword=1",
-    ],
-)
+ORDINARY = r"""
+    pytest -k test_token_is_refreshed tests/auth/test_tokens.py::TestTokenizer
+    go test -run TestAuthor_WithTwoFactorAuthentication ./auth/... ¦ pytest -p no:cacheprovider --author x
+    npm run lint -- --max-warnings=0 ¦ ruff check src/token.py ¦ git log --author=x keyword=1
+"""
+
+
+@pytest.mark.parametrize("command", each(ORDINARY))
 def test_redact_ordinary_command_is_left_alone(command):
     assert redact(shlex.split(command)) == tuple(shlex.split(command))
     assert display(shlex.split(command)) == command

@@ -147,10 +147,12 @@ NOT_CHECKS = """
     npm run test:update | npm run db:migrate | yarn add jest | bun install | bun test --watch | npx -p x jest | yarn | npm
     go test -update ./... | go test -fuzz=F | go test -bench=. | go run . | go generate ./... | go mod tidy | gofmt -w . | gofmt a.go
     golangci-lint run --fix | golangci-lint fmt | cargo fmt | cargo clippy --fix | cargo run | cargo publish | cargo fix
-    gradle installDist | gradle publish | gradle spotlessApply | gradle connectedCheck | gradle run | gradle clean | mvn install | mvn deploy
+    gradle installDist | gradle publish | gradle spotlessApply | gradle connectedCheck | gradle run | gradle clean | mvn install
+    mvn deploy
     rubocop -a | rubocop -A | rubocop --autocorrect | rspec --bisect | bundle install | rake db:migrate | rake | bundle exec rubocop -A
     pint | psalm --alter | phpstan analyse --generate-baseline | php-cs-fixer fix | dotnet format | dotnet run | dotnet publish
-    make | make fmt | make fix test | make test fmt | make deploy | make test ARGS=--fix | just fmt | just --list | mise run fmt | mise install
+    make | make fmt | make fix test | make test fmt | make deploy | make test ARGS=--fix | just fmt | just --list | mise run fmt
+    mise install
     mise run lint ::: fmt | mise run lint --fix | task docker-test | uv sync | uv run a.py | uv pip install x | poetry install | hatch fmt
     make compose-test | make test-e2e | make checkout | bin/pytest | /usr/bin/pytest
 """
@@ -254,8 +256,16 @@ def test_check_of_endless_wrappers_is_no_check_and_ends():
 
 @pytest.mark.parametrize(
     ("command", "module"),
-    [("python -m pytest -q", "pytest"), ("python -uB -m pytest", "pytest"), ("python -mpytest", "pytest"), ("python a.py -m pytest", "")]
-    + [("python -c 'x' -m pytest", ""), ("python", ""), ("python -m", ""), ("python -i -m pytest", "")],
+    [
+        ("python -m pytest -q", "pytest"),
+        ("python -uB -m pytest", "pytest"),
+        ("python -mpytest", "pytest"),
+        ("python a.py -m pytest", ""),
+        ("python -c 'x' -m pytest", ""),
+        ("python", ""),
+        ("python -m", ""),
+        ("python -i -m pytest", ""),
+    ],
 )
 def test_python_module_is_found_only_where_python_would_run_it(command, module):
     assert python_module(shlex.split(command)) == module

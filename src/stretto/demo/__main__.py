@@ -96,3 +96,5 @@ if __name__ == "__main__":
     except StrettoError as error:
         print(f"stretto: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -12,9 +12,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ from stretto.model import (
 )
 from stretto.system import Process, lives, mono_s, signal_process
 from stretto.testing.api import Request, ScriptedApi
-from stretto.testing.claude import Home, Outcome, find_binary, find_shell, run
+from stretto.testing.claude import Home, find_binary, find_shell, run
 from stretto.testing.netns import isolate
 
 SESSION_LIMIT_S = 900.0
@@ -201,19 +201,18 @@ def play(here: Stage, name: str, steps: Sequence[script.Step], home: Home, say: 
     Raises:
         UnavailableError: it failed, or left the script.
     """
-    with ScriptedApi([step.turn for step in steps], label="demo") as api, ThreadPoolExecutor(1, "claude") as worker:
+    with ScriptedApi([step.turn for step in steps], label="demo") as api:
         began_s, began_mono_s = time.monotonic(), mono_s()
-        # The thread is begun by the one that closed the network, so it and what it starts are inside.
-        future = worker.submit(
-            run, script.PROMPT, api=api, project=here.project, home=home, env=here.environment(), limit_s=SESSION_LIMIT_S
-        )
-        told = 0
-        while not future.done():
-            told = _tell(api, steps, told, began_s, say)
-            time.sleep(0.05)
-        outcome: Outcome = future.result()
+        # The session is waited for here and told of in a thread, not the other way round: Ctrl-C then ends it at once.
+        over = threading.Event()
+        teller = threading.Thread(target=_tell, args=(api, steps, began_s, say, over), name="teller", daemon=True)
+        teller.start()
+        try:
+            outcome = run(script.PROMPT, api=api, project=here.project, home=home, env=here.environment(), limit_s=SESSION_LIMIT_S)
+        finally:
+            over.set()
+            teller.join()
         requests = api.main_requests()
-        _tell(api, steps, told, began_s, say)
     if outcome.code != 0 or len(requests) != len(steps):
         raise UnavailableError(
             f"cannot play the session {name}: Claude Code ended with {outcome.code} after {len(requests)} of {len(steps)} turns; "
@@ -292,11 +291,16 @@ def _outputs(request: Request, later: Request | None) -> tuple[str, ...]:
     return tuple(f"{'error: ' if result.is_error else ''}{result.text}" for result in later.results() if result.tool_use_id in mine)
 
 
-def _tell(api: ScriptedApi, steps: Sequence[script.Step], told: int, began_s: float, say: Say) -> int:
-    """Say which checks have come back since the last look; return how many steps are told."""
-    requests = api.main_requests()
-    for number in range(told, len(requests) - 1):
-        if steps[number].kind == "check":
-            waited_s = requests[number + 1].arrived_s - requests[number].answered_s
-            say(f"  {requests[number + 1].arrived_s - began_s:6.1f} s  {steps[number].label}: waited {waited_s:.1f} s")
-    return max(told, len(requests) - 1)
+def _tell(api: ScriptedApi, steps: Sequence[script.Step], began_s: float, say: Say, over: threading.Event) -> None:
+    """Say which checks have come back, as they do, until the session is over."""
+    told = 0
+    while True:
+        last = over.wait(0.05)
+        requests = api.main_requests()
+        for number in range(told, min(len(requests) - 1, len(steps))):
+            if steps[number].kind == "check":
+                waited_s = requests[number + 1].arrived_s - requests[number].answered_s
+                say(f"  {requests[number + 1].arrived_s - began_s:6.1f} s  {steps[number].label}: waited {waited_s:.1f} s")
+        told = max(told, len(requests) - 1)
+        if last:
+            return

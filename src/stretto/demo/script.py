@@ -20,6 +20,8 @@ SHORT_S, MEDIAN_S, LONG_S = 4.0, 6.9, 15.8
 """Thinking before a check: the quartiles of the time from the last write to the check in real sessions."""
 EDIT_S = 3.6
 """Thinking before any other call: the median of real sessions."""
+TIMEOUT_MS = 600_000
+"""A slow machine is slow, not wrong: without this Claude Code moves a check to the background after two minutes."""
 
 Kind = Literal["check", "write", "look"]
 
@@ -103,5 +105,5 @@ def steps(project: Path) -> tuple[Step, ...]:
 
 
 def _check(label: str, command: str, think_s: float, *before: Call) -> Step:
-    call = Call("Bash", {"command": command, "description": "Run the checks"})
+    call = Call("Bash", {"command": command, "description": "Run the checks", "timeout": TIMEOUT_MS})
     return Step("check", label, Turn((*before, call), "", think_s))

@@ -94,7 +94,11 @@ class Home:
 
     def environment(self, api: Api, *, shell: Shell = "bash", env: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the whole environment of a session; `env` adds to it and wins, an empty value removes."""
+        scratch = self.path / "tmp"  # task output and the like; else it stays in /tmp/claude-UID for ever
+        scratch.mkdir(mode=0o700, exist_ok=True)
         whole = {
+            "CLAUDE_CODE_TMPDIR": str(scratch),
+            "TMPDIR": str(scratch),
             "PATH": os.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin"),
             "HOME": str(self.path),
             "LANG": "C.UTF-8",
