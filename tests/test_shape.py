@@ -15,9 +15,6 @@ PACKAGE = ROOT / "src" / "stretto"
 RANKS = {
     "__init__": 0,
     "errors": 0,
-    "shelltext": 0,
-    "tools": 0,
-    "readers": 1,
     "model": 1,
     "system": 1,
     "rpc": 1,
@@ -49,7 +46,7 @@ RANKS = {
     "testing": 8,
     "demo": 9,
 }
-PURE = ("errors", "model", "hookwire", "rules", "commands", "tools", "readers", "shelltext", "fold", "freshness", "gates", "ahead", "schedule")
+PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule")
 ISLANDS = ("client", "shim")
 WORLD = {
     "os",

@@ -15,6 +15,7 @@ damage and never an exit; a directory is removed only when nobody holds its lock
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Collection, Iterator
@@ -30,6 +31,7 @@ BEGIN_S = 2.0
 """How long a writer may take from the directory's creation until it holds the lock."""
 FRAME_BYTES = 5
 HOWS = ("code", "signal", "timeout", "cancelled", "oversize", "lost")
+_EXIT = re.compile(rf"({'|'.join(HOWS)}) (\d{{1,18}}) (\d{{1,18}}) (\d{{1,18}})\n".encode())
 HIDDEN = ".gone-"
 """A directory that is being removed is renamed to this and its id first, so that nobody finds half of one."""
 
@@ -89,14 +91,11 @@ def read_exit(folder: str) -> Exit | None:
 
 def parse_exit(text: bytes) -> Exit | None:
     """Return what an exit line says, None when it is not one."""
-    words = text.split(b" ")
-    if len(words) != 4 or not words[3].endswith(b"\n") or words[0].decode("ascii", "replace") not in HOWS:
+    found = _EXIT.fullmatch(text)
+    if found is None:
         return None
-    numbers = [word.rstrip(b"\n") if at == 2 else word for at, word in enumerate(words[1:])]
-    if not all(number.isdigit() for number in numbers):
-        return None
-    value, out, err = (int(number) for number in numbers)
-    return Exit(End(how=words[0].decode("ascii"), value=value), out, err)  # type: ignore[arg-type]  # checked against HOWS
+    value, out, err = (int(number) for number in found.groups()[1:])
+    return Exit(End(how=found[1].decode("ascii"), value=value), out, err)  # type: ignore[arg-type]  # one of HOWS
 
 
 def writing(folder: str) -> bool:

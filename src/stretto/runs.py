@@ -41,6 +41,10 @@ WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
 BUNDLES_KEPT = 60
 PRODUCTS_KEPT = 50
+MANIFESTS = frozenset(
+    ["pyproject.toml", "setup.py", "setup.cfg", "requirements.txt", "uv.lock", "poetry.lock", "Pipfile", "package.json", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock", "go.mod", "go.sum", "Cargo.toml", "Cargo.lock", "pom.xml", "build.gradle", "build.gradle.kts", "Gemfile", "Gemfile.lock", "composer.json", "mise.toml"]
+)
+"""What declares dependencies."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -305,12 +309,17 @@ class Runs:
         return self._scanner.changes(result.evidence.after, self._scanner.generation)
 
     def wants_run(self, job: Job) -> bool:
-        """Say whether a source or a dependency changed since this command last came to an end (since it began, when torn)."""
+        """Say whether a source or a dependency changed since this command last came to an end (since it began, when torn).
+
+        After a change of what declares dependencies the next run may fetch packages: that one is the session's own.
+        """
         result = self.results.get(job.job)
         if result is None or result.evidence is None:
             return False
         since = result.evidence.before if result.torn else result.evidence.after
         changes = self._scanner.classify(self._scanner.changes(since, self._scanner.generation))
+        if any(os.path.basename(change.path) in MANIFESTS for change in changes):
+            return False
         return any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)
 
     # --- after a restart -----------------------------------------------------------------------------------------------------

@@ -1012,11 +1012,12 @@ class Join:
     def look(self):
         """Return (how, value, {stream: bytes}) when the run has ended, else None."""
         try:
-            how, value, out, err = read_file(self.folder + b"/exit", 200).split()
+            text = read_file(self.folder + b"/exit", 200)
         except FileNotFoundError:
             return None
-        except ValueError:
-            raise Lost from None
+        if not text.endswith(b"\n") or text.count(b" ") != 3:
+            raise Lost  # no writer of ours wrote this
+        how, value, out, err = text.split()
         return how, int(value), {1: int(out), 2: int(err)} if self.split else {1: int(out)}
 
     def writing(self):

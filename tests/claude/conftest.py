@@ -148,6 +148,10 @@ class World:
         with ScriptedApi(played(script), agent_script=agent_script) as api:
             return self.session_at(api, **options)
 
+    def api(self, *scripts: Script) -> ScriptedApi:
+        """Return an API for several sessions: each plays the next script, a resumed one goes on with its own."""
+        return ScriptedApi(played_each(*scripts))
+
     def session_at(
         self, api: ScriptedApi, *, cwd: Path | None = None, args: Sequence[str] = (), silent: bool = True, **options: Any
     ) -> Seen:

@@ -6,7 +6,6 @@ import json
 import sys
 
 import pytest
-from conftest import played, played_each
 
 from stretto.model import AttemptStarted, SessionOpened, SupervisorStarted
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
@@ -171,7 +170,7 @@ def test_two_sessions_share_one_supervisor_and_their_runs(world):
         world.when(lambda: world.did()[-1] == "attach", world.hold.unlink)
         yield bash("pytest -q -x")
 
-    with ScriptedApi(played_each(first(), second())) as api:
+    with world.api(first(), second()) as api:
         outer = world.session_at(api).outcome.session_id()
     told = {session: [r.text for q in api.requests if q.session == session for r in q.results()] for session in (outer, *inner)}
     assert told[inner[0]] == ["one\nrun 1", "one\nrun 2"]
@@ -191,7 +190,7 @@ def test_a_resumed_session_joins(world):
         world.settled(1)
         yield bash("pytest -q")
 
-    with ScriptedApi(played(script())) as api:
+    with world.api(script()) as api:
         first = world.session_at(api).outcome.session_id()
         again = world.session_at(api, args=["--resume", first]).outcome.session_id()
     assert first == again

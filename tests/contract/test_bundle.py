@@ -85,8 +85,10 @@ def test_without_an_exit_file_nothing_has_ended(folder):
 
 @pytest.mark.parametrize(
     "text",
-    [b"", b"\n", b"code 0 4\n", b"code 0 4 0", b"code 0 4 0 0\n", b"passed 0 4 0\n", b"code -1 4 0\n", b"code x 4 0\n", b"code 0 4 \xb2\n"]
-    + [b"code 0 5 0\n", b"code 0 4 1\n", b"code 0\x00 4 0\n", b"code 0 4 0\n\n"],
+    [
+        *(b"", b"\n", b"code 0 4\n", b"code 0 4 0", b"code 0 4 0 0\n", b"passed 0 4 0\n", b"code -1 4 0\n", b"code x 4 0\n"),
+        *(b"code 0 4 \xb2\n", b"code 0 5 0\n", b"code 0 4 1\n", b"code 0\x00 4 0\n", b"code 0 4 0\n\n"),
+    ],
 )
 def test_a_damaged_exit_or_one_that_counts_missing_output_is_lost_and_never_a_result(folder, text):
     (folder / "out").write_bytes(b"four")

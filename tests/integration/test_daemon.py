@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conftest import SESSION
-
 from stretto.model import AttemptStarted, EpochBegan, NewsTold, SupervisorStarted
 from stretto.system import identify, lives, signal_process
 from stretto.testing.wait import wait_until

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stretto.fold import NEXT, Attempt, Begun, Exited, Phase, Running, Settled, State, apply, fold
+from stretto.journal import parse
 from stretto.model import (
     ENCODER,
     AttemptExited,
@@ -20,7 +21,6 @@ from stretto.model import (
     JoinDecided,
     JoinDone,
 )
-from stretto.journal import parse
 
 STAMP = {"ts": 1.0, "mono": 1.0, "boot": "b", "by": "test"}
 JOB, ATTEMPT = JobKey("j"), AttemptId("a")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stretto.shelltext import split
+from stretto.commands.shelltext import split
 
 
 def each(table: str) -> list[str]:

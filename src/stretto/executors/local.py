@@ -53,7 +53,7 @@ def spawn(spec: Mapping[str, bytes]) -> Owner:
     Raises:
         OSError: no process could be started.
     """
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH120, PTH100
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     launcher = subprocess.Popen(
         [os.path.realpath(getattr(sys, "_base_executable", sys.executable)), "-I", "-S", "-c", LAUNCH, package],
         stdin=subprocess.PIPE,

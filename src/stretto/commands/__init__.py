@@ -14,10 +14,10 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+from stretto.commands.readers import reads
+from stretto.commands.shelltext import Simple, Word, split
+from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, inner, joined, module, target
 from stretto.model import Record
-from stretto.readers import reads
-from stretto.shelltext import Simple, Word, split
-from stretto.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, inner, joined, module, target
 
 __all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Effect", "Part", "check_of", "display", "effect_of"]
 __all__ += ["parts_of", "python_module", "redact"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from stretto.shelltext import Word
+from stretto.commands.shelltext import Word
 
 Rule = Callable[[Sequence[Word]], bool]
 
