@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import Figure, bench_hook, bench_session, bench_shim
+from bench import Figure, bench_hook, bench_session, bench_shim, bench_tree
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
     parser.add_argument("--no-session", action="store_true", help="leave out the demo's session, which takes minutes")
     chosen = parser.parse_args()
-    parts: list[Callable[[], Sequence[Figure]]] = [bench_hook.run, bench_shim.run]
+    parts: list[Callable[[], Sequence[Figure]]] = [bench_hook.run, bench_shim.run, bench_tree.run]
     if not chosen.no_session:
         parts.append(bench_session.run_session)
     figures: list[Figure] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from bench import Figure
 from stretto.demo import project, run
 
@@ -12,7 +14,7 @@ CRITICAL_TARGET = 1.15
 def run_session() -> list[Figure]:
     """Return the two figures; takes as long as the demo. Closes the network of this process, so it comes last."""
     run.check_machine()
-    report = run.both(project.fetch(), say=lambda _: None)
+    report = run.both(project.fetch(), say=lambda line: print(line, file=sys.stderr, flush=True))
     different = sum(same == "different" for same in report.same)
     if different:
         raise RuntimeError(f"{different} of {len(report.same)} turns gave another output with Stretto: a speed that does not count")

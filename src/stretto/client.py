@@ -24,7 +24,11 @@ REPLY_LIMIT_S = {b"SessionStart": 8.0, b"SessionEnd": 1.0}
 OTHER_LIMIT_S = 3.0
 STARTS = (b"SessionStart", b"UserPromptSubmit", b"PreToolUse", b"PostToolBatch")
 """Events worth starting a supervisor for: more of the session follows them."""
-START_LIMIT_S = 6.0
+START_LIMIT_S = {b"SessionStart": 6.0}
+OTHER_START_LIMIT_S = 2.0
+STARTED_REPLY_LIMIT_S = 2.5
+"""From starting a supervisor until it listens, and then until it answers; together below the hook's timeout, too. A session that begins
+has the time to wait for a slow machine, every later event holds a call."""
 ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STATE_HOME", b"XDG_RUNTIME_DIR", b"SYSTEMROOT")
 """All the supervisor inherits: no key, no token, nothing of the session."""
 
@@ -59,8 +63,8 @@ def ask(islands, base, python, event):
     if connection is None:
         if event not in STARTS:
             return 0, b"", b""
-        start(islands, base, python, key, state)
-        connection = connect_soon(state, limit_s)
+        word = start(islands, base, python, key, state)
+        connection = connect_soon(state, START_LIMIT_S.get(event, OTHER_START_LIMIT_S), word)
         if connection is None:
             raise OSError("its supervisor does not start; `stretto doctor` says more")
     message = {
@@ -113,15 +117,24 @@ def connect(state, limit_s):
     return connection
 
 
-def connect_soon(state, limit_s):
-    """Like `connect`, tried again until the supervisor that was just started listens."""
+def connect_soon(state, limit_s, word):
+    """Like `connect`, tried again until the supervisor that was just started listens; None as soon as it is known that it never will."""
     import time
 
-    deadline = time.monotonic() + START_LIMIT_S
+    deadline = time.monotonic() + limit_s
+    said = b""
     while time.monotonic() < deadline:
-        connection = connect(state, limit_s)
+        connection = connect(state, STARTED_REPLY_LIMIT_S)
         if connection is not None:
             return connection
+        if not said:
+            try:
+                said = posix.read(word, 1)
+            except BlockingIOError:
+                pass  # it is still on its way
+            else:
+                if not said:
+                    return None  # it is gone without a word: broken, or its interpreter is
         time.sleep(0.01)
     return None
 
@@ -129,12 +142,16 @@ def connect_soon(state, limit_s):
 def start(islands, base, python, key, state):
     """Start the supervisor: own session, no descriptor of ours, not our working directory, reparented at once.
 
-    However many hooks do this at the same time, one supervisor gets its lock and the others leave.
+    However many hooks do this at the same time, one supervisor gets its lock and the others leave. Returns a descriptor from which one
+    byte can be read once it, or another one, serves the project; its end-of-file without that byte means that it failed.
     """
+    word, given = posix.pipe()
     pid = posix.fork()
     if pid:
+        posix.close(given)
+        posix.set_blocking(word, False)
         posix.waitpid(pid, 0)
-        return
+        return word
     try:
         posix.setsid()
         if posix.fork():
@@ -144,13 +161,15 @@ def start(islands, base, python, key, state):
         posix.dup2(null, 0)
         posix.dup2(null, 1)
         posix.dup2(errors, 2)
-        posix.closerange(3, 1024) if hasattr(posix, "closerange") else None
+        posix.dup2(given, 3)
+        posix.set_inheritable(3, True)
+        posix.closerange(4, 1024)
         posix.chdir(b"/")
         environ = posix.environ
         env = {name: value for name, value in environ.items() if name in ENV_KEPT or name.startswith(b"LC_")}
         package = islands[: islands.rindex(b"/")]
         code = b"import sys; sys.path.insert(0, sys.argv[1]); from stretto.daemon import main; main(sys.argv[2:])"
-        posix.execve(python, [python, b"-I", b"-c", code, package, base, key], env)
+        posix.execve(python, [python, b"-I", b"-c", code, package, base, key, b"3"], env)
     finally:
         posix._exit(1)
 

@@ -20,6 +20,7 @@ import struct
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -116,10 +117,11 @@ class Supervisor:
 
     # --- life ----------------------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Serve until there is no more reason to; the lock is held by the caller."""
+    def run(self, listening: Callable[[], None]) -> None:
+        """Serve until there is no more reason to; the lock is held by the caller, who is told once connections are taken."""
         self._catch_up()
         listener = self._listen()
+        listening()
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._load_rules()
         self._scan = self._scanner.scan()
@@ -791,17 +793,26 @@ def main(arguments: list[str]) -> None:
     """Be the supervisor of the project with this key, or leave at once when there is one.
 
     Args:
-        arguments: state base and project key.
+        arguments: state base, project key, and the descriptor of a pipe that gets one byte when somebody serves the project.
     """
-    base, key = arguments
+    base, key, word = arguments
     project = trust.load(base, key)
     if project is None:
         return
+
+    def served() -> None:
+        try:
+            os.write(int(word), b".")
+        except BrokenPipeError:
+            pass  # the hook has given up; the next one finds us
+        os.close(int(word))
+
     lock = Lock(project.paths.supervisor_lock)
     if not lock.try_acquire():
+        served()
         return
     try:
-        Supervisor(project).run()
+        Supervisor(project).run(served)
     finally:
         lock.close()
 

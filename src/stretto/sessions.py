@@ -60,6 +60,10 @@ class Conversation:
                 call.question = True
 
     @property
+    def has_open_calls(self) -> bool:
+        return bool(self._calls)
+
+    @property
     def questioned(self) -> bool:
         """Whether an open call was asked about: a shim cannot tell which call it belongs to, so all of them count."""
         return any(call.question for call in self._calls.values())
@@ -111,8 +115,8 @@ class Approvals:
         self._modes: dict[JobKey, str] = {}
 
     def note(self, job: JobKey, conversation: Conversation | None) -> None:
-        """A session ran this job just now."""
-        if conversation is not None and not conversation.questioned:
+        """A session ran this job just now; only within a call whose hooks we saw do we know that no question was put."""
+        if conversation is not None and conversation.has_open_calls and not conversation.questioned:
             self._modes[job] = conversation.mode
         else:
             self._modes.pop(job, None)

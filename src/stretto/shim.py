@@ -1,7 +1,7 @@
 """The intercepted command: `pytest -q` as the shell typed it, joined with a run that already happened, or run for real and recorded.
 
 An island: started with `-I -S` by a launcher that imports it from its cached bytecode, C modules only, because a shell waits for it.
-One file over 500 lines, because everything here happens to one process between its start and its exit. Promises:
+It is one idea in one file, because everything here happens to one process between its start and its exit. Promises:
 
 - whatever is odd (input that is not empty, a terminal, inherited descriptors, a sandbox, no supervisor within `ASK_LIMIT_S`) ends in
   `execve` of the real command in this very process: as if no shim were there;
@@ -38,6 +38,8 @@ FREE_LEAST_BYTES = 128 * 1024 * 1024
 LEAVE_LIMIT_S = 0.03
 """How long after its exit a command's helpers may hold the output open before they count as left running."""
 CHUNK_BYTES = 1 << 16
+PIPE_MOST_BYTES = 1 << 16
+"""What can be in a pipe of ours when the command ends; what comes after that many bytes is not its own."""
 PIPE_WRITE_BYTES = 4096
 """What a blocking pipe that reports room takes without blocking (PIPE_BUF)."""
 LOOK_LEAST_S, LOOK_MOST_S, JOIN_LOOK_MOST_S, DRAIN_LOOK_MOST_S = 0.001, 0.02, 0.005, 0.2
@@ -518,8 +520,11 @@ class Stream:
         if self.over and self.follows and LINUX and self.seen - self.punched > KEEP_LIMIT_BYTES // 4:
             import _ctypes
 
-            fallocate = _ctypes.dlsym(_ctypes.dlopen(None, 0), "fallocate")
-            _ctypes.call_function(fallocate, (self.source, FALLOC_FL_PUNCH_HOLE_KEEP_SIZE, 0, self.seen))
+            class Offset(_ctypes._SimpleCData):
+                _type_ = "q"
+
+            fallocate = _ctypes.dlsym(_ctypes.dlopen(None, 0), "fallocate64")
+            _ctypes.call_function(fallocate, (self.source, FALLOC_FL_PUNCH_HOLE_KEEP_SIZE, Offset(0), Offset(self.seen)))
             self.punched = self.seen
 
     def fresh_part(self, data, at):
@@ -590,11 +595,11 @@ def open_followed(path, flags):
                 break
             except OSError:
                 continue
-        source = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        source = posix.open(path, posix.O_RDWR | posix.O_CLOEXEC)
         posix.unlink(path)
     else:
         sink = posix.open(path, flags | posix.O_WRONLY, 0o600)
-        source = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        source = posix.open(path, posix.O_RDWR | posix.O_CLOEXEC)  # to write only for `punch`
     fcntl.flock(sink, fcntl.LOCK_EX)  # belongs to the open file the child inherits: free only when its last holder is gone
     return sink, source
 
@@ -793,10 +798,14 @@ class Recording:
                 posix.kill(self.child, number)
 
     def finish_output(self):
-        """Copy what is there after the exit; return whether processes still hold the output."""
+        """Copy what is there after the exit; return whether processes still hold the output (and may print without end)."""
         deadline = time.monotonic() + LEAVE_LIMIT_S
+        own = [posix.fstat(stream.source).st_size if stream.follows else stream.seen + PIPE_MOST_BYTES for stream in self.streams]
         while True:
             moved = sum(self.take(stream) for stream in self.streams)
+            through = all(stream.ended or stream.seen >= size for stream, size in zip(self.streams, own, strict=True))
+            if through and time.monotonic() > deadline and not all(stream.released() for stream in self.streams):
+                return True
             waiting = [stream for stream in self.streams if stream.pending]
             if waiting:
                 poller = select.poll()
@@ -810,7 +819,8 @@ class Recording:
                 now = time.monotonic()
                 if any(number in ENDING and due <= now for number, due in self.due.items()):
                     return False  # nobody waits for the rest: without us the command would have been gone by now
-                deadline = now + LEAVE_LIMIT_S
+                if not through:
+                    deadline = now + LEAVE_LIMIT_S
                 continue
             if moved:
                 continue

@@ -46,10 +46,10 @@ from stretto.model import Change, FileClass
 
 CACHES = {
     "__pycache__": "byte code; Python holds it against its source's time and size, and does without",
-    ".pytest_cache": "last failures; read only by --lf, --ff, --nf and --sw, which steer and are never joined",
-    ".mypy_cache": "parsed modules by hash; mypy checks again whatever does not match",
-    ".ruff_cache": "findings by content and settings; ruff checks again whatever does not match",
-    ".eslintcache": "findings by content and settings; read only by --cache, which steers",
+    ".pytest_cache": "last failures; read only by --lf, --ff, --nf and --sw, which are never joined; looked at where a setting says them",
+    ".mypy_cache": "parsed modules by file; mypy checks again whatever does not match",
+    ".ruff_cache": "findings by file and settings; ruff checks again whatever does not match",
+    ".eslintcache": "findings by file; eslint checks again whatever does not match",
 }
 """Names no scan looks at, each with why no outcome depends on it; what git tracks is looked at even there. `.cache`, `.hypothesis`, `.tox`,
 `.coverage` and `*.tsbuildinfo` are not here: tools read them back and say something else because of them."""
@@ -102,6 +102,10 @@ for _name in """
     ABOVE[os.path.dirname(_name)] = ABOVE.get(os.path.dirname(_name), frozenset()) | {os.path.basename(_name)}
 """Configuration that tools look for in the folders above a project and in the home folder, by the folder it lies in there."""
 
+PYTEST_CONFIG = frozenset({"pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg"})
+_STEERING = re.compile(rb"(?<![\w-])--(?:lf|ff|nf|sw|last-failed|failed-first|new-first|stepwise)\b")
+"""Options that make `.pytest_cache` an input of every plain `pytest` when they stand in its configuration."""
+
 TOUCHED = " (index rewritten)"
 """`freshness.INDEX_REWRITTEN`, which is of the same rank and cannot be imported; a test compares the two."""
 
@@ -111,6 +115,10 @@ Listing = dict[str, Fields]
 """Name -> record, of one folder."""
 
 _fields = operator.attrgetter("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+class _Again(Exception):
+    """What was found says that the walk has to look at more."""
 
 
 class _Problem(Exception):
@@ -463,6 +471,8 @@ class _Pass:
         self.changed: set[str] = set()
         self.problems: list[str] = []
         self.devices: set[int] = set()
+        self.steered = False
+        """A configuration file makes pytest read its cache back."""
 
     def note(self, path: str, key: str, record: Stat | None) -> Stat | None:
         """Have a file compared by content while it is racy; -> its record."""
@@ -511,6 +521,9 @@ class Scanner:
         self._outside: dict[str, None] = {}
         self._folders = _Folders()
         self._kinds: dict[int, str] = {}
+        self._caches = frozenset(CACHES)
+        self._steering: dict[str, tuple[Stat, bool]] = {}
+        """pytest's configuration files -> record, whether it steers by the cache."""
         self._configured: dict[str, tuple[Stat, list[str]]] = {}
         """Folder above the project -> its record, the configuration files in it."""
         self._log: dict[int, frozenset[str]] = {}
@@ -537,7 +550,12 @@ class Scanner:
         found = _Pass(time.time_ns())
         moved: tuple[Change, ...] = ()
         try:
-            self._look(found)
+            try:
+                self._look(found)
+            except _Again:
+                changed, found = found.changed, _Pass(found.now_ns)
+                found.changed |= changed
+                self._look(found)
         except (_Problem, OSError, RecursionError) as error:
             self._problem = str(error)
             self._missed = True
@@ -588,7 +606,7 @@ class Scanner:
         top = next((top for top in (self.root, *self._outside) if _within(text, top)), None)
         if top is None or any(_within(text, folder) for folder in self._packages):
             return False
-        return not any(part in CACHES or part == ".git" for part in text[len(top) :].split("/"))
+        return not any(part in self._caches or part == ".git" for part in text[len(top) :].split("/"))
 
     def digest(self) -> str:
         """Return a text that two scanners share exactly when they saw the same; "" when that cannot be told now.
@@ -611,6 +629,10 @@ class Scanner:
             raise _Problem(f"cannot read project {self.root}: it is not there")
         self._walk(found, self.root, "", _Budget(MAX_ENTRIES, "the project"))
         self._above(found)
+        caches = frozenset(CACHES) - ({".pytest_cache"} if found.steered else set())
+        if caches != self._caches:
+            self._caches = caches
+            raise _Again
         followed = 0
         walked: set[str] = set()
         while True:
@@ -631,6 +653,7 @@ class Scanner:
         self._device(found, os.stat(top).st_dev, top)
         stack: list[tuple[str, str, _Repository | None, _Budget]] = [(top, top_key, None, budget)]
         fields, lstat_of = _fields, os.DirEntry.stat
+        caches = self._caches
         ctimes, old_ctimes, devices, links, changed = found.folder_ctimes, self._folder_ctimes, found.devices, found.links, found.changed
         while stack:
             path, key, repository, budget = stack.pop()
@@ -659,7 +682,7 @@ class Scanner:
                             if name != ".git":
                                 links.append((prefix + name, entry.path, target))
                         elif entry.is_dir(follow_symlinks=False):
-                            if name in CACHES and prefix + name not in tracked:
+                            if name in caches and prefix + name not in tracked:
                                 continue
                             seen = lstat_of(entry, follow_symlinks=False)
                             names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
@@ -693,6 +716,8 @@ class Scanner:
             for name in racy:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
+            if not PYTEST_CONFIG.isdisjoint(names):
+                found.steered = found.steered or any(self._steers(f"{path}/{name}", line_ns) for name in PYTEST_CONFIG & names.keys())
             for name in below:
                 child = f"{path}/{name}"
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
@@ -718,6 +743,15 @@ class Scanner:
                     below.append(name)
                 else:
                     names[name] = _record(seen)
+
+    def _steers(self, path: str, line_ns: int) -> bool:
+        record = _stat(path)
+        if record is None:
+            return False
+        known = self._steering.get(path)
+        if known is None or known[0] != record or record[4] >= line_ns:
+            known = self._steering[path] = (record, _STEERING.search(_read(path)) is not None)
+        return known[1]
 
     def _device(self, found: _Pass, device: int, path: str) -> None:
         found.devices.add(device)
@@ -909,7 +943,7 @@ class Scanner:
     def _is_walked(self, found: _Pass, path: str) -> bool:
         if not _within(path, self.root) or any(_within(path, folder) for folder in found.packages):
             return False
-        return not any(part in CACHES or part == ".git" for part in path[len(self.root) :].split("/"))
+        return not any(part in self._caches or part == ".git" for part in path[len(self.root) :].split("/"))
 
     def _above(self, found: _Pass) -> None:
         """Compare configuration above the project and in the home folder."""
@@ -932,6 +966,7 @@ class Scanner:
                     file = _stat(path)
                     if file is not None and not stat.S_ISDIR(file[0]) and not _within(path, self.root):
                         found.facts[path] = (found.note(path, path, file),)
+                        found.steered = found.steered or (os.path.basename(path) in PYTEST_CONFIG and self._steers(path, found.line_ns))
 
     # -- comparing
 

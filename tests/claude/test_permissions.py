@@ -23,10 +23,11 @@ import stretto
 from stretto import install, trust
 from stretto.fold import Job, State, fold
 from stretto.journal import read
-from stretto.model import AttemptStarted, JoinDecided
+from stretto.model import AttemptStarted, JoinDecided, TreeMoved
 from stretto.testing import leftovers
-from stretto.testing.api import Call, ScriptedApi, Turn
-from stretto.testing.claude import Home, Outcome, run
+from stretto.testing.api import Call, ScriptedApi, Turn, bash
+from stretto.testing.claude import Home, Outcome, StreamSession, run
+from stretto.testing.terminal import Interactive
 from stretto.testing.wait import wait_until
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -171,7 +172,7 @@ class Session:
 
 
 def fresh_ground() -> Iterator[Ground]:
-    place = Path(os.path.realpath(tempfile.mkdtemp(prefix="st-")))
+    place = Path(os.path.realpath(tempfile.mkdtemp(prefix="")))
     ground = Ground(place)
     with ground.api:
         yield ground

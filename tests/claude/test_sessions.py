@@ -9,7 +9,7 @@ import pytest
 
 from stretto.model import AttemptStarted, SessionOpened, SupervisorStarted
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
-from stretto.testing.claude import StreamSession
+from stretto.testing.claude import StreamSession, find_shell
 from stretto.testing.wait import wait_until
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
@@ -21,13 +21,17 @@ CHANGING = ("session_id", "transcript_path", "prompt_id", "duration_ms")
 """Keys of a hook's input that differ between two sessions with one script."""
 
 
-def test_a_finished_run_is_replayed(world):
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_finished_run_is_replayed(world, shell):
+    if not find_shell(shell):
+        pytest.skip(f"{shell} is not installed")
+
     def script():
         yield bash("pytest -q")
         world.settled(1)
         yield bash("pytest -q")
 
-    seen = world.session(script())
+    seen = world.session(script(), shell=shell)
     assert seen.texts == ["one\nrun 1", "one\nrun 1"]
     assert seen.errors == [False, False]
     assert world.runs() == 1

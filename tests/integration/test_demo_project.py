@@ -9,12 +9,14 @@ import tarfile
 
 import pytest
 
+from stretto.demo import __main__ as entry_point
 from stretto.demo import live, project, run, script
 from stretto.demo.project import Release
-from stretto.errors import CorruptError, UnavailableError
+from stretto.errors import CorruptError, UnavailableError, UserError
 from stretto.model import SupervisorStarted
 from stretto.system import Process, lives
-from stretto.testing.api import Call, Turn
+from stretto.testing import claude
+from stretto.testing.api import Call, ScriptedApi, Turn
 
 BACKEND = """
 import os
@@ -195,3 +197,44 @@ def test_live_messages_pairs_calls_with_their_results():
     (message,) = live.messages(events)
     assert (message.sent_s, message.returned_s, message.outputs) == (1.0, 3.0, ["t1", "t2"])
     assert message.calls["t1"] == {"command": "pytest -q"}
+
+
+@pytest.mark.claude
+@pytest.mark.slow
+def test_live_half_plays_the_users_claude_and_shows_what_it_met(short, monkeypatch):
+    """The user's own binary, home and account (here a scripted one) with the permissions the live demo gives it."""
+    binary = claude.find_binary()
+    with run.stage(pack(short / "tiny-1.0.tar.gz")) as here, ScriptedApi([step.turn for step in small_steps(here.project)]) as api:
+        home = here.prepare()
+        here.stretto("init", "--yes")
+        for name, value in home.environment(api).items():
+            monkeypatch.setenv(name, value)
+        session = live.play_live(here, binary, say=lambda line: None)
+    assert [step.kind for step in session.steps] == ["check", "write", "check", "look"], session
+    first, second = session.checks
+    assert "1 passed" in first.outputs[0] and "2 passed" in second.outputs[0]
+    assert second.waited_s > 0 and second.command.startswith("cd . && pytest")
+    assert {part.command for step in session.checks for part in step.parts} == {"pytest -q"}
+
+
+@pytest.mark.claude
+@pytest.mark.slow
+def test_live_half_that_fails_says_what_claude_said(short, monkeypatch):
+    """A binary that ends at once leaves no half session and no stage behind."""
+    broken = short / "claude"
+    broken.write_text("#!/bin/sh\necho not logged in >&2\nexit 3\n")
+    broken.chmod(0o755)
+    with pytest.raises(UnavailableError, match=r"ended with 3.*not logged in"), run.stage(pack(short / "tiny-1.0.tar.gz")) as here:
+        here.prepare()
+        live.play_live(here, str(broken), say=lambda line: None)
+    assert not here.folder.exists()
+
+
+def test_live_demo_does_not_start_unasked(monkeypatch):
+    """It costs tokens: without a terminal to ask on, and without --yes, nothing begins."""
+    monkeypatch.setattr(run, "check_machine", lambda: None)
+    monkeypatch.setattr(live, "find_claude", lambda: "/bin/false")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(project, "fetch", lambda: pytest.fail("it began"))
+    with pytest.raises(UserError, match="--yes"):
+        entry_point.main(["--live"])

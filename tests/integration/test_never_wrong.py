@@ -3,7 +3,7 @@
 A round is a run between two scans and a question at a third. Whether the answer was right is decided by an oracle that shares nothing
 with the scanner: it reads every file whole, and asks git for its index. A wrong join is a FRESH although the oracle sees a difference, or
 although somebody changed an input while the run was under way, even if it was changed back. A needless miss is anything but FRESH after
-a round in which nothing but caches and the job's own products moved.
+a round in which nothing but caches, the job's own products and the bookkeeping of `git status` moved.
 
 Every 150 rounds begin in a new project. STRETTO_SEED varies the choices; `make soak` runs the count of a release.
 """
@@ -130,6 +130,10 @@ class World:
     def write_products(self) -> None:
         for name in PRODUCTS:
             write(self.root / name, self.fresh_name())
+
+    def look_at_git(self) -> None:
+        """May write the index anew, with the entries it had."""
+        git(self.root, "status")
 
     # --- what others do: each changes an input, or changes it and back (`back_`)
 
@@ -322,7 +326,6 @@ class World:
         git(self.root, "stash", "pop", "-q")
 
     def back_stage(self) -> None:
-        git(self.root, "add", "-A", "--", ":!nested")
         path = self.new_file()
         git(self.root, "add", str(path))
         git(self.root, "reset", "-q", "--", str(path))
@@ -382,9 +385,18 @@ SLOW = {"empty_commit", "stage", "commit", "tag", "branch", "configure", "back_s
 """A git process each: chosen less often."""
 
 
-def choose(dice: random.Random, names: list[str]) -> list[str]:
+def choose(dice: random.Random, number: int, others: list[str], after: list[str]) -> tuple[list[str], list[str]]:
+    """What happens during a round's run, and after it: every other round one thing alone, so that nothing can hide behind another."""
+    if number % 2:
+        alone = [([name], []) for name in others] + [([], [name]) for name in after]
+        during, since = alone[number // 2 % len(alone)]
+        return during, since
+    return _some(dice, others), _some(dice, after)
+
+
+def _some(dice: random.Random, names: list[str]) -> list[str]:
     weights = [0.25 if name in SLOW else 1.0 for name in names]
-    return dice.choices(names, weights, k=dice.choice([0, 0, 1, 2, 3]))
+    return dice.choices(names, weights, k=dice.choice([0, 0, 0, 1, 3, 6]))
 
 
 CLOCKS = ["hashed", "settled", "coarse"]
@@ -422,7 +434,7 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
             world.write_products()
             scanner = Scanner(str(world.root))
             before, oracle = scanner.scan(), [world.snapshot(with_times=times_tell)]
-        during, since = choose(dice, others), choose(dice, after)
+        during, since = choose(dice, number, others, after)
         own_work: list[Callable[[], None]] = [world.write_caches, world.write_products]
         steps = [*own_work, *(getattr(world, name) for name in during)]
         dice.shuffle(steps)
@@ -441,6 +453,8 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
         )
         for step in (*(getattr(world, name) for name in since), world.write_caches):
             step()
+        if dice.random() < 0.3:
+            world.look_at_git()
         asked = scanner.scan()
         oracle.append(world.snapshot(with_times=times_tell))
         evidence = Evidence(

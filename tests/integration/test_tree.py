@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import venv
 import zipfile
@@ -190,6 +192,20 @@ def test_scan_content_changed_within_one_tick_is_found_by_content(root, watch, m
     assert coarse_watch.moved() == set()
 
 
+def test_scan_content_changed_within_one_tick_is_found_even_when_the_window_has_passed_since(root, monkeypatch):
+    """The last comparison of a file that is racy no more: without it, a change right after the scan before would stay unseen for ever."""
+    path = write(root / "src" / "racy.py", "one = 1\n")
+    real = tree._fields
+    monkeypatch.setattr(tree, "_fields", lambda found: (*real(found)[:3], 0, real(found)[4] // 10**11 * 10**11))
+    monkeypatch.setattr(tree, "COARSE_RACY_NS", 200 * 10**9)
+    watch = Watch(root)
+    path.write_text("two = 2\n", encoding="utf-8")
+    monkeypatch.setattr(tree, "COARSE_RACY_NS", 0)
+    monkeypatch.setattr(tree, "RACY_NS", 0)
+    assert watch.moved() == {"src/racy.py"}
+    assert watch.scanner._racy == {}
+
+
 def test_scan_file_written_while_it_is_hashed_counts_as_moved_until_it_rests(root):
     path = root / "src" / "busy"
     stop = threading.Event()
@@ -249,6 +265,22 @@ def test_scan_link_into_a_cache_makes_what_it_leads_to_an_input(root):
     write(root / "src" / ".mypy_cache" / "data.json", "2")
     moved = linked.moved()
     assert "data.json" in moved and str(root / "src" / ".mypy_cache" / "data.json") in moved
+
+
+@pytest.mark.parametrize("where", ["p/pyproject.toml", "p/tests/pytest.ini", "tox.ini"])
+def test_scan_pytest_cache_is_an_input_where_configuration_steers_by_it(root, short, where):
+    """`addopts = "--ff"` makes a plain `pytest` read what the last one failed."""
+    write(root / ".pytest_cache" / "v" / "x", "1")
+    watch = Watch(root)
+    config = write(short / where, "addopts = '-q --ff'\n")
+    assert ".pytest_cache/v/x" in watch.moved()
+    write(root / ".pytest_cache" / "v" / "x", "2")
+    assert watch.moved() == {".pytest_cache/v/x"}
+    assert watch.scanner.covers(str(root / ".pytest_cache" / "v" / "x"))
+    write(config, "addopts = '-q --ffs x--ff'\n")
+    watch.moved()
+    write(root / ".pytest_cache" / "v" / "x", "3")
+    assert watch.moved() == set()
 
 
 @pytest.mark.slow
@@ -373,21 +405,22 @@ def test_scan_racy_file_too_big_to_hash_counts_as_moved(root, watch, monkeypatch
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give the scan away to another user")
-def test_scan_folder_closed_to_the_user_is_a_problem_only_where_files_in_it_can_be_opened(root):
+def test_scan_folder_closed_to_the_user_is_a_problem_only_where_files_in_it_can_be_opened(monkeypatch):
     """A folder nobody of this user can enter cannot change a run's outcome; one that can be entered but not listed can."""
-    write(root / "data" / "x")
-    for path in (root, *root.rglob("*"), root.parent):
-        if not path.is_symlink():
-            path.chmod(0o755)
+    with tempfile.TemporaryDirectory(dir="/tmp") as open_to_all:  # the tests' own folders are closed to other users
+        root = Path(open_to_all)
+        root.chmod(0o755)
+        write(root / "data" / "x")
+        found = [_problem_for_nobody(root, mode) for mode in (0o700, 0o711)]
+    assert found == ["", "data cannot be listed"]
+
+
+def _problem_for_nobody(root: Path, mode: int) -> str:
+    (root / "data").chmod(mode)
     program = (
         "import os, sys; from stretto.tree import Scanner; os.setgid(65534); os.setuid(65534); print(Scanner(sys.argv[1]).scan().problem)"
     )
-    found = []
-    for mode in (0o700, 0o711):
-        (root / "data").chmod(mode)
-        done = subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True)
-        found.append(done.stdout.strip())
-    assert found == ["", "data cannot be listed"]
+    return subprocess.run([sys.executable, "-c", program, str(root)], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def test_changes_of_generations_nobody_remembers_is_a_change(root, watch, monkeypatch):
@@ -706,6 +739,7 @@ def pip(environment: Path, *argv: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("pip") is None, reason="no pip beside this Python")
 def test_scan_real_pip_install_upgrade_and_uninstall_move_the_dependencies(environment, root, short):
     """F40: a package installed between the run and the question."""
     watch = Watch(root)

@@ -4,7 +4,7 @@ Hides every option we know of other people's tools. Deny by default: a tool or a
 neither is one that writes what it reads (`--fix`, `--write`, snapshot updates), waits for somebody (watch, debugger, interface) or is
 an end-to-end suite. Wrappers are looked through where their argv shows the command inside, else judged by the name of the target.
 
-One table and the few readers it needs; longer than most files for that reason alone.
+It is one idea in one long file: one table and the few readers it needs.
 """
 
 from __future__ import annotations

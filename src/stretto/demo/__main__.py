@@ -25,13 +25,16 @@ def main(arguments: Sequence[str]) -> None:
         StrettoError: something it needs is missing or failed; the text says what to do.
     """
     chosen = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, _leave)
     console = Console(highlight=False, soft_wrap=False)
     run.check_machine()
-    if chosen.live:
-        _live(chosen, console)
-    else:
-        _both(chosen, console)
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        if chosen.live:
+            _live(chosen, console)
+        else:
+            _both(chosen, console)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _both(chosen: argparse.Namespace, console: Console) -> None:

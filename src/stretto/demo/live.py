@@ -1,7 +1,7 @@
 """The demo's second half with the user's own Claude Code: their `claude`, their account, their settings, a copy of the project.
 
 Hides the stream of events Claude Code prints. Promises: it works in the demo's temporary directory and with Stretto's state there;
-nothing is permitted beyond editing files in that copy and running its checks; it is stopped after `LIMIT_S`.
+beyond what the user's own settings permit, it may edit files in that copy and run its checks; it is stopped after `LIMIT_S`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,9 @@ from stretto.system import mono_s
 from stretto.testing.claude import stop
 
 LIMIT_S = 1800.0
-ALLOWED = (
-    "Read",
-    "Edit",
-    "Write",
-    "Glob",
-    "Grep",
-    "Bash(pytest:*)",
-    "Bash(ruff:*)",
-    "Bash(mypy:*)",
-    "Bash(git diff:*)",
-    "Bash(git status:*)",
-)
+FILE_TOOLS = ("Read", "Edit", "Write", "Glob", "Grep")
+COMMANDS = ("pytest", "ruff", "mypy", "cd", "head", "tail", "git diff", "git status")
+ALLOWED = (*FILE_TOOLS, *(f"Bash({command}:*)" for command in COMMANDS))
 PROMPT = (
     f"{script.PROMPT} Before you begin, see how things stand: run `{script.RUFF}`, `{script.MYPY}` and `pytest -q`. "
     "Write the tests into tests/test_stable.py. Run the three again after your changes, until all of them pass. Use no other commands."
@@ -105,8 +96,10 @@ def play_live(here: Stage, claude: str, say: Say) -> Session:
         wall_s = time.monotonic() - began_s
         if code != 0:
             errors.seek(0)
-            last = errors.read().decode("utf-8", "replace").strip()[-300:] or str(seen[-1][1].get("result", ""))[-300:] if seen else ""
-            raise UnavailableError(f"cannot play the live session: {claude} ended with {code} after {wall_s:.0f} s; it says {last!r}")
+            said = errors.read().decode("utf-8", "replace").strip() or str(seen[-1][1].get("result", "") if seen else "")
+            raise UnavailableError(
+                f"cannot play the live session: {claude} ended with {code} after {wall_s:.0f} s; it says {said[-300:]!r}"
+            )
     log = here.log()
     steps, asked_s = [], 0.0
     for message in messages(seen):

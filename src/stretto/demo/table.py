@@ -146,4 +146,6 @@ def _idle_s(session: Session) -> float:
 
 def _part(part: Part) -> str:
     took = "" if part.took_s is None else f", the run took {part.took_s:.1f} s"
-    return f"{escape(part.command)}: {_WAYS[part.way]}{took} [dim]({escape(part.reason)})[/]"
+    words = part.command.split(" ")
+    name = " ".join(words[:2]) + (" …" if len(words) > 2 else "")
+    return f"{escape(name)}: {_WAYS[part.way]}{took} [dim]({escape(part.reason)})[/]"

@@ -105,7 +105,8 @@ def _headline(without: Session, with_it: Session) -> str:
 
 def _subline(without: Session, with_it: Session, same: Sequence[Sameness]) -> str:
     different = sum(one == "different" for one in same)
-    outputs = f"{different} of {len(same)} turns gave another output" if different else "what Claude is given is the same"
+    alike = "what Claude is given is the same" + (" but for durations" if "identical but for durations" in same else "")
+    outputs = f"{different} of {len(same)} turns gave another output" if different else alike
     return f"waiting for checks: {without.waited_s:.0f} s without Stretto, {with_it.waited_s:.0f} s with it; {outputs}"
 
 
