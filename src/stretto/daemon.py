@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import socket
 import struct
 import sys
@@ -112,6 +113,8 @@ class Supervisor:
         self._last_session_s = mono_s()
         self._last_sample_s = 0.0
         self._last_look_s = 0.0
+        self._cold: list[str] = []
+        """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
         self._leaving = ""
         self._scan = Scan(generation=0, moved=(), took_ms=0.0, problem="")
 
@@ -138,7 +141,7 @@ class Supervisor:
         self._watch()
         try:
             while not self._leaving:
-                for key, _ in self._selector.select(BUSY_TICK_S if self._runs.open or self._poked_s else IDLE_TICK_S):
+                for key, _ in self._selector.select(BUSY_TICK_S if self._runs.open or self._poked_s or self._cold else IDLE_TICK_S):
                     key.data(key.fileobj)
                 self._tick()
         finally:
@@ -180,6 +183,9 @@ class Supervisor:
         if self._dirty:
             self._dirty = False
             self._plan()
+        if self._cold:
+            tool = os.fsencode(self._cold.pop())
+            tool_identity(tool, self.root, [tool], os.fsencode(os.path.dirname(tool)), self.root)
 
     def _check_sessions(self, now_s: float) -> None:
         if not os.path.isdir(self.root) or not os.path.isfile(self.paths.grant):
@@ -379,7 +385,9 @@ class Supervisor:
         names = self._names()
         shellenv.write_entries(self.paths.base, names)
         path = os.path.join(self.paths.sessions, f"{call.session}.sh")
-        shellenv.write_session(path, names, base=self.paths.base, search_path=os.fsdecode(message.get("path", b"")), root=self.project.root)
+        search_path = os.fsdecode(message.get("path", b""))
+        found = shellenv.write_session(path, names, base=self.paths.base, search_path=search_path, root=self.project.root)
+        self._cold = [tool for name in found.on_path if (tool := shutil.which(name, path=search_path))]
         shellenv.add_guard_line(os.fsdecode(env_file), path)
         return hookwire.HookReply()
 

@@ -1006,7 +1006,7 @@ class Join:
                 if self.writing() or self.look():
                     return
             except FileNotFoundError:
-                pass
+                posix.stat(self.folder)  # without its directory nothing will come
             if time.monotonic() > deadline:
                 raise Lost
             time.sleep(LOOK_LEAST_S)

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import stretto
-from stretto import trust
+from stretto import control, trust
 from stretto.fold import Settled, State, fold
 from stretto.journal import read
 from stretto.model import LogEvent
@@ -239,17 +239,20 @@ def unnoticed(seen: Seen, *, working_hooks: bool) -> None:
 
 
 @pytest.fixture
-def bare(short: Path, project: Path, state_base: Path, home: Home) -> World:
+def bare(short: Path, project: Path, state_base: Path, home: Home) -> Iterator[World]:
     """A project without Stretto."""
-    return World(short, project, state_base, home)
+    one = World(short, project, state_base, home)
+    yield one
+    if Path(one.paths.folder).is_dir():
+        errors = Path(one.paths.supervisor_errors)
+        print(errors.read_text() if errors.exists() else "the supervisor said nothing")
+        print(*one.why(), sep="\n")
+        control.stop(one.paths)  # sooner than it would leave by itself
 
 
 @pytest.fixture
-def world(bare: World) -> Iterator[World]:
+def world(bare: World) -> World:
     """A project with Stretto and a tool named pytest."""
     bare.tool("pytest")
     bare.cli("init", "--yes")
-    yield bare
-    errors = Path(bare.paths.supervisor_errors)
-    print(errors.read_text() if errors.exists() else "the supervisor said nothing")
-    print(*bare.why(), sep="\n")
+    return bare

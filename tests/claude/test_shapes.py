@@ -13,8 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from stretto.journal import read
 from stretto.model import VOLATILE_ENV, JoinDecided
 from stretto.testing import leftovers
 from stretto.testing.api import Call, ScriptedApi, ToolResult, Turn
-from stretto.testing.claude import Home, find_shell, run
+from stretto.testing.claude import Home, run
 from stretto.testing.wait import wait_until
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -99,7 +98,7 @@ class Stage:
             self._put_back(shape)
             result = yield self._call(shape, f"{number:03d}n")
             if shape.late and ">" in shape.text:
-                wait_until(lambda: any(b"ends with" in data for _, data in self._files().values()), LIMIT_S, f"{shape.name}: what comes late")
+                wait_until(self._ended_late, LIMIT_S, f"{shape.name}, natively: what comes late")
             into[shape.name] = self._seen(shape, result)
 
     def _with_stretto(
@@ -114,7 +113,8 @@ class Stage:
                 result = yield self._call(shape, f"{number:03d}{which}")
                 wait_until(self._settled, LIMIT_S, f"{shape.name}: the end of what it runs")
                 if shape.late:
-                    wait_until(lambda shape=shape: self._files() == like[shape.name].files, LIMIT_S, f"{shape.name}: what comes late")
+                    wanted = like[shape.name].files
+                    wait_until(lambda wanted=wanted: self._files() == wanted, LIMIT_S, f"{shape.name}, {which}: what comes late")
                 seen.append(self._seen(shape, result))
             new = self._asked()[len(asked) :]
             into[shape.name] = (seen[0], seen[1], tuple((event.do, event.reason) for event in new))
@@ -171,6 +171,9 @@ class Stage:
 
     def _files(self) -> dict[str, tuple[int, bytes]]:
         return contents(self.world.root)
+
+    def _ended_late(self) -> bool:
+        return any(b"ends with 0" in data for _, data in self._files().values())  # the tools in the project are texts, too
 
     def _put_back(self, shape: Shape) -> None:
         """Make the project what it was; what is equal is not touched, for a touched file is a changed one."""

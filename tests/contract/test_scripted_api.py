@@ -219,6 +219,7 @@ def test_isolation_without_root_keeps_the_ids_and_files_stay_ours(short):
 import ctypes, os, sys
 from stretto.testing import netns
 where = sys.argv[1]
+os.chdir(where)  # before giving up root: the run's directory is private
 if os.getuid() == 0:
     os.chown(where, 65534, 65534)
     os.setgroups([])
@@ -233,7 +234,6 @@ if reason:
 assert (os.getuid(), os.getgid()) == before[:2], os.getuid()
 assert os.readlink("/proc/self/ns/net") != before[2]
 assert netns.is_isolated()
-os.chdir(where)
 with open("made", "w") as file:
     assert os.fstat(file.fileno()).st_uid == os.getuid()
 os.chmod("made", 0o600)
@@ -243,7 +243,6 @@ print("isolated")
 """
     where = short / "w"
     where.mkdir()
-    short.chmod(0o755)  # the child may be somebody else
     answer = subprocess.run([sys.executable, "-c", code, str(where)], capture_output=True, text=True, timeout=60)
     if answer.stdout.startswith("reason"):
         pytest.skip(answer.stdout.strip())

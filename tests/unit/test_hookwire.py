@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretto.hookwire import (
@@ -88,6 +88,7 @@ json_values = st.recursive(
 FIELDS = ["session_id", "permission_mode", "agent_id", "cwd", "tool_name", "tool_use_id", "tool_input", "tool_calls", "source", "reason"]
 
 
+@settings(max_examples=60)
 @given(st.sampled_from(EVENTS), st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_any_object_is_read_without_an_error(event, fields):
     assert parse(event, json.dumps(fields).encode()).session == (

@@ -279,3 +279,17 @@ def test_python_module_is_found_only_where_python_would_run_it(command, module):
 def test_check_of_any_argv_never_raises(name, args):
     check_of(name, [name, *args])
     check_of(name, [name.encode(), *(arg.encode("utf-8", "surrogatepass") for arg in args)])
+
+
+@pytest.mark.parametrize(
+    ("addopts", "steered"), [("--lf", True), ("-q", False), ("  ", False), ("-p no:cacheprovider --ff", True)], ids=lambda item: str(item)
+)
+def test_options_pytest_takes_from_its_environment_count_like_arguments(addopts, steered):
+    for name, argv in (("pytest", ["pytest", "-q"]), ("make", ["make", "test"])):
+        check = check_of(name, argv, env=[f"PYTEST_ADDOPTS={addopts}"])
+        assert check is not None
+        assert check.steered is steered
+
+
+def test_a_debugger_asked_for_through_the_environment_is_no_check():
+    assert check_of("pytest", ["pytest"], env=["PYTEST_ADDOPTS=--pdb"]) is None

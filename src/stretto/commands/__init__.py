@@ -57,6 +57,10 @@ def check_of(name: str, argv: Argv, *, env: Iterable[bytes | str] = (), added: C
         variable, _, value = entry.partition("=")
         if _UPDATING.fullmatch(variable) and value.lower() not in _NOT_SET:
             return None
+        if variable == "PYTEST_ADDOPTS" and value.strip():
+            # pytest reads them before its own arguments, however deep in a wrapper it stands.
+            check, more = check_of(name, argv, added=added), inner("pytest", value.split())
+            return joined([check, more], words) if check and more else None
     if "/" in name or sum(word in TOOLS or word == "workspace" for word in words) > NESTED:
         return None
     if name in added and name not in TOOLS and name not in PYTHONS:
