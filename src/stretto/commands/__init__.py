@@ -53,19 +53,20 @@ def check_of(name: str, argv: Argv, *, env: Iterable[bytes | str] = (), added: C
         added: names the user's stretto.toml adds. Of an unknown tool only the options no check has are understood.
     """
     words = _words(argv)[1:]
+    more: list[str] = []
     for entry in _words(list(env)):
         variable, _, value = entry.partition("=")
         if _UPDATING.fullmatch(variable) and value.lower() not in _NOT_SET:
             return None
-        if variable == "PYTEST_ADDOPTS" and value.strip():
-            # pytest reads them before its own arguments, however deep in a wrapper it stands.
-            check, more = check_of(name, argv, added=added), inner("pytest", value.split())
-            return joined([check, more], words) if check and more else None
+        if variable == "PYTEST_ADDOPTS":
+            more = value.split()  # pytest reads them before its own arguments, however deep in a wrapper it stands
     if "/" in name or sum(word in TOOLS or word == "workspace" for word in words) > NESTED:
         return None
     if name in added and name not in TOOLS and name not in PYTHONS:
-        return joined([target(name) or Check(kind="test")], words)
-    return inner(name, words)
+        check = joined([target(name) or Check(kind="test")], words)
+    else:
+        check = inner(name, words)
+    return joined([check, inner("pytest", more)], words) if more and check else check
 
 
 # --- effects ----------------------------------------------------------------------------------------------------------------
