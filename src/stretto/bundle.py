@@ -6,6 +6,7 @@
       frames       only then: five bytes each, stream (1 or 2) and a big-endian length: the order in which the bytes were seen
       lock         held (flock) by the writer for as long as the command runs and output is being written
       exit         one line `HOW VALUE OUTBYTES ERRBYTES`, renamed into place last; HOW is a word of `model.End`
+                   (`lost` also when processes the command left behind went on printing: that is not all of its output)
 
 The writers are the shim (its own child) and the monitor (an ahead run); shims that join read the same files without this module.
 Promises: an `exit` that is there is complete, and the sizes it names were on disk before it; a file that does not read as one is

@@ -563,7 +563,7 @@ class Supervisor:
         end = End(how=cast(Any, message["how"].decode()), value=int(message["value"]))
         self._scan_now()
         adopters = {1} | {pid for c in self._conversations.values() if c.claude for pid in observe.ancestors(c.claude.pid)}
-        left = len(observe.left_behind(adopters, run.since_ticks)) + int(message["left"])
+        left = len(observe.left_behind(adopters, run.since_ticks, run.session)) + int(message["left"])
         self._runs.ended(
             run,
             end,

@@ -70,7 +70,7 @@ class Invocation(Record, frozen=True, kw_only=True):
 VOLATILE_ENV = frozenset(
     {b"_", b"OLDPWD", b"PWD", b"SHLVL", b"COLUMNS", b"LINES", b"AI_AGENT", b"CLAUDE_EFFORT", b"CLAUDE_PID", b"WINDOWID", b"TERM_SESSION_ID"}
     | {b"CLAUDE_CODE_SESSION_ID", b"CLAUDE_CODE_CHILD_NOTES_DIR", b"CLAUDE_CODE_MESSAGING_SOCKET", b"CLAUDE_CODE_MESSAGING_TOKEN"}
-    | {b"CLAUDE_CODE_SESSION_ATTENDED", b"CLAUDE_CODE_ENTRYPOINT", b"CLAUDE_CODE_CHILD_SESSION", b"CLAUDE_CODE_EXECPATH"}
+    | {b"CLAUDE_CODE_SESSION_ATTENDED", b"CLAUDE_CODE_ENTRYPOINT", b"CLAUDE_CODE_CHILD_SESSION", b"CLAUDE_CODE_EXECPATH", b"CLAUDE_TMPDIR"}
 )
 """Names that differ between two calls of one command without meaning anything to it. `PWD` stands for cwd, which is compared itself.
 Source: the environment Claude Code 2.1.330 gives its Bash tool, measured."""

@@ -73,22 +73,24 @@ def start_ticks() -> int:
     return int(float(text[0]) * os.sysconf("SC_CLK_TCK")) if text else 0
 
 
-def left_behind(adopters: set[int], since_ticks: int) -> list[int]:
+def left_behind(adopters: set[int], since_ticks: int, session: str | None) -> list[int]:
     """Return processes that a finished command left running: begun since then and handed to one of `adopters`.
 
     Args:
         adopters: init, and whatever stands above the session and may be a subreaper (`systemd --user`).
+        session: the Claude Code session that ran it; what else the user started in those seconds does not carry its id. Without one
+            that is counted, too: such a result is not used, and the command does not run ahead.
 
-    One of ours does not count. Anything else the user started detached in those seconds may be counted too: then the command just
-    never runs ahead.
+    One of ours does not count.
     """
+    mark = b"CLAUDE_CODE_SESSION_ID=" + os.fsencode(session or "")
     found = []
     for name in os.listdir("/proc") if LINUX else ():
         fields = _stat(int(name)) if name.isdigit() else None
         if fields is None or fields[0] in (b"Z", b"X") or int(fields[19]) < since_ticks or int(fields[1]) not in adopters:
             continue
         try:
-            if os.stat(f"/proc/{name}").st_uid == os.getuid() and not _ours(int(name)):
+            if os.stat(f"/proc/{name}").st_uid == os.getuid() and not _ours(int(name)) and _has(int(name), mark if session else b""):
                 found.append(int(name))
         except OSError:
             continue
@@ -127,6 +129,12 @@ def _local(address: bytes) -> bool:
 
 def _ours(pid: int) -> bool:
     return b"stretto." in _bytes(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in _bytes(f"/proc/{pid}/environ")
+
+
+def _has(pid: int, entry: bytes) -> bool:
+    """Say whether a process has this entry in its environment; one without any environment (it may have wiped it) counts as having it."""
+    environ = _bytes(f"/proc/{pid}/environ")
+    return not environ or not entry or entry in environ.split(b"\0")
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -217,6 +217,7 @@ class Runs:
             known=self._state.jobs[run.job].product_paths,
             problem=scan.problem or ("it began under an earlier supervisor" if run.adopted else ""),
         )
+        torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
         self._close(run)
         evidence = self._evidence(run, scan.generation)
@@ -224,13 +225,13 @@ class Runs:
             AttemptSettled,
             attempt=run.attempt,
             generation=scan.generation,
-            torn=settled.torn,
+            torn=torn,
             wrote=wrote[:5],
             products=settled.products[:PRODUCTS_KEPT],
             remote=run.remote,
             left=left,
         )
-        result = Result(run, end, evidence, settled.torn, took_s)
+        result = Result(run, end, evidence, torn, took_s)
         if end.how not in ("cancelled", "lost"):
             self.results[run.job] = result
         self._prune()
@@ -293,7 +294,7 @@ class Runs:
     def judge(self, job: JobKey, max_age_s: float, problem: str) -> tuple[Verdict, Run | None]:
         """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for."""
         for run in self.open.values():
-            if run.job == job and not run.cancelled_for and not run.adopted:
+            if run.job == job and not run.cancelled_for and not run.adopted and not self._state.jobs[job].leaves:
                 verdict = freshness.judge(
                     evidence=self._evidence(run, run.before),
                     end=None,

@@ -696,7 +696,9 @@ class Recording:
         times = posix.times()
         how, value = self.outcome()
         out, err = self.streams[0].kept, self.streams[1].kept if len(self.streams) > 1 else 0
-        if self.folder:
+        if self.folder and left:
+            write_exit(self.folder, b"lost", 0, out, err)  # it goes on printing: this was not all of it, so nobody may join it
+        elif self.folder:
             write_exit(self.folder, how, value, out, err)
         if connection is not None:
             report = {

@@ -23,7 +23,7 @@ import stretto
 from stretto import control, trust
 from stretto.fold import Settled, State, fold
 from stretto.journal import read
-from stretto.model import LogEvent
+from stretto.model import AttemptSettled, LogEvent
 from stretto.system import Process
 from stretto.testing.api import Call, Request, ScriptedApi, ToolResult, Turn
 from stretto.testing.claude import Home, Outcome, run
@@ -246,7 +246,7 @@ def bare(short: Path, project: Path, state_base: Path, home: Home) -> Iterator[W
     if Path(one.paths.folder).is_dir():
         errors = Path(one.paths.supervisor_errors)
         print(errors.read_text() if errors.exists() else "the supervisor said nothing")
-        print(*one.why(), sep="\n")
+        print(*one.why(), *one.events(AttemptSettled), sep="\n")
         control.stop(one.paths)  # sooner than it would leave by itself
 
 

@@ -645,7 +645,11 @@ def test_a_process_left_behind_does_not_keep_the_call_and_is_still_heard(world, 
     wait_until(lambda: held.printed() == b"its own\nsaid later\n")
     wait_until(stub.idle)
     report = stub.reported("exited")[0]
-    assert (report["left"], report["out"]) == (b"1", b"8")
+    assert (report["how"], report["left"], report["out"]) == (b"code", b"1", b"8")
+    (folder,) = stub.attempts.iterdir()
+    found = bundle.read_exit(str(folder))
+    assert found is not None
+    assert found.end.how == "lost", "what it printed until then is not all of it: never a result"
 
 
 def test_a_pipe_ends_when_the_last_process_left_behind_lets_go_of_it(world, stub):

@@ -10,28 +10,30 @@ from rich.markup import escape
 from rich.table import Table
 
 from stretto.demo.run import Report
-from stretto.demo.session import Part, Session
+from stretto.demo.session import Part, Session, Step
 
+_WIDE = 130
+"""Columns from which on a terminal has room for the whole commands."""
+_OUTPUTS = {"identical": "[green]same[/]", "identical but for durations": "[green]same *[/]", "different": "[bold red]different[/]"}
 _WAYS = {"replay": "[green]replay[/]", "attach": "[green]attach[/]", "ran": "[yellow]ran[/]"}
 
 
 def show(report: Report, console: Console) -> None:
     """Print the report."""
-    table = Table(title="One scripted session on packaging 24.2 (26,921 tests), real Claude Code", title_justify="left", show_lines=True)
-    table.add_column("check", ratio=5, overflow="fold")
+    table = Table(title="One scripted session of the real Claude Code on packaging 24.2", title_justify="left", show_lines=True)
+    table.add_column("check", ratio=4, overflow="fold")
     table.add_column("without\nwaited s", justify="right", no_wrap=True)
     table.add_column("with\nwaited s", justify="right", no_wrap=True)
     table.add_column("joined, or why not", ratio=6, overflow="fold")
-    table.add_column("output", ratio=2, overflow="fold")
+    table.add_column("output", no_wrap=True)
     for one, other, same in zip(report.without.steps, report.with_it.steps, report.same, strict=True):
         if one.kind == "check":
-            color = "red" if same == "different" else "green"
             table.add_row(
-                escape(one.command),
+                _check(one, console),
                 f"{one.waited_s:.1f}",
                 f"{other.waited_s:.1f}",
-                "\n".join(_part(part) for part in other.parts) or "[yellow]ran[/]: no shim asked",
-                f"[{color}]{same}[/]",
+                "\n".join(map(_part, other.parts)) or "[yellow]ran[/]: no shim asked",
+                _OUTPUTS[same],
             )
     console.print(table)
     for line in summary(report):
@@ -70,13 +72,10 @@ def summary(report: Report) -> list[str]:
     if different:
         lines.append(f"[bold red]{different} of {len(report.same)} turns gave the model another text than without Stretto[/]")
     else:
+        lines.append(f"what the model got is the same in all {len(report.same)} turns")
+    if durations:
         lines.append(
-            f"what the model got is the same in all {len(report.same)} turns"
-            + (
-                f"; in {durations} of them two real runs differ in the durations they print (15.02s), and in nothing else"
-                if durations
-                else ""
-            )
+            f"* {durations} outputs differ in the durations they print (as in 15.02s), which no two real runs share, and in nothing else"
         )
     lines.append("[dim]A command is never run ahead before the session ran it once, so the first run of each is a miss by design.[/]")
     lines += [f"[dim]Note: {escape(note)}[/]" for note in report.notes]
@@ -100,7 +99,14 @@ def as_json(report: Report) -> dict[str, Any]:
                 "waited_with_s": round(other.waited_s, 3),
                 "outputs": same,
                 "parts": [
-                    {"command": part.command, "did": part.way, "reason": part.reason, "took_s": part.took_s, "at_s": round(part.at_s, 3)}
+                    {
+                        "command": part.command,
+                        "did": part.way,
+                        "reason": part.reason,
+                        "took_s": part.took_s,
+                        "at_s": round(part.at_s, 3),
+                        "attempt": part.attempt,
+                    }
                     for part in other.parts
                 ],
             }
@@ -127,7 +133,13 @@ def _session(session: Session) -> dict[str, Any]:
             for step in session.steps
         ],
         "ahead": [
-            {"command": run.command, "began_s": round(run.began_s, 3), "ended_s": round(run.ended_s, 3), "how": run.how}
+            {
+                "attempt": run.attempt,
+                "command": run.command,
+                "began_s": round(run.began_s, 3),
+                "ended_s": round(run.ended_s, 3),
+                "how": run.how,
+            }
             for run in session.ahead
         ],
         "told": [{"at_s": round(at_s, 3), "text": text} for at_s, text in session.told],
@@ -144,8 +156,10 @@ def _idle_s(session: Session) -> float:
     return sum(run.ended_s - run.began_s for run in session.ahead if run.attempt not in joined)
 
 
+def _check(step: Step, console: Console) -> str:
+    return escape(step.label) + (f"\n[dim]{escape(step.command)}[/]" if console.width >= _WIDE else "")
+
+
 def _part(part: Part) -> str:
-    took = "" if part.took_s is None else f", the run took {part.took_s:.1f} s"
-    words = part.command.split(" ")
-    name = " ".join(words[:2]) + (" …" if len(words) > 2 else "")
-    return f"{escape(name)}: {_WAYS[part.way]}{took} [dim]({escape(part.reason)})[/]"
+    took = "" if part.took_s is None or part.way != "ran" else f" {part.took_s:.1f} s"
+    return f"{escape(part.command.split(' ', 1)[0])} {_WAYS[part.way]}{took}: [dim]{escape(part.reason)}[/]"

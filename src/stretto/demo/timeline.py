@@ -113,7 +113,7 @@ def _subline(without: Session, with_it: Session, same: Sequence[Sameness]) -> st
 def _panel(session: Session, top: float, scale: float, lanes: Sequence[Sequence[Ahead]]) -> tuple[list[str], float]:
     """Return one session's lanes and the y below them."""
     out = [f'<text class="ink h2" x="28" y="{top + 13:.0f}">{escape(session.name[:1].upper() + session.name[1:])}</text>']
-    y = top + 26
+    y = top + 36
     out.append(_lane_ground("Claude", y, session.wall_s, scale))
     for step in session.steps:
         out += _step(step, y, scale)
