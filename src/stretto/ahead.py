@@ -30,16 +30,19 @@ class Candidate(Record, frozen=True, kw_only=True):
     usual_s: float
 
 
-def ineligible(job: Job, check: Check, *, allowed: bool, forbidden: bool, withheld: str) -> str:
+def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbidden: bool, withheld: str) -> str:
     """Say why a command may not run ahead, "" when it may.
 
     Args:
+        idle_input: its standard input was open and silent; a worker's is empty.
         allowed: stretto.toml lists it: it may although it writes products or connects.
         forbidden: stretto.toml says never.
         withheld: why the host cannot be taken to run it again without asking, "" when it can.
     """
     if forbidden:
         return "the rules say never"
+    if idle_input:
+        return "its standard input was not empty"
     if withheld or allowed:
         return withheld
     if not check.ahead:

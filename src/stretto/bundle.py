@@ -135,8 +135,8 @@ def follow(folder: str, *, live: bool) -> Iterator[Chunk]:
         time.sleep(LOOK_S)
 
 
-def prune(attempts: str, keep: Collection[AttemptId], limit_bytes: int) -> list[AttemptId]:
-    """Remove the oldest finished attempts until the rest takes at most `limit_bytes`; return the ids removed.
+def prune(attempts: str, keep: Collection[AttemptId], limit_bytes: int, most: int) -> list[AttemptId]:
+    """Remove the oldest finished attempts until at most `most` are left, in at most `limit_bytes`; return the ids removed.
 
     Args:
         keep: never removed, whatever their size. Neither is one whose writer lives, nor one younger than `BEGIN_S`.
@@ -158,7 +158,7 @@ def prune(attempts: str, keep: Collection[AttemptId], limit_bytes: int) -> list[
     total = sum(size for _, size, _ in found)
     removed: list[AttemptId] = []
     for changed_at, size, attempt in sorted(found):
-        if total <= limit_bytes:
+        if total <= limit_bytes and len(found) - len(removed) <= most:
             break
         young = time.time() - changed_at < BEGIN_S
         if attempt in keep or young or writing(os.path.join(attempts, attempt)):

@@ -700,6 +700,7 @@ class Supervisor:
         return ahead.ineligible(
             job,
             self._checks[job.job],
+            idle_input=self._invocations[job.job].stdin == "idle",
             allowed=rules.matches(self._rules.ahead, text),
             forbidden=rules.matches(self._rules.never_ahead, text),
             withheld=self._approvals.withheld(job.job, self._conversations.values()),

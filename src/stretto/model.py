@@ -52,6 +52,8 @@ class Invocation(Record, frozen=True, kw_only=True):
     context: bytes
     """User, groups, umask, limits, namespaces, capabilities, seccomp and cgroup as text lines, sorted."""
     streams: Streams
+    stdin: Literal["null", "idle"] = "null"
+    """null: empty. idle: a silent socket of the host's, on which a read blocks (a Bash call whose text has a `<` gets that)."""
 
     def key(self, salt: bytes, tools: bytes) -> JobKey:
         """Return the identity of this call.
@@ -62,7 +64,7 @@ class Invocation(Record, frozen=True, kw_only=True):
         """
         digest = hashlib.blake2b(key=salt[:64], digest_size=16)
         env = sorted(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(VOLATILE_PREFIXES))
-        for part in (self.exe, self.cwd, self.context, self.streams.encode(), tools, *self.argv, b"\0env", *env):
+        for part in (self.exe, self.cwd, self.context, self.streams.encode(), self.stdin.encode(), tools, *self.argv, b"\0env", *env):
             digest.update(len(part).to_bytes(8, "big") + part)
         return JobKey(digest.hexdigest())
 
@@ -342,11 +344,14 @@ def invocation_from(message: Mapping[str, bytes]) -> Invocation:
 
     Raises:
         KeyError: a field is missing.
-        ValueError: the name is no text, or the streams are neither merged nor split.
+        ValueError: the name is no text, or streams or standard input are of no known kind.
     """
     streams = message["streams"].decode("ascii")
     if streams not in ("merged", "split"):
         raise ValueError(f"unknown streams {streams!r}")
+    stdin = message["stdin"].decode("ascii")
+    if stdin not in ("null", "idle"):
+        raise ValueError(f"unknown standard input {stdin!r}")
     return Invocation(
         name=message["name"].decode(),
         exe=message["exe"],
@@ -355,4 +360,5 @@ def invocation_from(message: Mapping[str, bytes]) -> Invocation:
         env=tuple(message["env"].split(b"\0")) if message["env"] else (),
         context=message["context"],
         streams="merged" if streams == "merged" else "split",
+        stdin="null" if stdin == "null" else "idle",
     )

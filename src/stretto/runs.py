@@ -10,7 +10,6 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -39,7 +38,8 @@ from stretto.tree import Scan, Scanner
 LIMIT_BYTES = 64 * 1024 * 1024
 WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
-BUNDLES_KEPT = 60
+OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
+"""Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRODUCTS_KEPT = 50
 MANIFESTS = frozenset(
     [
@@ -368,13 +368,7 @@ class Runs:
 
     def _prune(self) -> None:
         keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-        try:
-            names = sorted(os.listdir(self._attempts), key=lambda name: os.stat(os.path.join(self._attempts, name)).st_mtime)
-        except FileNotFoundError:
-            return
-        for name in names[: max(0, len(names) - BUNDLES_KEPT)]:
-            if name not in keep:
-                shutil.rmtree(os.path.join(self._attempts, name), ignore_errors=True)
+        bundle.prune(self._attempts, keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
 
 
 LAST_BYTES = 4096

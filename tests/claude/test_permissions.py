@@ -184,7 +184,7 @@ def fresh_ground() -> Iterator[Ground]:
 
 
 class Matrix:
-    """The sessions of the matrix: one without Stretto for each mode, then, beside results that are finished, one with it and a broken one."""
+    """The sessions: one without Stretto for each mode, then, beside results that are finished, one with it and a broken one."""
 
     def __init__(self, ground: Ground) -> None:
         self.native = {mode: ground.session(commands(mode, SITUATIONS), mode, **RULES) for mode in MODES}
@@ -266,11 +266,9 @@ def test_a_finished_result_gets_no_form_of_a_denied_command_past_its_rule(ground
     wait_until(ground.settled, LIMIT_S, "results of all prepared commands")
     denied = ground.session(forms, "bypassPermissions", **rule)
     assert denied.cells == native.cells
-    assert denied.cells["pytest -q"].denied
-    runs = (ground.home.path / "runs").read_text()
+    assert [form for form, cell in denied.cells.items() if cell.ran or not cell.denied] == []
     again = ground.session(forms[:1], "bypassPermissions")
     assert ground.decisions(again.outcome.session_id())["-q"].startswith("replay:"), "there was a result to be joined"
-    assert (ground.home.path / "runs").read_text() == runs or not all(cell.denied for cell in denied.cells.values())
 
 
 # --- questions put to a person
@@ -317,8 +315,7 @@ def test_what_was_approved_once_does_not_run_ahead_after_an_edit(ground: Ground)
     ground.install()
 
     def ran_ahead() -> bool:
-        ended = [job for job in ground.state().attempts.values() if job.kind == "ahead" and type(job.phase).__name__ == "Settled"]
-        return bool(ended)
+        return any(attempt.kind == "ahead" and type(attempt.phase).__name__ == "Settled" for attempt in ground.state().attempts.values())
 
     def after_the_edit(body: dict) -> Turn:
         wait_until(ran_ahead, LIMIT_S, "the ahead run of what is allowed")
@@ -347,16 +344,9 @@ def test_an_approval_that_no_hook_of_ours_saw_is_no_standing_one(ground: Ground)
     pytest.importorskip("pyte")
     ground.install()
 
-    def broken(turn: Turn) -> Callable[[dict], Turn]:
+    def after(act: Callable[[], None], turn: Turn) -> Callable[[dict], Turn]:
         def step(body: dict) -> Turn:
-            ground.break_client()
-            return turn
-
-        return step
-
-    def mended(turn: Turn) -> Callable[[dict], Turn]:
-        def step(body: dict) -> Turn:
-            ground.mend_client()
+            act()
             return turn
 
         return step
@@ -368,8 +358,8 @@ def test_an_approval_that_no_hook_of_ours_saw_is_no_standing_one(ground: Ground)
 
     steps = iter(
         [
-            broken(bash("pytest approved slow")),
-            mended(bash("pytest allow quick")),
+            after(ground.break_client, bash("pytest approved slow")),
+            after(ground.mend_client, bash("pytest allow quick")),
             *(lambda body, turn=turn: turn for turn in edit("one", "two", ground.root / "src.py")),
             after_the_edit,
         ]

@@ -13,14 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from shapes.table import SHAPES, Shape
 from shapes.world import World
-
 from stretto import install, trust
 from stretto.fold import fold
 from stretto.journal import read
@@ -36,6 +37,39 @@ GROUP = 24
 """Shapes of one session: the conversation is sent whole with every call."""
 LIMIT_S = 60.0
 COLON_HOOK = "import os; open(os.environ['CLAUDE_ENV_FILE'], 'a').write(':\\n')"
+UNKNOWN_EFFECTS = ("effects are not known", "cannot show")
+"""Words of the reason why a command is not joined whose text holds anything that is not understood to be a check or a reader."""
+NOT_UNDERSTOOD = frozenset(
+    {
+        *("quoted arguments", "glob", "arguments that are no UTF-8", "kinds of descriptors", "tee", "tee of both, then look"),
+        *("xargs", "xargs -n1", "to a file", "appended", "errors to a file", "both to a file", "both to a file, short", "two files"),
+        *("process substitution", "here-document before", "comparison in the text", "set -u and noglob", "while", "case", "status kept"),
+        *("loop over files", "substitution", "backticks", "eval", "a function in the text", "trap at the end", "env -i", "exec"),
+        *("nice, nohup, stdbuf", "find -exec", "make with two checks", "make that fails", "make -j2", "a name with a hyphen"),
+        *("background and wait", "background and wait for it", "two in the background", "background, not waited for"),
+        *("hash and type -t", "installed during the session", "no such option of the shell", "user's IFS", "unset -f"),
+        "user's function under another name",
+    }
+)
+"""Shapes the supervisor of today runs for real although a shim could join them; what comes to join is taken off."""
+OTHER_CONTEXT = frozenset({"limits and umask"})
+LEAST_RATE = 0.55
+"""Of all checks that a shim could join, so many are joined in this table; real sessions have more plain ones."""
+SECTIONS = {
+    "plain": "plain calls",
+    "tail": "pipes",
+    "to a file": "redirects",
+    "here-document before": "here-documents",
+    "and": "lists and conditions",
+    "cd and": "places, loops, substitutions",
+    "variable before": "environment, wrappers, shells",
+    "make": "runners",
+    "background and wait": "background",
+    "dies of SEGV": "signals",
+    "not installed": "what is installed",
+    "user's alias": "the user's own names",
+}
+"""First shape of each kind in the table."""
 OF_A_SESSION = re.compile(rb"(?m)^(" + b"|".join(sorted(VOLATILE_ENV)) + rb")=.*$")
 """Variables that are others in the next session, with or without Stretto."""
 
@@ -95,11 +129,12 @@ class Stage:
 
     def _native(self, shapes: list[Shape], into: dict[str, Seen]) -> Generator[Turn, ToolResult, None]:
         for number, shape in enumerate(shapes):
-            self._put_back(shape)
+            self._put_back(shape.setup)
             result = yield self._call(shape, f"{number:03d}n")
             if shape.late and ">" in shape.text:
                 wait_until(self._ended_late, LIMIT_S, f"{shape.name}, natively: what comes late")
             into[shape.name] = self._seen(shape, result)
+        self._put_back()
 
     def _with_stretto(
         self, shapes: list[Shape], into: dict[str, tuple[Seen, Seen, tuple[tuple[str, str], ...]]], like: dict[str, Seen]
@@ -108,7 +143,7 @@ class Stage:
             seen = []
             asked: list[JoinDecided] = []
             for which in "mh":
-                self._put_back(shape)
+                self._put_back(shape.setup)
                 asked = self._asked()
                 result = yield self._call(shape, f"{number:03d}{which}")
                 wait_until(self._settled, LIMIT_S, f"{shape.name}: the end of what it runs")
@@ -175,7 +210,7 @@ class Stage:
     def _ended_late(self) -> bool:
         return any(b"ends with 0" in data for _, data in self._files().values())  # the tools in the project are texts, too
 
-    def _put_back(self, shape: Shape) -> None:
+    def _put_back(self, setup: str = "") -> None:
         """Make the project what it was; what is equal is not touched, for a touched file is a changed one."""
         root, wanted = self.world.root, contents(self._whole)
         for name in self._files().keys() - wanted.keys():
@@ -190,8 +225,8 @@ class Stage:
                 (root / name).chmod(mode)
         for name in ("newtool", "biome"):
             (self.world.tools / name).unlink(missing_ok=True)
-        if shape.setup:
-            subprocess.run(["/bin/sh", "-c", shape.setup], cwd=root, env=self.world.env(), check=True)
+        if setup:
+            subprocess.run(["/bin/sh", "-c", setup], cwd=root, env=self.world.env(), check=True)
 
 
 def hidden(path: Path, root: Path) -> bool:
@@ -258,3 +293,51 @@ def test_a_shape_gives_the_model_the_same_bytes(stages: Stages, shell: str, shap
     played = stages.played(shell, shape.name)
     assert played.miss == played.native, "as a miss"
     assert played.hit == played.native, "as a hit"
+
+
+JOINED = ("replay", "attach")
+
+
+def joins(played: Played) -> int:
+    return sum(do in JOINED for do, _ in played.decisions)
+
+
+@pytest.mark.parametrize(("shell", "shape"), CASES)
+def test_a_shape_that_can_join_has_joined_on_its_second_run_and_a_miss_has_a_reason(stages: Stages, shell: str, shape: Shape):
+    """F39: no real shape silently never matches, and none is joined that must not be."""
+    played = stages.played(shell, shape.name)
+    reasons = [reason for do, reason in played.decisions if do not in JOINED]
+    assert joins(played) <= shape.joins, (shape.why_not, played.decisions)
+    assert all(reasons)
+    if shape.name in NOT_UNDERSTOOD:
+        assert all(any(words in reason for words in UNKNOWN_EFFECTS) for reason in reasons), reasons
+    elif shape.name in OTHER_CONTEXT:
+        assert all("another context" in reason for reason in reasons), reasons
+    else:
+        assert joins(played) == shape.joins, played.decisions
+        assert reasons or shape.why_not or shape.joins
+
+
+def test_the_hit_rate_of_each_kind_of_shape(stages: Stages, capsys: pytest.CaptureFixture[str]):
+    """F39: printed, and not below what it was."""
+    could: Counter[str] = Counter()
+    did: Counter[str] = Counter()
+    missed: dict[str, list[str]] = {}
+    kind = ""
+    for shape in SHAPES:
+        kind = SECTIONS.get(shape.name, kind)
+        for shell in shape.shells:
+            could[kind] += shape.joins
+            did[kind] += joins(stages.played(shell, shape.name))
+            if joins(stages.played(shell, shape.name)) < shape.joins:
+                missed.setdefault(kind, []).append(f"{shell} {shape.name}")
+    with capsys.disabled():
+        print(f"\njoined on the second run, bash and zsh: {did.total()} of {could.total()}")
+        for name in could:
+            print(f"  {name:32} {did[name]:3} of {could[name]:3}   {', '.join(missed.get(name, []))}")
+    assert did.total() >= LEAST_RATE * could.total()
+
+
+def test_every_name_in_the_lists_above_is_a_shape():
+    assert (NOT_UNDERSTOOD | OTHER_CONTEXT | SECTIONS.keys()) <= {shape.name for shape in SHAPES}
+    assert not [name for name in NOT_UNDERSTOOD | OTHER_CONTEXT if not next(s for s in SHAPES if s.name == name).joins]

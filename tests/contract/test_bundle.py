@@ -170,9 +170,9 @@ def test_pruning_takes_the_oldest_first_and_stops_at_the_limit(attempts):
         folder = Path(bundle.create(attempts, attempt))
         (folder / "out").write_bytes(b"x" * 8192)
         os.utime(folder, (1000 + at, 1000 + at))
-    assert bundle.prune(attempts, keep=(), limit_bytes=2 * 8192) == [TWO]
-    assert bundle.prune(attempts, keep=(), limit_bytes=2 * 8192) == []
-    assert bundle.prune(attempts, keep={ONE}, limit_bytes=0) == [THREE]
+    assert bundle.prune(attempts, keep=(), limit_bytes=2 * 8192, most=99) == [TWO]
+    assert bundle.prune(attempts, keep=(), limit_bytes=2 * 8192, most=99) == []
+    assert bundle.prune(attempts, keep={ONE}, limit_bytes=0, most=99) == [THREE]
     assert sorted(os.listdir(attempts)) == [ONE]
 
 
@@ -180,17 +180,17 @@ def test_pruning_leaves_what_is_being_written_and_what_has_just_begun(attempts, 
     (folder / "out").write_bytes(b"x" * 8192)
     os.utime(folder, (1000, 1000))
     Path(bundle.create(attempts, TWO), "out").write_bytes(b"x" * 8192)
-    assert bundle.prune(attempts, keep=(), limit_bytes=0) == []
+    assert bundle.prune(attempts, keep=(), limit_bytes=0, most=99) == []
     writer.close()
-    assert bundle.prune(attempts, keep=(), limit_bytes=0) == [ONE]
+    assert bundle.prune(attempts, keep=(), limit_bytes=0, most=99) == [ONE]
 
 
 def test_pruning_finishes_what_an_earlier_one_began(attempts, folder):
     (folder / "out").write_bytes(b"x")
     os.rename(folder, os.path.join(attempts, bundle.HIDDEN + ONE))
-    bundle.prune(attempts, keep=(), limit_bytes=1 << 30)
+    bundle.prune(attempts, keep=(), limit_bytes=1 << 30, most=99)
     assert os.listdir(attempts) == []
-    assert bundle.prune(attempts + "/nowhere", keep=(), limit_bytes=0) == []
+    assert bundle.prune(attempts + "/nowhere", keep=(), limit_bytes=0, most=99) == []
 
 
 def test_removing_does_not_disturb_a_reader(attempts, folder):
@@ -200,3 +200,11 @@ def test_removing_does_not_disturb_a_reader(attempts, folder):
         assert not folder.exists()
         assert reader.read() == b"still here"
     bundle.remove(attempts, ONE)
+
+
+def test_no_more_runs_are_kept_than_told_however_small(tmp_path, monkeypatch):
+    monkeypatch.setattr("stretto.bundle.BEGIN_S", 0.0)
+    attempts = str(tmp_path / "attempts")
+    for number, attempt in enumerate((ONE, TWO, THREE)):
+        os.utime(bundle.create(attempts, attempt), (number, number))
+    assert bundle.prune(attempts, keep=(), limit_bytes=1 << 30, most=1) == [ONE, TWO]

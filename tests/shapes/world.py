@@ -24,7 +24,7 @@ for word; do
     --fail) echo "1 failed"; code=1 ;;
     --code=*) code=${word#*=} ;;
     --slow) sleep 0.15; echo "slow part" ;;
-    --hang) echo "hanging"; sleep 300; echo "never said" ;;
+    --hang) echo "hanging"; exec sleep 300 ;;
     --trap) trap 'echo "caught TERM"; exit 7' TERM; echo "hanging"; sleep 300 & wait; echo "never said" ;;
     --var) echo "X=${X-unset}" ;;
     --environ) env | grep -v '^_=\|^SHLVL=\|^PWD=\|^OLDPWD=\|^PATH=\|^STRETTO_STATE_DIR=' | sort ;;

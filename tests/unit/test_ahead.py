@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretto.ahead import HALF_LIFE_S, KEPT, WORTH_S, Candidate, desired, worth
+from stretto.ahead import HALF_LIFE_S, KEPT, WORTH_S, Candidate, desired, ineligible, worth
+from stretto.commands import Check
+from stretto.fold import Job
 
 
 def candidate(job: str = "j", asked: int = 3, asked_ago_s: float = 0.0, usual_s: float = 5.0) -> Candidate:
@@ -34,3 +38,36 @@ def test_the_choice_is_bounded_and_does_not_depend_on_the_order_given(candidates
     assert len(desired(candidates)) <= KEPT
     unique = list({item.job: item for item in candidates}.values())
     assert desired(unique) == desired(list(reversed(unique)))
+
+
+CHECK = Check(kind="test")
+JOB = Job(job="j", name="pytest", argv=("pytest",), cwd=".", streams="merged", seen_at=0.0, clean=True)
+
+
+def reason(job: Job = JOB, check: Check = CHECK, **changes: object) -> str:
+    plain: dict[str, object] = {"idle_input": False, "allowed": False, "forbidden": False, "withheld": ""}
+    return ineligible(job, check, **(plain | changes))
+
+
+def test_a_command_seen_to_do_nothing_but_check_may_run_ahead():
+    assert reason() == ""
+
+
+@pytest.mark.parametrize(
+    "field", [{"mutating": True}, {"product_paths": frozenset({"dist/a"})}, {"leaves": True}, {"remote": True}, {"clean": False}], ids=str
+)
+def test_a_command_seen_to_do_more_may_not(field):
+    job = msgspec.structs.replace(JOB, **field)
+    assert reason(job)
+    assert reason(job, allowed=True) == ""
+
+
+@pytest.mark.parametrize("changes", [{"idle_input": True}, {"withheld": "plan mode"}, {"forbidden": True}], ids=str)
+def test_what_the_rules_allow_is_still_no_more_than_the_host_would_do(changes):
+    assert reason(allowed=True, **changes)
+
+
+def test_a_build_does_not_run_ahead_unless_it_is_allowed():
+    build = Check(kind="build", ahead=False)
+    assert reason(check=build)
+    assert reason(check=build, allowed=True) == ""
