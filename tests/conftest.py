@@ -13,11 +13,14 @@ import pytest
 
 from stretto.testing import claude, leftovers, netns
 
-RUN_DIRECTORY = os.path.realpath(tempfile.mkdtemp(prefix="st-"))
+_FIRST = "STRETTO_TEST_RUN" not in os.environ
+"""Whether this is the process that was started, and not one of the workers it shares the tests with."""
+RUN_DIRECTORY = os.environ.setdefault("STRETTO_TEST_RUN", os.path.realpath(tempfile.mkdtemp(prefix="st-")) if _FIRST else "")
 """Everything the suite writes lies in here; removed at its end, and looked at before by the last test."""
 os.environ["TMPDIR"] = tempfile.tempdir = RUN_DIRECTORY
 
-_ISOLATION = netns.isolate()  # before anything starts a thread; what the tests start inherits it
+# Before anything starts a thread; what the tests start inherits it, and so do the workers.
+_ISOLATION = "" if netns.is_isolated() else netns.isolate()
 
 
 def pytest_report_header() -> list[str]:
@@ -71,7 +74,8 @@ def project(short: Path) -> Path:
 
 
 def pytest_unconfigure() -> None:
-    shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
+    if _FIRST:
+        shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
