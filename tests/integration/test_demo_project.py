@@ -9,6 +9,7 @@ import tarfile
 
 import pytest
 
+from stretto.commands import check_of
 from stretto.demo import __main__ as entry_point
 from stretto.demo import live, project, run, script
 from stretto.demo.project import Release
@@ -238,3 +239,11 @@ def test_live_demo_does_not_start_unasked(monkeypatch):
     monkeypatch.setattr(project, "fetch", lambda: pytest.fail("it began"))
     with pytest.raises(UserError, match="--yes"):
         entry_point.main(["--live"])
+
+
+@pytest.mark.parametrize(("probe_s", "expected"), [(1.2, script.PYTEST), (3.5, script.SHORTER)], ids=["a usual machine", "a slow one"])
+def test_a_slow_machine_runs_a_shorter_suite_so_that_the_demo_keeps_its_time(short, probe_s, expected):
+    commands = [call.input.get("command", "") for step in script.steps(short, script.suite(probe_s)) for call in step.turn.calls]
+    assert script.suite(probe_s) == expected
+    assert sum(expected in command for command in commands) == 4
+    assert check_of("pytest", expected.split()) is not None
