@@ -608,20 +608,6 @@ class Scanner:
             return False
         return not any(part in self._caches or part == ".git" for part in text[len(top) :].split("/"))
 
-    def digest(self) -> str:
-        """Return a text that two scanners share exactly when they saw the same; "" when that cannot be told now.
-
-        It links results across a restart of the supervisor. Nothing is told before the first scan, while a file changed seconds ago,
-        or while something could not be seen.
-        """
-        if self._problem or self._racy:
-            return ""
-        digest = hashlib.blake2b(digest_size=16)
-        for key in sorted(self._listings):
-            digest.update(_encoded((key, sorted(self._listings[key].items()))))
-        digest.update(_encoded(sorted(self._facts.items())))
-        return digest.hexdigest()
-
     # -- looking
 
     def _look(self, found: _Pass) -> None:

@@ -890,23 +890,6 @@ def test_scan_node_modules_and_environments_behind_links_are_compared_by_their_l
 
 
 @pytest.mark.slow
-def test_digest_links_two_scanners_of_one_tree_and_parts_them_when_it_moved(root):
-    first, second = Scanner(str(root)), Scanner(str(root))
-    assert first.digest() == ""
-    first.scan()
-    assert first.digest() == "", "the files were written a moment ago"
-    told = wait_until(lambda: first.scan() and first.digest())
-    second.scan()
-    assert second.digest() == told and first.id != second.id
-    write(root / "src" / "__pycache__" / "a.pyc")
-    second.scan()
-    assert second.digest() == told
-    same_size_same_times(root / "src" / "a.py")
-    second.scan()
-    assert second.digest() == ""
-    assert wait_until(lambda: second.scan() and second.digest()) != told
-
-
 # --- tools
 
 
