@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -120,22 +122,20 @@ def test_a_log_that_is_a_symbolic_link_is_refused(folder):
         Journal(folder).append(RECORD)
 
 
-def _append_many(folder: str, writer: int, count: int, size: int) -> None:
-    journal = Journal(folder)
-    for number in range(count):
-        journal.append(b'{"t":"x","writer":%d,"number":%d,"pad":"%s"}' % (writer, number, bytes([97 + writer]) * size))
+WRITER = """
+import sys
+from stretto.journal import Journal
+folder, writer, count, size = sys.argv[1], *map(int, sys.argv[2:])
+journal = Journal(folder)
+for number in range(count):
+    journal.append(b'{"t":"x","writer":%d,"number":%d,"pad":"%s"}' % (writer, number, bytes([97 + writer]) * size))
+"""
 
 
 def test_eight_processes_lose_and_mix_nothing(folder):
     """F54, scaled to seconds: 8 writers, 60 records of 20 kB each."""
-    context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=_append_many, args=(folder, writer, 60, 20_000)) for writer in range(8)]
-    for process in writers:
-        process.start()
-    for process in writers:
-        process.join()
-    import json
-
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, folder, str(writer), "60", "20000"]) for writer in range(8)]
+    assert [process.wait(60) for process in writers] == [0] * 8
     seen = [json.loads(line) for _, _, line in lines(folder)]
     assert sorted((item["writer"], item["number"]) for item in seen) == [(writer, number) for writer in range(8) for number in range(60)]
     assert all(set(item["pad"]) == {chr(97 + item["writer"])} for item in seen)
