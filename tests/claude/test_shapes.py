@@ -37,8 +37,9 @@ GROUP = 24
 """Shapes of one session: the conversation is sent whole with every call."""
 LIMIT_S = 60.0
 COLON_HOOK = "import os; open(os.environ['CLAUDE_ENV_FILE'], 'a').write(':\\n')"
-UNKNOWN_EFFECTS = ("effects are not known", "cannot show")
-"""Words of the reason why a command is not joined whose text holds anything that is not understood to be a check or a reader."""
+UNKNOWN_EFFECTS = ("effects are not known", "cannot show", "changed during the run")
+"""Words of the reason why a command is not joined whose text holds anything that is not understood to be a check or a reader. What such a
+text writes (`>bg.txt`) may also be what is found first."""
 NOT_UNDERSTOOD = frozenset(
     {
         *("quoted arguments", "glob", "arguments that are no UTF-8", "kinds of descriptors", "tee", "tee of both, then look"),
