@@ -148,7 +148,7 @@ def test_environment_finds_the_tools_of_this_interpreter_first(short):
     assert len(found) == len(set(found))
 
 
-def small_steps(folder):
+def small_steps(folder, _suite=script.PYTEST):
     """A session of two checks around an edit, as short as it can be and still be met by a run ahead."""
     edit = Call("Write", {"file_path": str(folder / "tests" / "test_more.py"), "content": "def test_more():\n    assert True\n"})
     check = Call("Bash", {"command": "cd . && pytest -q 2>&1 | tail -1", "description": "check"})
