@@ -149,7 +149,7 @@ class Supervisor:
                 if run.kind == "ahead":
                     self._runs.cancel(run, "the supervisor leaves")
             if os.path.isdir(self.paths.folder):
-                os.unlink(self.paths.socket)
+                Path(self.paths.socket).unlink(missing_ok=True)
                 self.log(SupervisorStopped, reason=self._leaving or "an error")
 
     def _listen(self) -> socket.socket:
@@ -435,9 +435,7 @@ class Supervisor:
             if known is None or known == gates.outcome(result.end) or not result.end.by_itself:
                 continue
             self._scan_now()
-            verdict, _ = self._runs.judge(job, self._rules.max_age_s, self._scan.problem)
-            replayed = result.replays and not result.end.passed
-            if verdict.standing is Standing.FRESH or replayed:
+            if self._runs.still_true(result, self._rules.max_age_s, self._scan.problem):
                 assert result.evidence is not None
                 results.append(
                     gates.Result(

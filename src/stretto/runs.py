@@ -266,17 +266,18 @@ class Runs:
         """Nobody knows how the run ended: an exit that is on disk is taken, else it is lost, never 0."""
         if run.attempt not in self.open:
             return
-        found = bundle.read_exit(run.folder)
-        end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
-        self._log(
-            AttemptExited,
-            attempt=run.attempt,
-            end=end,
-            out_bytes=out_bytes,
-            err_bytes=err_bytes,
-            took_s=round(mono_s() - run.began_mono_s, 6),
-            cpu_s=0.0,
-        )
+        if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
+            found = bundle.read_exit(run.folder)
+            end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
+            self._log(
+                AttemptExited,
+                attempt=run.attempt,
+                end=end,
+                out_bytes=out_bytes,
+                err_bytes=err_bytes,
+                took_s=round(mono_s() - run.began_mono_s, 6),
+                cpu_s=0.0,
+            )
         self._log(AttemptSettled, attempt=run.attempt, generation=self._scanner.generation, torn=why)
         self._close(run)
 
@@ -314,7 +315,14 @@ class Runs:
             running = any(run.job == job for run in self.open.values())
             reason = "it is running on files that have changed since" if running else "it has not run on this tree before"
             return Verdict(standing=Standing.TORN if running else Standing.UNKNOWN, reason=reason), None
-        verdict = freshness.judge(
+        return self._judge(result, max_age_s, problem, result.replays), result.run
+
+    def still_true(self, result: Result, max_age_s: float, problem: str) -> bool:
+        """Say whether a result holds on the tree as last scanned; a failure that was replayed already is as true as before."""
+        return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
+
+    def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
+        return freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
@@ -323,10 +331,9 @@ class Runs:
             epoch=self._state.epoch,
             now_mono_s=mono_s(),
             max_age_s=max_age_s,
-            replays=result.replays,
+            replays=replays,
             problem=problem,
         )
-        return verdict, result.run
 
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conftest import SESSION
+from stretto.gates import QUIET_S
 from stretto.model import AttemptStarted, EpochBegan, NewsTold, SupervisorStarted
 from stretto.system import identify, lives, signal_process
 from stretto.testing.wait import wait_until
@@ -309,3 +311,34 @@ def test_the_client_answers_nothing_and_zero_to_any_input(bench):
     for body in (b"", b"{", b"[]", b"\xff" * 1000, json.dumps({"session_id": SESSION}).encode()):
         done = subprocess.run([entry["command"], *entry["args"]], input=body, capture_output=True, env=bench.env, check=False, timeout=20)
         assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_failure_that_was_shown_to_one_session_is_no_news_once_the_tree_moved(bench):
+    """F46: what is told to another session is true on the files as they are, or not told."""
+    ready(bench)
+    bench.bash("pytest -q")
+    (bench.root / "code").write_text("1")
+    other = {"CLAUDE_CODE_SESSION_ID": "99999999-2222-3333-4444-555555555555"}
+    assert [bench.bash("pytest -q", told=False, env=other)[1] for _ in range(2)] == [1, 1]
+    assert bench.did() == ["record", "record", "replay"]
+    (bench.root / "code").write_text("0")
+    end = time.monotonic() + QUIET_S + 1.0
+    told = wait_until(
+        lambda: bench.batch({"tool_use_id": "r", "tool_name": "Read", "tool_input": {}}) or time.monotonic() > end, limit_s=20, what="quiet"
+    )
+    assert told is True
+
+
+def test_a_run_that_ends_under_a_later_supervisor_is_recorded_once(bench):
+    """The monitor wrote the exit itself; the supervisor that took the run over adds only that it does not count."""
+    ready(bench, 'sleep 0.3; while [ -f "$HOME/hold" ]; do sleep 0.02; done; ' + COUNT)
+    bench.bash("pytest -q")
+    hold = Path(bench.env["HOME"]) / "hold"
+    hold.touch()
+    bench.edit("src.py", "two\n")
+    (attempt,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], limit_s=10, what="a run")
+    signal_process(bench.supervisor(), signal.SIGKILL)
+    bench.hook("UserPromptSubmit", prompt="p")
+    hold.unlink()
+    wait_until(lambda: type(bench.state().attempts[attempt.attempt].phase).__name__ == "Settled", limit_s=10, what="its end")
+    assert bench.state().anomaly_count == 0
