@@ -58,15 +58,6 @@ def ask(islands, base, python, event):
         return 0, b"", b""
     body = read(0)
     state = base + b"/projects/" + key
-    limit_s = REPLY_LIMIT_S.get(event, OTHER_LIMIT_S)
-    connection = connect(state, limit_s)
-    if connection is None:
-        if event not in STARTS:
-            return 0, b"", b""
-        word = start(islands, base, python, key, state)
-        connection = connect_soon(state, START_LIMIT_S.get(event, OTHER_START_LIMIT_S), word)
-        if connection is None:
-            raise OSError("its supervisor does not start; `stretto doctor` says more")
     message = {
         b"op": b"hook",
         b"event": event,
@@ -75,8 +66,14 @@ def ask(islands, base, python, event):
         b"claude_pid": environ.get(b"CLAUDE_PID", b"0"),
         b"path": environ.get(b"PATH", b""),
     }
-    connection.sendall(encode(message))
-    reply = receive(connection)
+    reply = exchange(connect(state, REPLY_LIMIT_S.get(event, OTHER_LIMIT_S)), message)
+    if reply is None:
+        if event not in STARTS:
+            return 0, b"", b""
+        word = start(islands, base, python, key, state)
+        reply = exchange(connect_soon(state, START_LIMIT_S.get(event, OTHER_START_LIMIT_S), word), message)
+        if reply is None:
+            raise OSError("its supervisor does not start; `stretto doctor` says more")
     return int(reply[b"code"]), reply[b"out"], reply[b"err"]
 
 
@@ -183,11 +180,27 @@ def encode(message):
     return len(body).to_bytes(4, "big") + body
 
 
+def exchange(connection, message):
+    """Return the answer to `message`, None when there is nobody: no connection, or its other end was just dying.
+
+    Raises:
+        OSError: the time is over.
+    """
+    if connection is None:
+        return None
+    try:
+        connection.sendall(encode(message))
+        return receive(connection)
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        return None
+
+
 def receive(connection):
     """Return the next message.
 
     Raises:
-        OSError: the peer broke off, or the time is over.
+        EOFError: the peer broke off.
+        OSError: the time is over.
     """
     body = exactly(connection, int.from_bytes(exactly(connection, 4), "big"))
     items = []
@@ -204,7 +217,7 @@ def exactly(connection, count):
     while count:
         part = connection.recv(min(count, 1 << 20))
         if not part:
-            raise OSError("its supervisor broke off")
+            raise EOFError
         parts.append(part)
         count -= len(part)
     return b"".join(parts)

@@ -64,6 +64,9 @@ LINGER_S = 20.0
 SESSION_END_GRACE_S = 8.0
 """Ahead runs that nobody reads are ended this long after the last session (10 s is what is promised)."""
 SAMPLE_S = 0.25
+HAND_OVER_LIMIT_S = 5.0
+"""How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
+and until a leaving one has written its last event."""
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
 SO_PEERCRED_BYTES = 12
@@ -796,6 +799,20 @@ def _same_user(connection: socket.socket) -> bool:
     return bool(uid == os.getuid())
 
 
+def _is_served(folder: str) -> bool:
+    """Say whether somebody takes connections for the project; who holds the lock may only be on its way out."""
+    os.chdir(folder)  # a short name, as in `_listen`
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect("s")
+        except OSError:
+            return False
+        finally:
+            os.chdir("/")
+    return True
+
+
 def main(arguments: list[str]) -> None:
     """Be the supervisor of the project with this key, or leave at once when there is one.
 
@@ -815,9 +832,14 @@ def main(arguments: list[str]) -> None:
         os.close(int(word))
 
     lock = Lock(project.paths.supervisor_lock)
-    if not lock.try_acquire():
-        served()
-        return
+    deadline_s = mono_s() + HAND_OVER_LIMIT_S
+    while not lock.try_acquire():
+        if _is_served(project.paths.folder):
+            served()
+            return
+        if mono_s() > deadline_s:
+            return  # without a word: the hook gives up
+        time.sleep(0.01)
     try:
         Supervisor(project).run(served)
     finally:
