@@ -90,7 +90,7 @@ def left_behind(adopters: set[int], since_ticks: int, session: str | None) -> li
         if fields is None or fields[0] in (b"Z", b"X") or int(fields[19]) < since_ticks or int(fields[1]) not in adopters:
             continue
         try:
-            if os.stat(f"/proc/{name}").st_uid == os.getuid() and not _ours(int(name)) and _has(int(name), mark if session else b""):
+            if os.stat(f"/proc/{name}").st_uid == os.getuid() and not _ours(int(name)) and carries(int(name), mark if session else b""):
                 found.append(int(name))
         except OSError:
             continue
@@ -115,12 +115,12 @@ def remote_connections(pid: int) -> list[str]:
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in _bytes(f"/proc/{pid}/net/{table}").splitlines()[1:]:
             fields = line.split()
-            if len(fields) > 9 and fields[9] in inodes and not _local(fields[2].split(b":")[0]):
+            if len(fields) > 9 and fields[9] in inodes and not is_local(fields[2].split(b":")[0]):
                 remote.append(fields[2].decode())
     return remote
 
 
-def _local(address: bytes) -> bool:
+def is_local(address: bytes) -> bool:
     """Say whether an address of /proc/net (hex, each 32 bits in host order) is loopback or unset."""
     if len(address) == 8:
         return address.endswith(b"7F") or address == b"00000000"
@@ -131,10 +131,21 @@ def _ours(pid: int) -> bool:
     return b"stretto." in _bytes(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in _bytes(f"/proc/{pid}/environ")
 
 
-def _has(pid: int, entry: bytes) -> bool:
-    """Say whether a process has this entry in its environment; one without any environment (it may have wiped it) counts as having it."""
+def carries(pid: int, entry: bytes) -> bool:
+    """Say whether a process has this entry in its environment; one without any (it may have wiped it) counts as having it.
+
+    One that is just ending has no environment either, and no program any more: it does not count.
+    """
     environ = _bytes(f"/proc/{pid}/environ")
-    return not environ or not entry or entry in environ.split(b"\0")
+    if environ:
+        return not entry or entry in environ.split(b"\0")
+    try:
+        os.readlink(f"/proc/{pid}/exe")
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        pass  # it shows nothing to anybody: it may well be
+    return True
 
 
 def _stat(pid: int) -> list[bytes] | None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from stretto.model import LogEvent
 from stretto.system import Process, lives
 from stretto.testing.wait import wait_until
 
-SESSION = "11111111-2222-3333-4444-555555555555"
+SESSION = str(uuid.uuid4())
+"""Of this process alone: what another test leaves running at the same time must not be taken for ours."""
 
 
 class Bench:
@@ -171,8 +173,8 @@ def bench(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
     yield one
     if os.path.isdir(one.paths.folder):
         one.stop()
-        errors = Path(one.paths.supervisor_errors)
-        print(errors.read_text() if errors.exists() else "the supervisor said nothing")
+        for path in (one.paths.supervisor_errors, one.paths.events):
+            print(Path(path).read_text() if os.path.exists(path) else f"no {path}")
 
 
 @pytest.fixture

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 from stretto import commands, shellenv
+
+SESSION = str(uuid.uuid4())
+"""Of this process alone: what a shape leaves running must not be taken for what another test left."""
 
 CHECK = r"""#!/bin/sh
 # A check of a few lines: says what it was given, does what its options say, in order.
@@ -136,7 +140,7 @@ class World:
             "PATH": self.search_path,
             "LANG": "C.UTF-8",
             "CLAUDECODE": "1",
-            "CLAUDE_CODE_SESSION_ID": "11111111-2222-3333-4444-555555555555",
+            "CLAUDE_CODE_SESSION_ID": SESSION,
             "STRETTO_STATE_DIR": str(self.base),
         }
 

@@ -1,0 +1,82 @@
+"""What is seen of processes that a command leaves behind, and which ends of a connection count as another machine's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from stretto import observe
+from stretto.testing.wait import wait_until
+
+pytestmark = pytest.mark.skipif(not observe.LINUX, reason="reads /proc, which only Linux has")
+
+LEAVE = "import os, sys, time\nif os.fork() == 0:\n    os.setsid()\n    print(os.getpid(), flush=True)\n    sys.stdin.read()\n"
+"""A command that ends and leaves a process, which ends with its input."""
+
+
+@pytest.fixture
+def adopters():
+    """Init and whatever else may be handed an orphan here."""
+    return {1, *observe.ancestors(os.getpid())}
+
+
+def left_by(session: str, adopters: set[int], asked: str = "", **env: str) -> tuple[int, list[int]]:
+    """Run a command of a session that leaves one process; return that process, and what `asked` (this session) is found to have left."""
+    since_ticks = observe.start_ticks()
+    command = [sys.executable, "-I", "-S", "-c", LEAVE]
+    environ = {"CLAUDE_CODE_SESSION_ID": session, **env}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as process:
+        assert process.stdin and process.stdout
+        pid = int(process.stdout.readline())
+        process.wait(timeout=20)
+        found = observe.left_behind(adopters, since_ticks, asked or session)
+        process.stdin.close()
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}/exe"), what="the end of what was left")
+        return pid, found
+
+
+def test_a_process_a_command_left_is_found(adopters):
+    pid, found = left_by(str(uuid.uuid4()), adopters)
+    assert found == [pid]
+
+
+def test_a_process_of_another_session_is_not_taken_for_a_commands_own(adopters):
+    _, found = left_by(str(uuid.uuid4()), adopters, asked=str(uuid.uuid4()))
+    assert found == []
+
+
+def test_a_worker_of_ours_is_not_taken_for_a_commands_own(adopters):
+    _, found = left_by(str(uuid.uuid4()), adopters, STRETTO_WORKER="1")
+    assert found == []
+
+
+def test_a_process_that_is_just_ending_does_not_count_and_one_without_an_environment_does():
+    ended = subprocess.Popen([sys.executable, "-I", "-S", "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert not observe.carries(ended.pid, b"X=1")
+    ended.wait()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={}) as bare:
+        wait_until(lambda: os.readlink(f"/proc/{bare.pid}/exe") != os.path.realpath(sys.executable), what="its start")
+        assert observe.carries(bare.pid, b"X=1")
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        pytest.param(b"0100007F", True, id="127.0.0.1"),
+        pytest.param(b"3500007F", True, id="127.0.0.53"),
+        pytest.param(b"00000000", True, id="unset"),
+        pytest.param(b"0100000A", False, id="10.0.0.1"),
+        pytest.param(b"7F000001", False, id="1.0.0.127"),
+        pytest.param(b"00000000000000000000000001000000", True, id="::1"),
+        pytest.param(b"0000000000000000FFFF00000100007F", True, id="::ffff:127.0.0.1"),
+        pytest.param(b"0000000000000000FFFF00000100000A", False, id="::ffff:10.0.0.1"),
+        pytest.param(b"B80D0120000000000000000001000000", False, id="2001:db8::1"),
+    ],
+)
+def test_only_loopback_is_this_machine(address, local):
+    assert observe.is_local(address) is local
