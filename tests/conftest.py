@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,11 @@ _FIRST = "STRETTO_TEST_RUN" not in os.environ
 RUN_DIRECTORY = os.environ.setdefault("STRETTO_TEST_RUN", os.path.realpath(tempfile.mkdtemp(prefix="st-")) if _FIRST else "")
 """Everything the suite writes lies in here; removed at its end, and looked at before by the last test."""
 os.environ["TMPDIR"] = tempfile.tempdir = RUN_DIRECTORY
+
+for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    # In the background of a shell, or under nohup, these are ignored, and so they would be by every command whose death is compared here.
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 
 # Before anything starts a thread; what the tests start inherits it, and so do the workers.
 _ISOLATION = "" if netns.is_isolated() else netns.isolate()

@@ -76,6 +76,7 @@ def _spawn(spec: Message, folder: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
     out = open_private(os.path.join(folder, "out"), flags)
     err = open_private(os.path.join(folder, "err"), flags) if spec["streams"] == b"split" else out
+    owner = os.getpid()
     pid = os.fork()
     if pid:
         os.close(out)
@@ -85,6 +86,8 @@ def _spawn(spec: Message, folder: str) -> int:
     try:
         os.setsid()
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != owner:
+            return 0  # we were killed before the kernel knew what to do then: the worker ends before it has begun
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.umask(int(spec["umask"], 8))
