@@ -26,7 +26,7 @@ from stretto.model import End, Evidence, Standing
 from stretto.tree import Scanner
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
-ROUNDS = 24_000 if SOAK else 450
+ROUNDS = 24_000 if SOAK else 750
 SEED = int(os.environ.get("STRETTO_SEED", "20240229"))
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.invalid", "-c", "commit.gpgsign=false", "-c", "protocol.file.allow=always")
 CACHE_NAMES = ("__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache")
