@@ -129,8 +129,11 @@ class Runs:
         self.open[attempt] = run
         return run
 
-    def spawn(self, run: Run, invocation: Invocation, umask: int, slot: Lock) -> None:
-        """Start the monitor of an ahead run.
+    def spawn(self, run: Run, invocation: Invocation, umask: int, slot: Lock, wall_s: float = 0.0) -> None:
+        """Start the monitor of a run.
+
+        Args:
+            wall_s: how long it may take; 0: as long as is usual for an ahead run of this command.
 
         Raises:
             OSError: no process could be started; the attempt is logged as lost.
@@ -147,7 +150,7 @@ class Runs:
             "cwd": invocation.cwd,
             "umask": oct(umask)[2:].encode(),
             "streams": invocation.streams.encode(),
-            "wall_s": str(max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
+            "wall_s": str(wall_s or max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
             "limit_bytes": str(LIMIT_BYTES).encode(),
         }
         run.slot = slot
@@ -169,7 +172,7 @@ class Runs:
         return run.adopted or self._state.epoch != run.epoch_before or bool(self._scanner.changes(run.before, self._scanner.generation))
 
     def cancel(self, run: Run, why: str) -> None:
-        """Ask an ahead run's monitor to end it; the end arrives like any other."""
+        """Ask a run's monitor to end it; the end arrives like any other."""
         run.cancelled_for = why
         if run.process is not None:
             local.cancel(run.process)
@@ -232,7 +235,7 @@ class Runs:
             left=left,
         )
         result = Result(run, end, evidence, torn, took_s)
-        if end.how not in ("cancelled", "lost"):
+        if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
         self._prune()
         return result
