@@ -7,15 +7,18 @@ import signal
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import stretto
 from conftest import SESSION
-from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Stopping, UnderWay, WaitsFor
+from stretto import observe
+from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Running, State, Stopping, UnderWay, WaitsFor
 from stretto.model import AttemptStarted, EpochBegan, RequestMade
-from stretto.system import lives, signal_process
+from stretto.requests import Requests
+from stretto.system import LINUX, Lock, lives, signal_process
 from stretto.testing import leftovers
 from stretto.testing.wait import wait_until
 
@@ -23,13 +26,13 @@ PACKAGE = str(Path(stretto.__file__).parents[1])
 LIMIT_S = 30
 
 
-def stretto_cli(bench, *words: str, code: int = 0, session: bool = True) -> str:
-    """Run one command line as the session's shell would; return what it printed."""
+def stretto_cli(bench, *words: str, code: int = 0, session: bool = True, before: Sequence[str] = ()) -> str:
+    """Run one command line as the session's shell would, or through `before`; return what it printed."""
     env = {**bench.env, "STRETTO_STATE_DIR": str(bench.base), "PYTHONPATH": PACKAGE, "JOB_SECRET": "hunter2-" + "x" * 20}
     if not session:
         env = {name: value for name, value in env.items() if not name.startswith("CLAUDE")}
     done = subprocess.run(
-        [sys.executable, "-m", "stretto", *words],
+        [sys.executable, *before, "-m", "stretto", *words],
         cwd=bench.root,
         env=env,
         stdin=subprocess.DEVNULL,
@@ -60,6 +63,11 @@ def gate(bench, name: str) -> tuple[Path, str]:
     path = bench.short / name
     path.touch()
     return path, f"echo begin; while [ -f {path} ]; do sleep 0.02; done; echo end"
+
+
+def has_monitor(bench) -> None:
+    """Wait until a job's monitor is known to the log."""
+    wait_until(lambda: any(isinstance(item.phase, Running) for item in bench.state().open_attempts()), limit_s=LIMIT_S, what="a monitor")
 
 
 def starts(bench, job: str) -> int:
@@ -99,7 +107,7 @@ def test_a_cancelled_job_stays_cancelled_and_what_waits_for_it_is_cancelled_too(
     first = ask(bench, "--", "sh", "-c", f"trap 'echo told; exit 0' TERM; {script}")
     second = ask(bench, "--after", first, "--", "true")
     third = ask(bench, "--after", second, "--", "true")
-    wait_until(lambda: isinstance(request(bench, first).phase, UnderWay) and bench.state().open_attempts()[0].phase, limit_s=LIMIT_S)
+    has_monitor(bench)
     assert "Cancelled" in stretto_cli(bench, "cancel", first[:8])
     assert isinstance(request(bench, first).phase, Stopping | Cancelled)
     stretto_cli(bench, "wait", first, code=143)
@@ -189,7 +197,7 @@ def test_after_a_supervisors_death_what_runs_is_adopted_and_what_had_not_started
     runs = ask(bench, "--", "sh", "-c", script)
     waits = ask(bench, "--after", runs, "--", "true")
     becomes(bench, runs, UnderWay)
-    wait_until(lambda: bench.state().open_attempts()[0].phase.__class__.__name__ == "Running", limit_s=LIMIT_S, what="its monitor")
+    has_monitor(bench)
     dead = bench.supervisor()
     signal_process(dead, signal.SIGKILL)
     wait_until(lambda: not lives(dead), limit_s=LIMIT_S, what="its death")
@@ -219,7 +227,7 @@ def test_nothing_of_a_stopped_supervisor_runs_on(bench):
     bench.begin()
     _, script = gate(bench, "hold")
     job = ask(bench, "--keep", "--", "sh", "-c", script)
-    wait_until(lambda: [a for a in bench.state().open_attempts() if a.phase.__class__.__name__ == "Running"], limit_s=LIMIT_S)
+    has_monitor(bench)
     bench.stop()
     becomes(bench, job, Cancelled)
     wait_until(lambda: not leftovers.find(str(bench.short)), limit_s=LIMIT_S, what="nothing left")
@@ -263,3 +271,33 @@ def test_more_jobs_than_places_start_as_places_become_free_the_most_urgent_first
     began = [event.job for event in bench.events(AttemptStarted)]
     assert began.index(urgent) < began.index(late)
     assert len(began) == places + 2
+
+
+CONFINED = "import ctypes, os, sys; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+"""Sets no_new_privs, as every sandbox does, and goes on as the rest of its arguments."""
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux shows the confinement of another process")
+def test_a_confined_process_cannot_have_a_job_run_outside_its_confinement(bench):
+    """B-17: the supervisor looks at the process itself, whatever that says."""
+    bench.begin()
+    said = stretto_cli(bench, "run", "--", "true", code=1, before=["-c", CONFINED])
+    assert "confined" in said
+    assert not bench.events(RequestMade)
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux shows the memory of another process's descendants")
+def test_memory_promised_in_any_project_counts_until_it_is_used_or_its_place_is_free(short):
+    slots = short / "slots"
+    slots.mkdir()
+    seen = Requests(str(short), str(slots), lambda *_, **__: None, State())
+    assert seen.promised_bytes() == 0
+    place = Lock(str(slots / "0.lock"))
+    assert place.try_acquire()
+    seen.promise(place.path, 1 << 40, 0)
+    assert seen.promised_bytes() == 1 << 40
+    seen.promise(place.path, 1 << 40, os.getpid())
+    assert 0 < (1 << 40) - seen.promised_bytes() < 1 << 36
+    assert observe.resident_bytes(os.getpid()) > 1 << 20
+    place.close()
+    assert seen.promised_bytes() == 0
