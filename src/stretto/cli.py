@@ -35,7 +35,7 @@ from stretto.trust import Project, ProjectPaths, display
 
 INTERRUPTED, BUG = 130, 70
 FOLLOW_PAUSE_S = 0.1
-WAKE_EVERY_S = 2.0
+WAKE_EVERY_S = 0.5
 """How often `wait` looks whether a supervisor still lives: without one nothing that waits would ever start."""
 NO_EXIT = {"timeout": 124, "cancelled": 143, "oversize": 125, "lost": 125}
 """What `wait` ends with when a job had no exit code of its own."""

@@ -155,11 +155,13 @@ class Supervisor:
                     key.data(key.fileobj)
                 self._tick()
         finally:
+            if self._leaving and os.path.isdir(self.paths.folder):
+                for request in self._requests.open():
+                    self._cancel_request(request.job, "the supervisor was ended")
             for run in list(self._runs.open.values()):
-                if run.kind == "ahead":
-                    self._runs.cancel(run, "the supervisor leaves")
-            if self._leaving:
-                self._cancel_requests("the supervisor was ended")
+                # After an error of ours a job that was asked for goes on: the next supervisor adopts it.
+                if run.kind == "ahead" or (run.kind == "requested" and self._leaving):
+                    self._runs.cancel(run, run.cancelled_for or "the supervisor leaves")
             if os.path.isdir(self.paths.folder):
                 Path(self.paths.socket).unlink(missing_ok=True)
                 self.log(SupervisorStopped, reason=self._leaving or "an error")
@@ -206,7 +208,7 @@ class Supervisor:
         for session, conversation in list(self._conversations.items()):
             if conversation.claude is not None and not lives(conversation.claude):
                 self._close_session(session, "its process ended")
-        for job in list(self._requests.orphans(JOB_GRACE_S)):
+        for job in list(self._requests.orphans(JOB_GRACE_S, self._conversations)):
             self._cancel_request(job, "its session is over")
         if self._conversations:
             self._last_session_s = now_s
@@ -708,7 +710,7 @@ class Supervisor:
 
     def _blocker(self) -> str:
         """Say why nothing may be joined or run ahead at this moment, "" when it may."""
-        if self._requests.running() is not None:
+        if any(run.kind == "requested" for run in self._runs.open.values()):
             return "it stands beside a job that was asked for, whose effects are not known"
         return blocker(self._conversations.values())
 
@@ -829,10 +831,6 @@ class Supervisor:
             if done and run.job == job:
                 self._runs.cancel(run, why)
         return done
-
-    def _cancel_requests(self, why: str) -> None:
-        for request in self._requests.open():
-            self._cancel_request(request.job, why)
 
     def _begin_requested(self, job: JobKey) -> None:
         slot = self._slot()

@@ -190,7 +190,7 @@ class PutAside(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """It never began, and never will."""
+    """It can never begin (again)."""
 
     reason: str
 

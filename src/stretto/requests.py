@@ -62,6 +62,8 @@ class Requests:
             raise ValueError(f"{job!r} is no id")
         if job in self._state.requests:
             return job
+        if job in self._state.jobs:
+            raise ValueError(f"{job!r} is the id of a check")
         if peer_pid is not None and observe.confinement(peer_pid) != observe.confinement(os.getpid()):
             raise UserError("cannot run a job from here: this process is confined (a sandbox, other rights), and the job would not be")
         after = tuple(JobKey(word) for word in message["after"].decode().split())
@@ -118,10 +120,6 @@ class Requests:
     def open(self) -> list[Request]:
         """Return the jobs that are not over, in the order in which they were asked for."""
         return [request for request in self._state.requests.values() if not request.over]
-
-    def running(self) -> Request | None:
-        """Return one that runs, None when none does."""
-        return next((request for request in self._state.requests.values() if request.under_way), None)
 
     def stopping(self, job: JobKey) -> str:
         """Return why a job that still runs was cancelled, "" when it was not."""
@@ -184,23 +182,30 @@ class Requests:
         if isinstance(phase, Ready) and phase.held != why:
             self._log(RequestHeld, job=job, reason=why)
 
-    def orphans(self, grace_s: float) -> Iterator[JobKey]:
-        """Yield the jobs whose session ended longer ago than `grace_s` and that were not asked to go on.
+    def orphans(self, grace_s: float, sessions: Collection[SessionId]) -> Iterator[JobKey]:
+        """Yield the jobs whose session was seen to be over `grace_s` ago or longer and that were not asked to go on.
+
+        Args:
+            sessions: those that are open.
 
         `/clear` ends a session and begins another in the same process: its jobs go on.
         """
         now_s = mono_s()
         requests = self.open()
         outliving = schedule.outliving([(item.job, item.after, item.keep or item.session is None) for item in requests])
-        alive = {session.claude_pid for session in self._state.sessions.values() if not session.closed}
+        alive = {self._claude_pid(session) for session in sessions} - {0}
         for request in requests:
-            session = self._state.sessions.get(request.session) if request.session else None
+            session = request.session
             if session is None or request.job in outliving or isinstance(request.phase, Stopping):
                 continue
-            if not session.closed or session.claude_pid in alive:
-                self._ended_s.pop(session.session, None)
-            elif now_s - self._ended_s.setdefault(session.session, now_s) >= grace_s:
+            if session in sessions or self._claude_pid(session) in alive:
+                self._ended_s.pop(session, None)
+            elif now_s - self._ended_s.setdefault(session, now_s) >= grace_s:
                 yield request.job
+
+    def _claude_pid(self, session: SessionId) -> int:
+        known = self._state.sessions.get(session)
+        return known.claude_pid if known is not None else 0
 
     # --- memory --------------------------------------------------------------------------------------------------------------
 

@@ -139,7 +139,8 @@ class Runs:
             OSError: no process could be started; the attempt is logged as lost.
         """
         usual_s = self._state.jobs[run.job].median_s
-        env = [entry for entry in invocation.env if not entry.startswith(b"STRETTO_")]
+        asked_for = run.kind == "requested"  # then by this very environment, whatever is in it
+        env = [entry for entry in invocation.env if asked_for or not entry.startswith(b"STRETTO_")]
         spec = {
             "dir": os.fsencode(run.folder),
             "journal": os.fsencode(self._journal),
