@@ -29,7 +29,7 @@ import psutil
 import watchfiles
 
 from stretto import __version__, ahead, bundle, commands, gates, hookwire, observe, rpc, rules, schedule, shellenv, trust
-from stretto.errors import CorruptError, StrettoError, UserError
+from stretto.errors import CorruptError, StrettoError
 from stretto.fold import Job, State, apply
 from stretto.journal import Journal, lines, parse
 from stretto.model import (
@@ -64,14 +64,14 @@ LINGER_S = 20.0
 """A supervisor without sessions waits this long for the next one: `/clear` and a restart of `claude` come in between."""
 SESSION_END_GRACE_S = 8.0
 """Ahead runs that nobody reads are ended this long after the last session (10 s is what is promised)."""
-JOB_GRACE_S = 3.0
-"""Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 SAMPLE_S = 0.25
 HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
 and until a leaving one has written its last event."""
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
+JOB_GRACE_S = 3.0
+"""Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 SO_PEERCRED_BYTES = 12
 
 
@@ -143,7 +143,7 @@ class Supervisor:
             self._new_epoch("an earlier supervisor died; what happened without it was not seen", None)
         self._runs.adopt(self._scan)
         for run in self._runs.open.values():
-            if (reason := self._requests.stopping(run.job)) and run.process is not None:
+            if reason := self._requests.stopping(run.job):
                 self._runs.cancel(run, reason)
         for session in self.state.sessions.values():
             if not session.closed and (claude := identify(session.claude_pid)):
@@ -808,7 +808,7 @@ class Supervisor:
             return {"ok": b"0", "reason": self._void.encode()}
         try:
             job = self._requests.ask(message, _peer_pid(peer.connection), self._conversations)
-        except UserError as error:
+        except StrettoError as error:
             return {"ok": b"0", "reason": str(error).encode()}
         self._dirty = True
         return {"ok": b"1", "job": job.encode()}

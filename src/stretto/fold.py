@@ -469,13 +469,16 @@ def _attempt_step(state: State, event: AttemptSpawned | AttemptExited | AttemptS
 
 def _attempt_exited(state: State, event: AttemptExited) -> str:
     problem = _attempt_step(state, event)
-    if problem:
-        return problem
+    if not problem:
+        job = state.jobs[state.attempts[event.attempt].job]
+        job.last_end = event.end
+        if event.end.by_itself:
+            job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
+    return problem or _request_exited(state, event)
+
+
+def _request_exited(state: State, event: AttemptExited) -> str:
     attempt = state.attempts[event.attempt]
-    job = state.jobs[attempt.job]
-    job.last_end = event.end
-    if event.end.by_itself:
-        job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
     return _request_step(state, event, attempt.job) if attempt.kind == "requested" else ""
 
 

@@ -173,7 +173,7 @@ class Runs:
         return run.adopted or self._state.epoch != run.epoch_before or bool(self._scanner.changes(run.before, self._scanner.generation))
 
     def cancel(self, run: Run, why: str) -> None:
-        """Ask a run's monitor to end it; the end arrives like any other."""
+        """Ask an ahead run's monitor to end it; the end arrives like any other."""
         run.cancelled_for = why
         if run.process is not None:
             local.cancel(run.process)
