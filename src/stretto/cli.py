@@ -475,7 +475,7 @@ def cancel(ids: tuple[str, ...]) -> None:
         attempt = state.attempts.get(AttemptId(item))
         job = attempt.job if attempt is not None else JobKey(item)
         of_request = job in state.requests
-        message = {"op": b"cancel", **({"job": job.encode()} if of_request else {"attempt": item.encode()})}
+        message = {"op": b"drop", "job": job.encode()} if of_request else {"op": b"cancel", "attempt": item.encode()}
         if control.request(project, message).get("ok") == b"1":
             click.echo(f"Cancelled {item[: render.SHORT_ID]}.")
         else:

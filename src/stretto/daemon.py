@@ -104,9 +104,9 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._scanner = Scanner(self.root)
         self._runs = Runs(self._scanner, self.paths.folder, self.log, self.state)
-        self._requests = Requests(project.root, self.paths.slots, self.log, self.state)
         self._context = observe.own_context()
         self._umask = _umask()
+        self._requests = Requests(project.root, self.paths.slots, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
         self._approvals = Approvals(settings_of_host(project.root))
@@ -142,9 +142,6 @@ class Supervisor:
         if unclean:
             self._new_epoch("an earlier supervisor died; what happened without it was not seen", None)
         self._runs.adopt(self._scan)
-        for run in self._runs.open.values():
-            if reason := self._requests.stopping(run.job):
-                self._runs.cancel(run, reason)
         for session in self.state.sessions.values():
             if not session.closed and (claude := identify(session.claude_pid)):
                 self._conversations[session.session] = Conversation(claude)
@@ -155,13 +152,10 @@ class Supervisor:
                     key.data(key.fileobj)
                 self._tick()
         finally:
-            if self._leaving and os.path.isdir(self.paths.folder):
-                for request in self._requests.open():
-                    self._cancel_request(request.job, "the supervisor was ended")
+            self._end_requests()
             for run in list(self._runs.open.values()):
-                # After an error of ours a job that was asked for goes on: the next supervisor adopts it.
-                if run.kind == "ahead" or (run.kind == "requested" and self._leaving):
-                    self._runs.cancel(run, run.cancelled_for or "the supervisor leaves")
+                if run.kind == "ahead":
+                    self._runs.cancel(run, "the supervisor leaves")
             if os.path.isdir(self.paths.folder):
                 Path(self.paths.socket).unlink(missing_ok=True)
                 self.log(SupervisorStopped, reason=self._leaving or "an error")
@@ -302,6 +296,12 @@ class Supervisor:
                 self._foreground_ended(peer, peer.run, message)
             case b"joined" if peer.ask:
                 self._joined(peer, message)
+            case b"request":
+                self._answer(peer, self._request(peer, message))
+            case b"drop":
+                self._dirty = True
+                done = self._cancel_request(JobKey(message["job"].decode()), "the user cancelled it")
+                self._answer(peer, {"ok": b"1" if done else b"0"})
             case b"ping":
                 self._answer(
                     peer, {"pid": str(os.getpid()).encode(), "version": __version__.encode(), "mode": self.project.grant.mode.encode()}
@@ -311,9 +311,10 @@ class Supervisor:
                 self._dirty = True
                 self._answer(peer, {"ok": b"1"})
             case b"cancel":
-                self._answer(peer, {"ok": b"1" if self._cancel(message) else b"0"})
-            case b"request":
-                self._answer(peer, self._request(peer, message))
+                run = self._runs.open.get(AttemptId(message["attempt"].decode()))
+                if run is not None and run.kind == "ahead":
+                    self._runs.cancel(run, "the user cancelled it")
+                self._answer(peer, {"ok": b"1" if run is not None else b"0"})
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
                 self._leaving = "it was asked to"
@@ -669,6 +670,9 @@ class Supervisor:
         ]
         held = self._held()
         self._requests.write_off()
+        for run in self._runs.open.values():
+            if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
+                self._runs.cancel(run, reason)
         asked = self._requests.asked()
         view = schedule.View(
             desired=[] if held else self._desired(),
@@ -813,17 +817,6 @@ class Supervisor:
         self._dirty = True
         return {"ok": b"1", "job": job.encode()}
 
-    def _cancel(self, message: rpc.Message) -> bool:
-        """Cancel a requested job, or an ahead run; False when there is no such thing under way."""
-        self._dirty = True
-        if "job" in message:
-            return self._cancel_request(JobKey(message["job"].decode()), "the user cancelled it")
-        run = self._runs.open.get(AttemptId(message["attempt"].decode()))
-        if run is None or run.kind != "ahead":
-            return False
-        self._runs.cancel(run, "the user cancelled it")
-        return True
-
     def _cancel_request(self, job: JobKey, why: str) -> bool:
         """Log it first, then end its process: however that ends, the job stays cancelled."""
         done = self._requests.cancel(job, why)
@@ -831,6 +824,19 @@ class Supervisor:
             if done and run.job == job:
                 self._runs.cancel(run, why)
         return done
+
+    def _end_requests(self) -> None:
+        """We leave: nothing that was asked for runs on. After an error of ours it does, and the next supervisor adopts it."""
+        if not self._leaving:
+            return
+        try:
+            for request in self._requests.open():
+                self._cancel_request(request.job, "the supervisor was ended")
+        except (OSError, StrettoError) as error:
+            print(f"{wall_s():.3f} cannot say that jobs are cancelled: {error}", file=sys.stderr, flush=True)
+        for run in self._runs.open.values():
+            if run.kind == "requested" and not run.cancelled_for:
+                self._runs.cancel(run, "the supervisor was ended")
 
     def _begin_requested(self, job: JobKey) -> None:
         slot = self._slot()
@@ -890,10 +896,10 @@ def _same_user(connection: socket.socket) -> bool:
     return bool(uid == os.getuid())
 
 
-def _peer_pid(connection: socket.socket) -> int | None:
-    """Return who connected; None where the system cannot tell."""
+def _peer_pid(connection: socket.socket) -> int:
+    """Return who connected; 0 where the system cannot tell."""
     if not hasattr(socket, "SO_PEERCRED"):
-        return None
+        return 0
     return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, SO_PEERCRED_BYTES))[0])
 
 

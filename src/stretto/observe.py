@@ -45,7 +45,8 @@ def confinement(pid: int) -> bytes:
     """Return what a process may do, as text lines: user, groups, capabilities, seccomp state, namespaces.
 
     Equal for two processes when neither is in a sandbox that the other is not in; unlike `own_context` it leaves out what only steers a
-    command (umask, limits, cgroup). A process that shows nothing of itself has an empty one.
+    command (umask, limits, cgroup). A process that shows nothing of itself has an empty one; elsewhere than
+    on Linux all have.
     """
     lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(_bytes(f"/proc/{pid}/status"))]
     lines = [line for line in lines if line.startswith(CONFINING)]

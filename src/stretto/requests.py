@@ -46,11 +46,11 @@ class Requests:
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
-    def ask(self, message: rpc.Message, peer_pid: int | None, sessions: Collection[SessionId]) -> JobKey:
+    def ask(self, message: rpc.Message, peer_pid: int, sessions: Collection[SessionId]) -> JobKey:
         """Log the job a `request` message describes.
 
         Args:
-            peer_pid: who sent it, as the kernel says (0: nobody it can show us); None where the system does not say.
+            peer_pid: who sent it, as the kernel says; 0 when it does not say, which Linux does of somebody it cannot show us.
             sessions: those that are open.
 
         Raises:
@@ -64,7 +64,7 @@ class Requests:
             return job
         if job in self._state.jobs:
             raise ValueError(f"{job!r} is the id of a check")
-        if peer_pid is not None and observe.confinement(peer_pid) != observe.confinement(os.getpid()):
+        if observe.confinement(peer_pid) != observe.confinement(os.getpid()):
             raise UserError("cannot run a job from here: this process is confined (a sandbox, other rights), and the job would not be")
         after = tuple(JobKey(word) for word in message["after"].decode().split())
         self._check_after(job, after)
