@@ -37,6 +37,7 @@ RANKS = {
     "executors": 4,
     "runs": 5,
     "sessions": 5,
+    "requests": 5,
     "daemon": 6,
     "control": 4,
     "render": 5,

@@ -13,25 +13,33 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import click
 
-from stretto import __version__, bundle, control, doctor, install, journal, render, rules, trust
+from stretto import __version__, bundle, control, doctor, install, journal, render, rules, schedule, trust
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
-from stretto.fold import State, apply
-from stretto.model import ENCODER, AttemptId, Bad, Mode
+from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
+from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
 from stretto.system import is_locked, state_base, wall_s
 from stretto.trust import Project, ProjectPaths, display
 
 INTERRUPTED, BUG = 130, 70
 FOLLOW_PAUSE_S = 0.1
+WAKE_EVERY_S = 0.5
+"""How often `wait` looks whether a supervisor still lives: without one nothing that waits would ever start."""
+NO_EXIT = {"timeout": 124, "cancelled": 143, "oversize": 125, "lost": 125}
+"""What `wait` ends with when a job had no exit code of its own."""
+SIZE = re.compile(r"(\d+)([KMG]?)")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
 
@@ -300,9 +308,9 @@ def why(count: int, as_json: bool) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends.")
 @click.option("--stderr", "only_errors", is_flag=True, help="Only what went to standard error (runs that had it apart).")
 def logs(attempt: str, follow: bool, only_errors: bool) -> None:
-    """Print the output of one run, by its id or an unambiguous beginning of it."""
+    """Print the output of one run or requested job, by its id or an unambiguous beginning of it."""
     project = _project()
-    found = _resolve(control.fold_log(project.paths), attempt)
+    found = _attempt_of(project.paths, attempt, wait=follow)
     folder = bundle.folder_of(project.paths.attempts, found)
     if not Path(folder).is_dir():
         raise UserError(f"cannot print the output of {found}: it is no longer kept; `stretto status` shows the latest runs")
@@ -314,13 +322,27 @@ def logs(attempt: str, follow: bool, only_errors: bool) -> None:
         stream.flush()
 
 
-def _resolve(state: State, prefix: str) -> AttemptId:
-    found = [attempt for attempt in state.attempts if attempt.startswith(prefix.lower())]
+def _attempt_of(paths: ProjectPaths, prefix: str, *, wait: bool) -> AttemptId:
+    """Return the run an id means: that of a requested job is its latest try, waited for when `wait` says so."""
+    state = control.fold_log(paths)
+    found = _resolve(prefix, [*state.attempts, *state.requests])
+    while (request := state.requests.get(JobKey(found))) is not None:
+        if request.attempt is not None:
+            return request.attempt
+        if request.over or not wait:
+            raise UserError(f"cannot print the output of {found}: it has not begun ({' '.join(render.request_state(request))})")
+        time.sleep(FOLLOW_PAUSE_S)
+        state = control.fold_log(paths)
+    return AttemptId(found)
+
+
+def _resolve(prefix: str, ids: Sequence[str]) -> str:
+    found = [item for item in ids if item.startswith(prefix.lower())]
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UserError(f"cannot find run {prefix!r}: no id begins so; `stretto status` shows the ids")
-    raise UserError(f"cannot tell which run is meant by {prefix!r}: {len(found)} ids begin so; give more digits")
+        raise UserError(f"cannot find {prefix!r}: no id begins so; `stretto status` shows the ids")
+    raise UserError(f"cannot tell what is meant by {prefix!r}: {len(found)} ids begin so; give more digits")
 
 
 @stretto.command()
@@ -374,6 +396,137 @@ def demo(arguments: tuple[str, ...]) -> None:
     from stretto.demo import __main__ as show  # its parts are needed by nobody else
 
     show.main(arguments)
+
+
+# --- asking for jobs --------------------------------------------------------------------------------------------------------
+
+
+@stretto.command(name="run", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("--after", multiple=True, metavar="ID", help="Only when this job has passed; may be given several times.")
+@click.option("--priority", type=click.IntRange(-1000, 1000), default=0, help="Higher starts first (0 without it).")
+@click.option("--memory", default="", metavar="SIZE", help="What it may need, such as 500M or 2G (512M without it).")
+@click.option("--retries", type=click.IntRange(0, 20), default=0, help="Try it again so often when it fails, then put it aside.")
+@click.option("--keep", is_flag=True, help="It may finish after this session has ended.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def ask_for(after: tuple[str, ...], priority: int, memory: str, retries: int, keep: bool, as_json: bool, command: tuple[str, ...]) -> None:
+    """Run COMMAND as a job of its own beside the session; prints its id at once.
+
+    `stretto logs ID -f` follows it, `stretto wait ID` waits for it, `stretto cancel ID` ends it, `stretto status` shows all of them.
+    """
+    project = _project()
+    trust.verify(project)
+    here = os.getcwd()
+    known = list(control.fold_log(project.paths).requests) if after else []
+    mask = os.umask(0o077)
+    os.umask(mask)
+    message = {
+        "op": b"request",
+        "job": secrets.token_hex(16).encode(),
+        "exe": os.fsencode(_executable(command[0], here, project.paths.bin)),
+        "argv": b"\0".join(os.fsencode(word) for word in command),
+        "env": b"\0".join(name + b"=" + value for name, value in os.environb.items()),
+        "cwd": os.fsencode(here),
+        "umask": oct(mask)[2:].encode(),
+        "after": " ".join(_resolve(prefix, known) for prefix in after).encode(),
+        "priority": str(priority).encode(),
+        "memory_bytes": str(_bytes_of(memory) if memory else schedule.DEFAULT_MEMORY_BYTES).encode(),
+        "retries": str(retries).encode(),
+        "keep": b"1" if keep else b"0",
+        "session": os.environb.get(b"CLAUDE_CODE_SESSION_ID", b""),
+    }
+    job = _granted(control.request(project, message))["job"].decode()
+    if as_json:
+        _echo_json({"job": job})
+    else:
+        click.echo(job)
+
+
+def _executable(word: str, here: str, shims: str) -> str:
+    """Return the file a command's first word means, our own entries on the PATH left out: the job is not to be joined."""
+    folders = [folder for folder in os.get_exec_path() if os.path.realpath(folder or ".") != os.path.realpath(shims)]
+    found = shutil.which(word, path=os.pathsep.join(folders))
+    if found is None:
+        raise UserError(f"cannot run {word!r}: no such program; a line for a shell needs `sh -c '...'`")
+    return os.path.join(here, found)
+
+
+def _bytes_of(size: str) -> int:
+    found = SIZE.fullmatch(size.upper())
+    if found is None:
+        raise UserError(f"cannot read the size {size!r}: write a whole number with K, M or G, such as 500M")
+    return int(found[1]) << 10 * " KMG".index(found[2] or " ")
+
+
+def _granted(answer: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    if answer.get("ok") == b"1":
+        return answer
+    raise UserError(answer.get("reason", b"cannot do that: the supervisor refused").decode("utf-8", "backslashreplace"))
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def cancel(ids: tuple[str, ...]) -> None:
+    """Cancel requested jobs (they stay cancelled, and so does what waits for them), or end runs ahead."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    found = [_resolve(prefix, [*state.requests, *state.attempts]) for prefix in ids]
+    for item in found:
+        attempt = state.attempts.get(AttemptId(item))
+        job = attempt.job if attempt is not None else JobKey(item)
+        of_request = job in state.requests
+        message = {"op": b"drop", "job": job.encode()} if of_request else {"op": b"cancel", "attempt": item.encode()}
+        if control.request(project, message).get("ok") == b"1":
+            click.echo(f"Cancelled {item[: render.SHORT_ID]}.")
+        else:
+            click.echo(f"{item[: render.SHORT_ID]} was over already.", err=True)
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.pass_context
+def wait(context: click.Context, ids: tuple[str, ...]) -> None:
+    """Wait for requested jobs and end with the exit code of the first one given that did not pass, 0 when all did.
+
+    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled) or 125 (lost).
+    """
+    project = _project()
+    state = State()
+    jobs: list[JobKey] = []
+    looked_s = time.monotonic()
+
+    def over() -> bool:
+        nonlocal looked_s
+        if not jobs:
+            jobs.extend(JobKey(_resolve(prefix, list(state.requests))) for prefix in ids)
+        if all(state.requests[job].over for job in jobs):
+            return True
+        if time.monotonic() - looked_s > WAKE_EVERY_S:
+            looked_s = time.monotonic()
+            if not is_locked(project.paths.supervisor_lock):
+                control.wake(project)
+        return False
+
+    for offset, event in journal.follow(project.paths.folder, 0, over, FOLLOW_PAUSE_S):
+        state = apply(state, event, offset)
+    codes = [_exit_code(state.requests[job]) for job in jobs]
+    context.exit(next((code for code in codes if code), 0))
+
+
+def _exit_code(request: Request) -> int:
+    word, reason = render.request_state(request)
+    match request.phase:
+        case Passed():
+            return 0
+        case Failed(end=end) | PutAside(end=end):
+            if end.how == "code":
+                return end.value
+        case Cancelled():
+            end = End(how="cancelled")
+        case _:
+            end = End(how="lost")
+    click.echo(f"stretto: {request.job[: render.SHORT_ID]} {render.plain(f'{word}: {reason}')}", err=True)
+    return 128 + end.value if end.how == "signal" else NO_EXIT.get(end.how, end.value)
 
 
 # --- shared by the commands -------------------------------------------------------------------------------------------------

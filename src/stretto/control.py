@@ -7,21 +7,27 @@ processes the project's own log names by pid, start time and boot; `stop` return
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterable
 
 from stretto import fold, journal, rpc
 from stretto.errors import UnavailableError
 from stretto.fold import Running, State
-from stretto.system import Process, is_locked, lives, signal_process
-from stretto.trust import ProjectPaths
+from stretto.system import Process, is_locked, lives, open_private, signal_process
+from stretto.trust import Project, ProjectPaths
 
 ASK_LIMIT_S = 2.0
 LEAVE_LIMIT_S = 6.0
 """From being asked to the end: a supervisor takes milliseconds, a monitor 2 s of grace for its worker and some for its record."""
 KILL_LIMIT_S = 5.0
+START_LIMIT_S = 20.0
+ENV_KEPT = ("HOME", "PATH", "USER", "LOGNAME", "LANG", "TMPDIR", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "SYSTEMROOT")
+"""All a supervisor inherits; the same as in client.py, which starts one from a hook (contract-tested)."""
+LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.daemon import main; main(sys.argv[2:])"
 
 
 def ask(paths: ProjectPaths, message: rpc.Message, limit_s: float = ASK_LIMIT_S) -> rpc.Message:
@@ -56,6 +62,59 @@ def _connect(connection: socket.socket, folder: str) -> None:
         os.close(here)
 
 
+def wake(project: Project) -> None:
+    """Make sure that a supervisor serves the project: start one in a session of its own when none does.
+
+    Raises:
+        UnavailableError: none serves it `START_LIMIT_S` later.
+    """
+    try:
+        ask(project.paths, {"op": b"ping"})
+        return
+    except UnavailableError:
+        pass
+    word, given = os.pipe()
+    errors = open_private(project.paths.supervisor_errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    try:
+        started = subprocess.Popen(
+            [project.grant.python, "-I", "-c", LAUNCH, package, project.paths.base, project.paths.key, str(given)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=[given],
+            cwd="/",
+            env={name: value for name, value in os.environ.items() if name in ENV_KEPT or name.startswith("LC_")},
+            start_new_session=True,
+        )
+        os.close(given)
+        given = -1
+        ready, _, _ = select.select([word], [], [], START_LIMIT_S)
+        if not ready or not os.read(word, 1):
+            raise UnavailableError(f"cannot start the supervisor: see {project.paths.supervisor_errors} and `stretto doctor`")
+        started.returncode = 0  # it outlives us; whoever waits for it then is not this process
+    except OSError as error:
+        raise UnavailableError(f"cannot start the supervisor: {error}; run `stretto init` again") from error
+    finally:
+        for descriptor in (word, errors, given):
+            if descriptor >= 0:
+                os.close(descriptor)
+
+
+def request(project: Project, message: rpc.Message) -> rpc.Message:
+    """Return the answer to a message that needs a supervisor, started if none lives; one that breaks off is asked once more.
+
+    Raises:
+        UnavailableError: there was no answer.
+    """
+    wake(project)
+    try:
+        return ask(project.paths, message)
+    except UnavailableError:  # it was just leaving
+        wake(project)
+        return ask(project.paths, message)
+
+
 def reload(paths: ProjectPaths) -> bool:
     """Tell the supervisor that the grant changed; False when there is none to tell (the next one reads it anyway)."""
     try:
@@ -78,17 +137,19 @@ def supervisor(state: State) -> Process | None:
 
 
 def monitors(state: State) -> list[Process]:
-    """Return the living owners of ahead runs that have no end in the log."""
+    """Return the living owners of ahead runs and requested jobs that have no end in the log."""
     named = [
         Process(attempt.phase.pid, attempt.phase.start, attempt.boot)
         for attempt in state.open_attempts()
-        if attempt.kind == "ahead" and isinstance(attempt.phase, Running)
+        if attempt.kind != "foreground" and isinstance(attempt.phase, Running)
     ]
     return [process for process in named if lives(process)]
 
 
 def stop(paths: ProjectPaths) -> int:
-    """End the supervisor and every ahead run of a project; return how many processes that were. Foreground runs are not ours to end.
+    """End the supervisor, every ahead run and requested job of a project; return how many processes that were.
+
+    Foreground runs are not ours to end.
 
     Raises:
         UnavailableError: something still lives after SIGKILL, or holds the supervisor's lock without being in the log.

@@ -53,6 +53,7 @@ from stretto.model import (
     TreeMoved,
     invocation_from,
 )
+from stretto.requests import WALL_S, Requests
 from stretto.runs import Run, Runs, last_line
 from stretto.sessions import UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker, settings_of_host
 from stretto.system import Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
@@ -69,6 +70,8 @@ HAND_OVER_LIMIT_S = 5.0
 and until a leaving one has written its last event."""
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
+JOB_GRACE_S = 3.0
+"""Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 SO_PEERCRED_BYTES = 12
 
 
@@ -103,6 +106,7 @@ class Supervisor:
         self._runs = Runs(self._scanner, self.paths.folder, self.log, self.state)
         self._context = observe.own_context()
         self._umask = _umask()
+        self._requests = Requests(project.root, self.paths.slots, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
         self._approvals = Approvals(settings_of_host(project.root))
@@ -148,6 +152,7 @@ class Supervisor:
                     key.data(key.fileobj)
                 self._tick()
         finally:
+            self._end_requests()
             for run in list(self._runs.open.values()):
                 if run.kind == "ahead":
                     self._runs.cancel(run, "the supervisor leaves")
@@ -197,6 +202,8 @@ class Supervisor:
         for session, conversation in list(self._conversations.items()):
             if conversation.claude is not None and not lives(conversation.claude):
                 self._close_session(session, "its process ended")
+        for job in list(self._requests.orphans(JOB_GRACE_S, self._conversations)):
+            self._cancel_request(job, "its session is over")
         if self._conversations:
             self._last_session_s = now_s
             return
@@ -205,7 +212,7 @@ class Supervisor:
             for run in self._runs.open.values():
                 if run.kind == "ahead" and not run.readers and not run.cancelled_for:
                     self._runs.cancel(run, "the session is over")
-        if alone_s > LINGER_S and not self._runs.open:
+        if alone_s > LINGER_S and not self._runs.open and not self._requests.open():
             self._leaving = "no session is open and nothing runs"
 
     def _sample(self) -> None:
@@ -213,6 +220,7 @@ class Supervisor:
             if run.adopted and not self._runs.lives(run):
                 self._catch_up()
                 self._runs.lost(run, "the supervisor was not there when it began")
+                self._request_ended(run)
                 self._dirty = True
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = bool(observe.remote_connections(run.child_pid))
@@ -288,6 +296,12 @@ class Supervisor:
                 self._foreground_ended(peer, peer.run, message)
             case b"joined" if peer.ask:
                 self._joined(peer, message)
+            case b"request":
+                self._answer(peer, self._request(peer, message))
+            case b"drop":
+                self._dirty = True
+                done = self._cancel_request(JobKey(message["job"].decode()), "the user cancelled it")
+                self._answer(peer, {"ok": b"1" if done else b"0"})
             case b"ping":
                 self._answer(
                     peer, {"pid": str(os.getpid()).encode(), "version": __version__.encode(), "mode": self.project.grant.mode.encode()}
@@ -486,7 +500,7 @@ class Supervisor:
         self._invocations[job_key], self._checks[job_key] = invocation, check
         conversation = self._conversations.get(session) if session else None
         verdict, run = self._runs.judge(job_key, self._rules.max_age_s, self._scan.problem)
-        blocked = blocker(self._conversations.values())
+        blocked = self._blocker()
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
         would = ""
@@ -655,6 +669,11 @@ class Supervisor:
             if run.kind == "ahead" and not run.cancelled_for
         ]
         held = self._held()
+        self._requests.write_off()
+        for run in self._runs.open.values():
+            if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
+                self._runs.cancel(run, reason)
+        asked = self._requests.asked()
         view = schedule.View(
             desired=[] if held else self._desired(),
             running=running,
@@ -664,6 +683,11 @@ class Supervisor:
             held=held,
             settling=bool(self._poked_s),
             free_bytes=psutil.virtual_memory().available,
+            load_per_core=os.getloadavg()[0] / (os.cpu_count() or 1),
+            asked=asked,
+            asked_running=sum(run.kind == "requested" for run in self._runs.open.values()),
+            broken=self._requests.broken() if asked else {},
+            promised_bytes=self._requests.promised_bytes() if asked else 0,
         )
         for action in schedule.plan(view):
             match action:
@@ -671,6 +695,12 @@ class Supervisor:
                     self._runs.cancel(self._runs.open[action.attempt], action.why)
                 case schedule.Start():
                     self._start_ahead(action)
+                case schedule.Begin():
+                    self._begin_requested(action.job)
+                case schedule.Hold():
+                    self._requests.hold(action.job, action.why)
+                case schedule.Drop():
+                    self._cancel_request(action.job, action.why)
 
     def _needs_machine(self, run: Run) -> bool:
         """Say whether a foreground run is long enough, or too unknown, to leave it alone with the machine."""
@@ -680,8 +710,12 @@ class Supervisor:
     def _held(self) -> str:
         if self.project.grant.mode != "on" or self._void:
             return "running ahead is switched off"
-        if not self._conversations:
-            return ""
+        return self._blocker()
+
+    def _blocker(self) -> str:
+        """Say why nothing may be joined or run ahead at this moment, "" when it may."""
+        if any(run.kind == "requested" for run in self._runs.open.values()):
+            return "it stands beside a job that was asked for, whose effects are not known"
         return blocker(self._conversations.values())
 
     def _desired(self) -> list[JobKey]:
@@ -717,15 +751,19 @@ class Supervisor:
         except OSError as error:
             print(f"{wall_s():.3f} cannot start an ahead run: {error}", file=sys.stderr, flush=True)
             return
+        self._listen_to(run)
+
+    def _listen_to(self, run: Run) -> None:
         assert run.owner is not None
         self._selector.register(run.owner, selectors.EVENT_READ, lambda _: self._owner_speaks(run))
 
     def _slot(self) -> Lock | None:
-        """Take one of the machine's places for ahead runs: several projects share them."""
+        """Take one of the machine's places for ahead runs and requested jobs: several projects share them."""
         folder = private_directory(self.paths.slots)
         for number in range(os.cpu_count() or 1):
             lock = Lock(os.path.join(folder, f"{number}.lock"))
             if lock.try_acquire():
+                os.truncate(lock.path, 0)  # what its last holder was promised is over
                 return lock
             lock.close()
         return None
@@ -737,6 +775,8 @@ class Supervisor:
             word, *rest = line.split()
             if word == "started":
                 self._runs.started(run, Process(int(rest[0]), rest[1], boot_id()))
+                if run.kind == "requested" and run.slot is not None:
+                    self._requests.promise(run.slot.path, self.state.requests[run.job].memory_bytes, int(rest[0]))
                 if run.cancelled_for:
                     self._runs.cancel(run, run.cancelled_for)
         if said is None or "exited" in said:
@@ -746,6 +786,7 @@ class Supervisor:
 
     def _ahead_ended(self, run: Run) -> None:
         self._catch_up()
+        self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)
         if attempt is None or attempt.end is None:
             self._runs.lost(run, "its monitor died")
@@ -763,6 +804,62 @@ class Supervisor:
             self._edited(run),
             log_exit=False,
         )
+
+    # --- jobs that were asked for --------------------------------------------------------------------------------------------
+
+    def _request(self, peer: Peer, message: rpc.Message) -> rpc.Message:
+        if self._void:
+            return {"ok": b"0", "reason": self._void.encode()}
+        try:
+            job = self._requests.ask(message, _peer_pid(peer.connection), self._conversations)
+        except StrettoError as error:
+            return {"ok": b"0", "reason": str(error).encode()}
+        self._dirty = True
+        return {"ok": b"1", "job": job.encode()}
+
+    def _cancel_request(self, job: JobKey, why: str) -> bool:
+        """Log it first, then end its process: however that ends, the job stays cancelled."""
+        done = self._requests.cancel(job, why)
+        for run in self._runs.open.values():
+            if done and run.job == job:
+                self._runs.cancel(run, why)
+        return done
+
+    def _end_requests(self) -> None:
+        """We leave: nothing that was asked for runs on. After an error of ours it does, and the next supervisor adopts it."""
+        if not self._leaving:
+            return
+        try:
+            for request in self._requests.open():
+                self._cancel_request(request.job, "the supervisor was ended")
+        except (OSError, StrettoError) as error:
+            print(f"{wall_s():.3f} cannot say that jobs are cancelled: {error}", file=sys.stderr, flush=True)
+        for run in self._runs.open.values():
+            if run.kind == "requested" and not run.cancelled_for:
+                self._runs.cancel(run, "the supervisor was ended")
+
+    def _begin_requested(self, job: JobKey) -> None:
+        slot = self._slot()
+        if slot is None:
+            self._requests.hold(job, "no place is free")
+            return
+        order = self._requests.order(job)
+        self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", self.state.requests[job].session)
+        run = self._runs.begin(job, "requested", self.state.requests[job].session, self._scan, why="it was asked for")
+        self._requests.promise(slot.path, self.state.requests[job].memory_bytes, 0)
+        try:
+            self._runs.spawn(run, order.invocation, order.umask, slot, WALL_S)
+        except OSError as error:
+            print(f"{wall_s():.3f} cannot start a requested job: {error}", file=sys.stderr, flush=True)
+            self._request_ended(run)
+            return
+        self._listen_to(run)
+
+    def _request_ended(self, run: Run) -> None:
+        """What a requested job did to the machine no scan can show: everything that was known before it ended is over."""
+        if run.kind == "requested":
+            self._new_epoch("a job that was asked for ended", run.session)
+            self._poke()
 
     # --- configuration -------------------------------------------------------------------------------------------------------
 
@@ -797,6 +894,13 @@ def _same_user(connection: socket.socket) -> bool:
         return True
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, SO_PEERCRED_BYTES))
     return bool(uid == os.getuid())
+
+
+def _peer_pid(connection: socket.socket) -> int:
+    """Return who connected; 0 where the system cannot tell."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, SO_PEERCRED_BYTES))[0])
 
 
 def _is_served(folder: str) -> bool:

@@ -5,6 +5,15 @@ An attempt is a small machine; `NEXT` holds every legal step and nothing else:
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
       '------attempt.exited----------------------------------^
 
+A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its steps:
+
+    WaitsFor --the last of the others passed--> Ready --attempt.started--> UnderWay --attempt.exited--> Passed, Failed, PutAside
+       |                                         |  ^------- a retry is left -------|
+       |--request.cancelled--> Cancelled <-------|                                  '--request.cancelled--> Stopping --> Cancelled
+       '--request.lost-------> Lost <------------'
+
+It is one idea in one file: two machines over one log, because a step of an attempt is a step of the job it is a try of.
+
 Promises: an event its attempt cannot take, or one about something unknown, changes nothing but the list of anomalies: a forged, late
 or doubled record can make a result unknown, never passed. `apply` uses up the state it is given (it is changed in place and returned):
 a log of a million events is folded without copying a million dictionaries.
@@ -36,6 +45,10 @@ from stretto.model import (
     LogEvent,
     NewsTold,
     PermissionAsked,
+    RequestCancelled,
+    RequestHeld,
+    RequestLost,
+    RequestMade,
     SessionClosed,
     SessionId,
     SessionOpened,
@@ -51,6 +64,10 @@ DURATIONS = 9
 """Of how many last runs the usual duration is the median."""
 ATTEMPTS_KEPT = 1000
 """Ended attempts the state remembers; older ones are only in the log."""
+REQUESTS_KEPT = 500
+"""Requested jobs that are over and still remembered; older ones once their attempts are forgotten, too."""
+RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
+"""The pause before the first retry; it doubles, up to the second number."""
 
 
 # --- one attempt's phases ---------------------------------------------------------------------------------------------------
@@ -125,6 +142,126 @@ class Attempt(msgspec.Struct, kw_only=True):
         return isinstance(self.phase, Begun | Running)
 
 
+# --- one requested job's phases ---------------------------------------------------------------------------------------------
+
+
+class WaitsFor(msgspec.Struct, frozen=True):
+    others: frozenset[JobKey]
+    """Those of its dependencies that have not passed; never empty."""
+
+
+class Ready(msgspec.Struct, frozen=True):
+    tries: int = 0
+    due_mono_s: float = 0.0
+    """Not before this time of the log's monotonic clock: the pause before a retry."""
+    held: str = ""
+    """Why it has not begun, as the supervisor last said."""
+
+
+class UnderWay(msgspec.Struct, frozen=True):
+    attempt: AttemptId
+    tries: int
+
+
+class Stopping(msgspec.Struct, frozen=True):
+    """Cancelled, and its process is not gone yet."""
+
+    attempt: AttemptId
+    reason: str
+
+
+class Passed(msgspec.Struct, frozen=True):
+    attempt: AttemptId
+
+
+class Failed(msgspec.Struct, frozen=True):
+    end: End
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    reason: str
+
+
+class PutAside(msgspec.Struct, frozen=True):
+    """It failed at every try it was given."""
+
+    end: End
+    tries: int
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """It can never begin (again)."""
+
+    reason: str
+
+
+RequestPhase = WaitsFor | Ready | UnderWay | Stopping | Passed | Failed | Cancelled | PutAside | Lost
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """A job that somebody asked for; its command is in `State.jobs` under the same id."""
+
+    job: JobKey
+    after: tuple[JobKey, ...]
+    priority: int
+    memory_bytes: int
+    keep: bool
+    retries: int
+    session: SessionId | None
+    asked_at: float
+    phase: RequestPhase
+    attempt: AttemptId | None = None
+    """Its latest try."""
+    ended_at: float | None = None
+
+    @property
+    def over(self) -> bool:
+        return isinstance(self.phase, Passed | Failed | Cancelled | PutAside | Lost)
+
+    @property
+    def under_way(self) -> bool:
+        return isinstance(self.phase, UnderWay | Stopping)
+
+
+def retry_pause_s(tries: int) -> float:
+    """Return how long a job that failed `tries` times (1 or more) waits for its next try."""
+    return float(min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(tries - 1, 10)))
+
+
+def _tried(request: Request, phase: UnderWay, event: AttemptExited) -> RequestPhase:
+    if event.end.passed:
+        return Passed(phase.attempt)
+    if event.end.how == "cancelled":
+        return Cancelled("its monitor was told to end it")
+    if phase.tries <= request.retries:
+        return Ready(phase.tries, event.mono + retry_pause_s(phase.tries))
+    return PutAside(event.end, phase.tries) if request.retries else Failed(event.end)
+
+
+REQUEST_NEXT: dict[type[RequestPhase], dict[type[Event], Callable[..., RequestPhase]]] = {
+    WaitsFor: {
+        RequestCancelled: lambda _, p, e: Cancelled(e.reason),
+        RequestLost: lambda _, p, e: Lost(e.reason),
+    },
+    Ready: {
+        AttemptStarted: lambda _, p, e: UnderWay(e.attempt, p.tries + 1),
+        RequestHeld: lambda _, p, e: Ready(p.tries, p.due_mono_s, e.reason),
+        RequestCancelled: lambda _, p, e: Cancelled(e.reason),
+        RequestLost: lambda _, p, e: Lost(e.reason),
+    },
+    UnderWay: {
+        AttemptExited: _tried,
+        RequestCancelled: lambda _, p, e: Stopping(p.attempt, e.reason),
+    },
+    Stopping: {AttemptExited: lambda _, p, e: Cancelled(p.reason)},
+    Passed: {},
+    Failed: {},
+    Cancelled: {},
+    PutAside: {},
+    Lost: {},
+}
+
+
 class Job(msgspec.Struct, kw_only=True):
     """A command as it was asked for, and what is known of it."""
 
@@ -179,6 +316,8 @@ class State(msgspec.Struct, kw_only=True):
     sessions: dict[SessionId, Session] = msgspec.field(default_factory=dict)
     jobs: dict[JobKey, Job] = msgspec.field(default_factory=dict)
     attempts: dict[AttemptId, Attempt] = msgspec.field(default_factory=dict)
+    requests: dict[JobKey, Request] = msgspec.field(default_factory=dict)
+    """In the order in which they were asked for."""
     joins: deque[JoinDecided] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     waits: dict[str, JoinDone] = msgspec.field(default_factory=dict)
     """Ends of joins by `ask`; as many as there are in `joins`."""
@@ -284,6 +423,10 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
         return f"attempt.started for unknown job {event.job}"
     if event.attempt in state.attempts:
         return f"attempt.started twice for {event.attempt}"
+    if (event.kind == "requested") is not (event.job in state.requests):
+        return f"attempt.started of kind {event.kind} for job {event.job}, which is of another kind"
+    if event.kind == "requested" and (problem := _request_step(state, event, event.job)):
+        return problem
     state.attempts[event.attempt] = Attempt(
         attempt=event.attempt,
         job=event.job,
@@ -299,7 +442,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
     if event.kind == "foreground":
         job.foreground_runs += 1
         job.asked = False  # a question about this very call, if any, is recorded right behind
-    else:
+    elif event.kind == "ahead":
         job.ahead_runs += 1
     job.last_attempt = event.attempt
     if len(state.attempts) > ATTEMPTS_KEPT:
@@ -331,7 +474,12 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
         job.last_end = event.end
         if event.end.by_itself:
             job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
-    return problem
+    return problem or _request_exited(state, event)
+
+
+def _request_exited(state: State, event: AttemptExited) -> str:
+    attempt = state.attempts[event.attempt]
+    return _request_step(state, event, attempt.job) if attempt.kind == "requested" else ""
 
 
 def _attempt_settled(state: State, event: AttemptSettled) -> str:
@@ -347,6 +495,60 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
     job.remote = job.remote or event.remote
     if attempt.end is not None and attempt.end.by_itself and not event.torn:
         job.clean = True
+    return ""
+
+
+def _request_made(state: State, event: RequestMade) -> str:
+    if event.job not in state.jobs:
+        return f"request.made for unknown job {event.job}"
+    if event.job in state.requests or state.jobs[event.job].last_attempt is not None:
+        return f"request.made for job {event.job}, which was there before"
+    if unknown := [other for other in event.after if other not in state.requests]:
+        return f"request.made for {event.job} after unknown job {unknown[0]}"
+    others = frozenset(other for other in event.after if not isinstance(state.requests[other].phase, Passed))
+    state.requests[event.job] = Request(
+        job=event.job,
+        after=event.after,
+        priority=event.priority,
+        memory_bytes=event.memory_bytes,
+        keep=event.keep,
+        retries=event.retries,
+        session=event.session,
+        asked_at=event.ts,
+        phase=WaitsFor(others) if others else Ready(),
+    )
+    if len(state.requests) > REQUESTS_KEPT:
+        _forget_requests(state)
+    return ""
+
+
+def _forget_requests(state: State) -> None:
+    for request in list(state.requests.values())[: len(state.requests) - REQUESTS_KEPT]:
+        if request.over and request.attempt not in state.attempts:
+            del state.requests[request.job], state.jobs[request.job]
+
+
+def _request_event(state: State, event: RequestHeld | RequestCancelled | RequestLost) -> str:
+    return _request_step(state, event, event.job)
+
+
+def _request_step(state: State, event: AttemptStarted | AttemptExited | RequestHeld | RequestCancelled | RequestLost, job: JobKey) -> str:
+    request = state.requests.get(job)
+    if request is None:
+        return f"{_tag(event)} for {job}, which nobody asked for"
+    step = REQUEST_NEXT[type(request.phase)].get(type(event))
+    if step is None:
+        return f"{_tag(event)} for requested job {job} in phase {type(request.phase).__name__}"
+    request.phase = step(request, request.phase, event)
+    if isinstance(event, AttemptStarted):
+        request.attempt = event.attempt
+    if request.over:
+        request.ended_at = event.ts
+    if isinstance(request.phase, Passed):
+        for other in state.requests.values():
+            if isinstance(other.phase, WaitsFor) and request.job in other.phase.others:
+                rest = other.phase.others - {request.job}
+                other.phase = WaitsFor(rest) if rest else Ready()
     return ""
 
 
@@ -397,6 +599,10 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     AttemptSpawned: _attempt_step,
     AttemptExited: _attempt_exited,
     AttemptSettled: _attempt_settled,
+    RequestMade: _request_made,
+    RequestHeld: _request_event,
+    RequestCancelled: _request_event,
+    RequestLost: _request_event,
     JoinDecided: _join_decided,
     JoinDone: _join_done,
     NewsTold: _news_told,

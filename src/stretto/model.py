@@ -25,7 +25,8 @@ SessionId = NewType("SessionId", str)
 FORMAT_VERSION = 1
 
 Mode = Literal["on", "observe", "off"]
-Kind = Literal["foreground", "ahead"]
+Kind = Literal["foreground", "ahead", "requested"]
+"""foreground: the session's own run; ahead: started by us before it is asked for; requested: a job that was asked for."""
 Streams = Literal["merged", "split"]
 """merged: descriptors 1 and 2 are the same file; split: they are not."""
 
@@ -274,6 +275,45 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True):
     left: int = 0
 
 
+class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
+    """Somebody asked for a job (`job.seen` with this id came right before); it is not a check and nothing joins it."""
+
+    job: JobKey
+    after: tuple[JobKey, ...] = ()
+    """Requested jobs that must have passed first; all of them were asked for earlier, so no cycle can be written down."""
+    priority: int = 0
+    """Higher starts first."""
+    memory_bytes: int
+    """What it may need; see `schedule.DEFAULT_MEMORY_BYTES` for one that does not say."""
+    keep: bool = False
+    """It may go on after its session ended."""
+    retries: int = 0
+    """So often it is tried again after a failure, before it is put aside."""
+    session: SessionId | None = None
+    """The session it was asked in and ends with; null when there was none."""
+
+
+class RequestHeld(Event, tag="request.held", frozen=True, kw_only=True):
+    """A job that could start does not, and why; written when the reason changes."""
+
+    job: JobKey
+    reason: str
+
+
+class RequestCancelled(Event, tag="request.cancelled", frozen=True, kw_only=True):
+    """The job shall not run (any more); whatever its process does from here on, it stays cancelled."""
+
+    job: JobKey
+    reason: str
+
+
+class RequestLost(Event, tag="request.lost", frozen=True, kw_only=True):
+    """The job can never start: what it needs was only in the memory of a supervisor that is gone."""
+
+    job: JobKey
+    reason: str
+
+
 class JoinDecided(Event, tag="join.decided", frozen=True, kw_only=True):
     ask: str
     """Id of this one question."""
@@ -322,6 +362,10 @@ LogEvent = (
     | AttemptSpawned
     | AttemptExited
     | AttemptSettled
+    | RequestMade
+    | RequestHeld
+    | RequestCancelled
+    | RequestLost
     | JoinDecided
     | JoinDone
     | NewsTold

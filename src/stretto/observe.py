@@ -16,6 +16,7 @@ STATUS_LINES = re.compile(
     rb"^(Uid|Gid|Groups|Umask|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):[ \t]*(.*?)[ \t]*$", re.MULTILINE
 )
 NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
+CONFINING = (b"uid", b"gid", b"groups", b"cap", b"nonewprivs", b"seccomp")
 SCOPE = re.compile(rb"/[^/\n]+\.scope$", re.MULTILINE)
 """A terminal's own transient systemd scope: two terminals of one user differ in it and in nothing that a command can notice."""
 
@@ -38,6 +39,32 @@ def own_context() -> bytes:
         lines.append(name.encode() + b"=" + b"|".join(_bytes(f"/proc/self/{name}").split(b"\n")))
     lines.append(b"cgroup=" + b"|".join(SCOPE.sub(b"", _bytes("/proc/self/cgroup")).split(b"\n")))
     return b"\n".join(sorted(lines))
+
+
+def confinement(pid: int) -> bytes:
+    """Return what a process may do, as text lines: user, groups, capabilities, seccomp state, namespaces.
+
+    Equal for two processes when neither is in a sandbox that the other is not in; unlike `own_context` it leaves out what only steers a
+    command (umask, limits, cgroup). A process that shows nothing of itself has an empty one; elsewhere than
+    on Linux all have.
+    """
+    lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(_bytes(f"/proc/{pid}/status"))]
+    lines = [line for line in lines if line.startswith(CONFINING)]
+    for name in NAMESPACES:
+        try:
+            lines.append(f"ns_{name}={os.readlink(f'/proc/{pid}/ns/{name}')}".encode())
+        except OSError:
+            continue
+    return b"\n".join(sorted(lines))
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the memory a process and its descendants hold, shared pages counted in each of them; 0 where that cannot be seen."""
+    pages = 0
+    for each in [pid, *descendants(pid)] if LINUX else ():
+        fields = _bytes(f"/proc/{each}/statm").split()
+        pages += int(fields[1]) if len(fields) > 1 else 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def ancestors(pid: int) -> Iterator[int]:

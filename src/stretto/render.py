@@ -12,11 +12,31 @@ from typing import Any
 
 import msgspec
 
-from stretto.fold import Attempt, Begun, Exited, Job, Running, Settled, State
+from stretto.fold import (
+    Attempt,
+    Begun,
+    Cancelled,
+    Exited,
+    Failed,
+    Job,
+    Lost,
+    Passed,
+    PutAside,
+    Ready,
+    Request,
+    Running,
+    Settled,
+    State,
+    Stopping,
+    UnderWay,
+    WaitsFor,
+)
 from stretto.model import AttemptId, End, Event, JobKey, JoinDecided, JoinDone
 
 SHORT_ID = 8
 """Digits of an id that are shown; any unique beginning is taken back."""
+REQUESTS_SHOWN = 10
+"""Requested jobs that are over and still shown in the table of `status`."""
 SIGNALS = {1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 6: "ABRT", 8: "FPE", 9: "KILL", 11: "SEGV", 13: "PIPE", 15: "TERM"}
 
 
@@ -93,7 +113,12 @@ def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], 
             "run": len(joins) - joins.count("replay") - joins.count("attach"),
             "would_join": sum(1 for join in state.joins if join.would),
         },
-        "jobs": [_job(state, job, alive, now_at) for job in sorted(state.jobs.values(), key=lambda job: -job.last_asked_mono)],
+        "jobs": [
+            _job(state, job, alive, now_at)
+            for job in sorted(state.jobs.values(), key=lambda job: -job.last_asked_mono)
+            if job.job not in state.requests
+        ],
+        "requests": [_request(state, request, alive, now_at) for request in state.requests.values()],
         "running": [_attempt(attempt, alive, now_at) for attempt in state.open_attempts() if attempt.attempt in alive],
         "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count},
     }
@@ -112,6 +137,59 @@ def _job(state: State, job: Job, alive: Collection[AttemptId], now_at: float) ->
         "not_ahead": not_ahead(job),
         "last": _attempt(last, alive, now_at) if last else None,
     }
+
+
+def _request(state: State, request: Request, alive: Collection[AttemptId], now_at: float) -> dict[str, Any]:
+    job = state.jobs[request.job]
+    attempt = state.attempts.get(request.attempt) if request.attempt else None
+    word, reason = request_state(request)
+    if isinstance(request.phase, UnderWay) and attempt is not None:
+        word = phase(attempt, alive, now_at)
+    return {
+        "job": request.job,
+        "argv": list(job.argv),
+        "cwd": job.cwd,
+        "state": word,
+        "reason": reason,
+        "over": request.over,
+        "priority": request.priority,
+        "memory_bytes": request.memory_bytes,
+        "after": list(request.after),
+        "keep": request.keep,
+        "retries": request.retries,
+        "asked_at": request.asked_at,
+        "attempt": request.attempt,
+        "took_s": attempt.took_s if attempt else None,
+    }
+
+
+def request_state(request: Request) -> tuple[str, str]:
+    """Return what became of a requested job so far: a word, and the reason where there is one to give."""
+    match request.phase:
+        case WaitsFor(others=others):
+            return "waiting", "for " + ", ".join(job[:SHORT_ID] for job in request.after if job in others)
+        case Ready(tries=0, held=held):
+            return "ready", held
+        case Ready(tries=tries, held=held):
+            return "ready", held or f"failed {times(tries)}, is tried again"
+        case UnderWay(tries=tries):
+            return "running", f"try {tries}" if tries > 1 else ""
+        case Stopping(reason=reason):
+            return "stopping", reason
+        case Passed():
+            return "done", ""
+        case Failed(end=end):
+            return "failed", ended(end)
+        case Cancelled(reason=reason):
+            return "cancelled", reason
+        case PutAside(end=end, tries=tries):
+            return "put aside", f"failed {times(tries)}, lastly: {ended(end)}"
+        case Lost(reason=reason):
+            return "lost", reason
+
+
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _attempt(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> dict[str, Any]:
@@ -157,6 +235,10 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
         lines.append(f"observed    {decisions['would_join']} more would have been joined")
     if data["log"]["bad_lines"] or data["log"]["anomalies"]:
         lines.append("log         has lines nobody can use; `stretto doctor` says more")
+    if data["requests"]:
+        over = [request for request in data["requests"] if request["over"]][-REQUESTS_SHOWN:]
+        shown = [request for request in data["requests"] if not request["over"] or request in over]
+        lines += ["", *table([("JOB", "STATE", "PRIORITY", "TOOK", "WHY", "COMMAND"), *map(_request_row, shown)], wide)]
     if not data["jobs"]:
         return [*lines, "", "No check has been seen yet."]
     rows: list[tuple[str, ...]] = [("ID", "LAST RUN", "STATE", "TOOK", "AGO", "AHEAD", "COMMAND")]
@@ -174,6 +256,12 @@ def _row(job: Mapping[str, Any], now_at: float) -> tuple[str, ...]:
     return last["attempt"][:SHORT_ID], last["kind"], last["state"], took, seconds(max(0.0, now_at - last["started_at"])), ahead, text
 
 
+def _request_row(request: Mapping[str, Any]) -> tuple[str, ...]:
+    took = seconds(request["took_s"]) if request["took_s"] is not None else "-"
+    text = plain(" ".join(request["argv"]) + ("" if request["cwd"] == "." else f"   in {request['cwd']}"))
+    return request["job"][:SHORT_ID], request["state"], str(request["priority"]), took, plain(request["reason"]) or "-", text
+
+
 def table(rows: Sequence[Sequence[str]], wide: int) -> list[str]:
     """Return rows as aligned lines; the last column takes what is left of `wide`, at least 20 characters."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
@@ -189,8 +277,33 @@ def table(rows: Sequence[Sequence[str]], wide: int) -> list[str]:
 
 
 def why(state: State, count: int) -> list[dict[str, Any]]:
-    """Return the last `count` decisions, oldest first, as `stretto why --json` has them."""
-    return [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in list(state.joins)[-count:]]
+    """Return the last `count` decisions, oldest first, as `stretto why --json` has them: checks, and requested jobs that did not pass."""
+    decisions = [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in state.joins]
+    decisions += [_refusal(state, request) for request in state.requests.values() if request.over and not isinstance(request.phase, Passed)]
+    return sorted(decisions, key=lambda decision: decision["at"])[-count:]
+
+
+def _refusal(state: State, request: Request) -> dict[str, Any]:
+    """Why a requested job did not come to a good end, in the shape of a decision."""
+    job = state.jobs[request.job]
+    word, reason = request_state(request)
+    return {
+        "at": request.ended_at,
+        "ask": "",
+        "job": request.job,
+        "argv": list(job.argv),
+        "cwd": job.cwd,
+        "session": request.session,
+        "do": word,
+        "would": "",
+        "standing": "",
+        "reason": reason,
+        "attempt": request.attempt,
+        "of": None,
+        "decide_ms": 0.0,
+        "waited_s": None,
+        "saved_s": None,
+    }
 
 
 def _decision(join: JoinDecided, job: Job | None, done: JoinDone | None) -> dict[str, Any]:
@@ -218,7 +331,7 @@ def why_lines(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for decision in decisions:
         text = plain(" ".join(decision["argv"])) or "(unknown command)"
-        lines.append(f"{clock(decision['at'])}  {_DONE[decision['do']]:<8}  {text}")
+        lines.append(f"{clock(decision['at'])}  {_DONE.get(decision['do'], decision['do']):<9}  {text}")
         detail = plain(decision["reason"])
         if decision["do"] in ("replay", "attach") and decision["attempt"]:
             detail += f"; {decision['of'] or 'a'} run {decision['attempt'][:SHORT_ID]}"
@@ -226,7 +339,7 @@ def why_lines(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
             detail += f"; waited {seconds(decision['waited_s'])}, saved {seconds(max(0.0, decision['saved_s']))}"
         if decision["would"]:
             detail += f"; mode `on` would have made it {_DONE[decision['would']]}"
-        lines.append(f"                    {detail}")
+        lines.append(f"                     {detail}")
     return lines
 
 

@@ -129,14 +129,18 @@ class Runs:
         self.open[attempt] = run
         return run
 
-    def spawn(self, run: Run, invocation: Invocation, umask: int, slot: Lock) -> None:
-        """Start the monitor of an ahead run.
+    def spawn(self, run: Run, invocation: Invocation, umask: int, slot: Lock, wall_s: float = 0.0) -> None:
+        """Start the monitor of a run.
+
+        Args:
+            wall_s: how long it may take; 0: as long as is usual for an ahead run of this command.
 
         Raises:
             OSError: no process could be started; the attempt is logged as lost.
         """
         usual_s = self._state.jobs[run.job].median_s
-        env = [entry for entry in invocation.env if not entry.startswith(b"STRETTO_")]
+        asked_for = run.kind == "requested"  # then by this very environment, whatever is in it
+        env = [entry for entry in invocation.env if asked_for or not entry.startswith(b"STRETTO_")]
         spec = {
             "dir": os.fsencode(run.folder),
             "journal": os.fsencode(self._journal),
@@ -147,7 +151,7 @@ class Runs:
             "cwd": invocation.cwd,
             "umask": oct(umask)[2:].encode(),
             "streams": invocation.streams.encode(),
-            "wall_s": str(max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
+            "wall_s": str(wall_s or max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
             "limit_bytes": str(LIMIT_BYTES).encode(),
         }
         run.slot = slot
@@ -232,7 +236,7 @@ class Runs:
             left=left,
         )
         result = Result(run, end, evidence, torn, took_s)
-        if end.how not in ("cancelled", "lost"):
+        if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
         self._prune()
         return result

@@ -1,17 +1,29 @@
 """What the supervisor should do next: `plan(view) -> actions`. Pure; performs nothing.
 
-Promises: a foreground run is never stopped, nor an ahead run that somebody waits for; an ahead run whose tree has moved is stopped
-before another one of the same command starts; nothing starts while anything runs whose effects are unknown.
+Who comes first: the sessions' own foreground runs, then jobs that were asked for (by priority, then in the order they were asked), then
+ahead runs. Promises: a foreground run is never stopped, nor an ahead run that somebody waits for, nor a requested job for another one; an
+ahead run whose tree has moved is stopped before another one of the same command starts; nothing starts ahead while anything runs whose
+effects are unknown; a requested job starts only after everything it waits for has passed, and one whose dependency came to anything else is
+dropped with the reason; whenever a place is free, the memory is enough and the machine is not overloaded, the first ready job starts.
+
+A job that does not fit into memory lets smaller ones pass: a place is not kept empty for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stretto.model import AttemptId, JobKey, Record
 
 LEAST_FREE_BYTES = 2 * 1024**3
 """Below this much available memory nothing is started ahead."""
+RESERVE_BYTES = 512 * 1024**2
+"""What requested jobs leave of the available memory, all of them together."""
+DEFAULT_MEMORY_BYTES = 512 * 1024**2
+"""What a requested job is taken to need when it does not say."""
+OVERLOADED = 8.0
+"""Runnable tasks a core from which on nothing starts beside what runs. The load average lags by a minute, and a full set of workers is no
+overload: the places bound those; this only catches what others do to the machine."""
 
 
 class AheadRun(Record, frozen=True, kw_only=True):
@@ -23,6 +35,18 @@ class AheadRun(Record, frozen=True, kw_only=True):
     """Somebody waits for it."""
 
 
+class Asked(Record, frozen=True, kw_only=True):
+    """A requested job that has not begun, or waits for its next try."""
+
+    job: JobKey
+    after: tuple[JobKey, ...] = ()
+    """What it waits for and has not passed yet."""
+    priority: int = 0
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    due: bool = True
+    """The pause before its next try is over."""
+
+
 class View(Record, frozen=True, kw_only=True):
     """All the planner may know."""
 
@@ -32,7 +56,7 @@ class View(Record, frozen=True, kw_only=True):
     foreground: int
     """Commands the sessions are running themselves."""
     slots: int
-    """How many checks may run at once on this machine, foreground ones counted."""
+    """How many checks and jobs may run at once on this machine, foreground ones counted."""
     ahead_slots: int
     """How many of them may run ahead; 0: none."""
     held: str
@@ -40,50 +64,96 @@ class View(Record, frozen=True, kw_only=True):
     settling: bool
     """Files were written a moment ago; wait for the burst to end."""
     free_bytes: int
+    load_per_core: float = 0.0
+    """Runnable tasks a core, over the last minute."""
+    asked: Sequence[Asked] = ()
+    """In the order in which they were asked for."""
+    asked_running: int = 0
+    """Requested jobs that run."""
+    broken: Mapping[JobKey, str] = {}
+    """Requested jobs that will never pass, and what became of them."""
+    promised_bytes: int = 0
+    """What the requested jobs that run on this machine may still come to need, beyond what they use already."""
 
 
 class Start(Record, frozen=True, kw_only=True):
+    """Run a command ahead."""
+
     job: JobKey
     why: str
 
 
 class Stop(Record, frozen=True, kw_only=True):
+    """End an ahead run."""
+
     attempt: AttemptId
     why: str
 
 
-Action = Start | Stop
+class Begin(Record, frozen=True, kw_only=True):
+    """Start a requested job."""
+
+    job: JobKey
+
+
+class Hold(Record, frozen=True, kw_only=True):
+    """Leave a requested job that is ready where it is."""
+
+    job: JobKey
+    why: str
+
+
+class Drop(Record, frozen=True, kw_only=True):
+    """Cancel a requested job that can never start."""
+
+    job: JobKey
+    why: str
+
+
+Action = Start | Stop | Begin | Hold | Drop
 
 
 def plan(view: View) -> list[Action]:
-    """Return what to do, in this order; at most one action for each command."""
+    """Return what to do, in this order; at most one action for each command, each run and each requested job."""
     actions: list[Action] = []
-    stopped: set[AttemptId] = set()
-
-    def stop(run: AheadRun, why: str) -> None:
-        actions.append(Stop(attempt=run.attempt, why=why))
-        stopped.add(run.attempt)
-
     loose = [run for run in view.running if not run.read]
     for run in loose:
         if view.held:
-            stop(run, view.held)
+            actions.append(Stop(attempt=run.attempt, why=view.held))
         elif run.moved:
-            stop(run, "the tree moved on")
-    kept = [run for run in loose if run.attempt not in stopped]
-    busy = view.foreground + sum(run.read for run in view.running) + len(kept)
+            actions.append(Stop(attempt=run.attempt, why="the tree moved on"))
     wanted = {job: rank for rank, job in enumerate(view.desired)}
-    for run in sorted(kept, key=lambda run: -wanted.get(run.job, len(wanted))):
-        if busy <= view.slots:
-            break
-        stop(run, "the session needs the machine")
-        busy -= 1
-    if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES:
+    kept = [run for run in loose if not view.held and not run.moved]
+    kept.sort(key=lambda run: wanted.get(run.job, len(wanted)))  # the least wanted is last, and goes first
+    stopped = len(loose) - len(kept)
+    fixed = view.foreground + view.asked_running + len(view.running) - len(loose)
+    while kept and fixed + len(kept) > view.slots:
+        actions.append(Stop(attempt=kept.pop().attempt, why="the session needs the machine"))
+        stopped += 1
+
+    drops, ready = _sorted_out(view)
+    actions += drops
+    begun, room, promised_bytes = 0, stopped, view.promised_bytes
+    for asked in ready:
+        if why := _obstacle(view, asked, fixed + begun, promised_bytes):
+            actions.append(Hold(job=asked.job, why=why))
+        elif fixed + begun + len(kept) + stopped >= view.slots:
+            # What is stopped still holds its processor until its monitor says so: the job begins at the next look.
+            if room:
+                room -= 1
+            elif kept:
+                actions.append(Stop(attempt=kept.pop().attempt, why="a job that was asked for needs the machine"))
+                stopped += 1
+            actions.append(Hold(job=asked.job, why="a run ahead makes room for it"))
+        else:
+            actions.append(Begin(job=asked.job))
+            begun += 1
+            promised_bytes += asked.memory_bytes
+    if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES or view.load_per_core >= OVERLOADED:
         return actions
-    taken = {run.job for run in view.running if run.attempt not in stopped}
-    # What was just stopped still holds its processor until its monitor says so: it starts again at the next look.
-    busy += len(stopped)
-    ahead = len(view.running)
+
+    taken = {run.job for run in kept} | {run.job for run in view.running if run.read}
+    busy, ahead = fixed + begun + len(kept) + stopped, len(view.running)
     for job in view.desired:
         if busy >= view.slots or ahead >= view.ahead_slots:
             break
@@ -92,3 +162,41 @@ def plan(view: View) -> list[Action]:
             busy += 1
             ahead += 1
     return actions
+
+
+def _sorted_out(view: View) -> tuple[list[Drop], list[Asked]]:
+    """Return the requested jobs that can never start, and those that wait for nobody, first one first."""
+    broken = dict(view.broken)
+    drops: list[Drop] = []
+    ready: list[Asked] = []
+    for asked in view.asked:  # what a job waits for was asked for earlier, so what is dropped here is known below
+        if cause := next((job for job in asked.after if job in broken), None):
+            broken[asked.job] = "was cancelled"
+            drops.append(Drop(job=asked.job, why=f"it waited for {cause[:8]}, which {broken[cause]}"))
+        elif asked.due and not asked.after:
+            ready.append(asked)
+    return drops, sorted(ready, key=lambda asked: -asked.priority)
+
+
+def _obstacle(view: View, asked: Asked, busy: int, promised_bytes: int) -> str:
+    """Say what keeps a job from starting even if every ahead run gave way, "" when nothing does."""
+    if busy >= view.slots:
+        return "no place is free"
+    if promised_bytes + asked.memory_bytes > view.free_bytes - RESERVE_BYTES:
+        return "it does not fit into the memory that is free"
+    if view.load_per_core >= OVERLOADED and busy:
+        return "the machine is overloaded"
+    return ""
+
+
+def outliving(asked: Sequence[tuple[JobKey, tuple[JobKey, ...], bool]]) -> set[JobKey]:
+    """Return the requested jobs that may go on after their session ended: those asked to, and what these wait for.
+
+    Args:
+        asked: id, what it waits for, and whether it was asked to, in the order in which they were asked for.
+    """
+    kept: set[JobKey] = set()
+    for job, after, keep in reversed(asked):
+        if keep or job in kept:
+            kept |= {job, *after}
+    return kept

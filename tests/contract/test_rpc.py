@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretto import client, rpc, shim
+from stretto import client, control, rpc, shim
 from stretto.errors import CorruptError
 
 messages = st.dictionaries(st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=12), st.binary(max_size=300), max_size=12)
@@ -76,3 +76,7 @@ def test_garbage_is_an_error_and_never_a_message_that_was_not_sent(body):
 def test_a_frame_above_the_limit_is_refused_before_it_is_read():
     with pytest.raises(CorruptError, match="limit"):
         rpc.Reader().feed((rpc.MAX_BYTES + 1).to_bytes(4, "big"))
+
+
+def test_a_supervisor_inherits_the_same_few_variables_whoever_starts_it():
+    assert {name.encode() for name in control.ENV_KEPT} == set(client.ENV_KEPT)

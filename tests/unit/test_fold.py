@@ -3,8 +3,34 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stretto.fold import NEXT, Attempt, Begun, Exited, Phase, Running, Settled, State, apply, fold
+from stretto.fold import (
+    NEXT,
+    REQUEST_NEXT,
+    RETRY_MOST_S,
+    Attempt,
+    Begun,
+    Cancelled,
+    Exited,
+    Failed,
+    Lost,
+    Passed,
+    Phase,
+    PutAside,
+    Ready,
+    RequestPhase,
+    Running,
+    Settled,
+    State,
+    Stopping,
+    UnderWay,
+    WaitsFor,
+    apply,
+    fold,
+    retry_pause_s,
+)
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -20,6 +46,10 @@ from stretto.model import (
     JobSeen,
     JoinDecided,
     JoinDone,
+    RequestCancelled,
+    RequestHeld,
+    RequestLost,
+    RequestMade,
 )
 
 STAMP = {"ts": 1.0, "mono": 1.0, "boot": "b", "by": "test"}
@@ -171,3 +201,178 @@ def test_an_attempt_is_open_exactly_until_it_exited():
         ).open
         for phase in PHASES
     ] == [True, True, False, False]
+
+
+# --- jobs that were asked for -----------------------------------------------------------------------------------------------
+
+FAIL = End(how="code", value=1)
+FIRST, SECOND, THIRD = JobKey("r1"), JobKey("r2"), JobKey("r3")
+
+
+def made(job: JobKey, *after: JobKey, **fields: object) -> list[object]:
+    """What is written when a job is asked for."""
+    seen = JobSeen(**STAMP, job=job, name="make", argv=("make",), cwd=".", streams="split")
+    return [seen, RequestMade(**STAMP, job=job, after=after, memory_bytes=1, **fields)]
+
+
+def begun(job: JobKey, attempt: str = "t1", kind: str = "requested") -> AttemptStarted:
+    return AttemptStarted(**STAMP, attempt=AttemptId(attempt), job=job, kind=kind, session=None, generation=1)
+
+
+def over(end: End, attempt: str = "t1") -> AttemptExited:
+    return AttemptExited(**STAMP, attempt=AttemptId(attempt), end=end, out_bytes=0, err_bytes=0, took_s=1.0, cpu_s=0.0)
+
+
+def log_of(*events: object) -> State:
+    return fold(list(enumerate(events)))
+
+
+REQUEST_PHASES: list[RequestPhase] = [
+    WaitsFor(frozenset({SECOND})),
+    Ready(),
+    UnderWay(AttemptId("t1"), 1),
+    Stopping(AttemptId("t1"), "enough"),
+    Passed(AttemptId("t1")),
+    Failed(FAIL),
+    Cancelled("enough"),
+    PutAside(FAIL, 3),
+    Lost("gone"),
+]
+REQUEST_EVENTS = {
+    type(event): event
+    for event in (
+        begun(FIRST, "t2"),
+        over(PASS),
+        RequestHeld(**STAMP, job=FIRST, reason="no place"),
+        RequestCancelled(**STAMP, job=FIRST, reason="enough"),
+        RequestLost(**STAMP, job=FIRST, reason="gone"),
+    )
+}
+REQUEST_ILLEGAL = [
+    (phase, event) for phase in REQUEST_PHASES for kind, event in REQUEST_EVENTS.items() if kind not in REQUEST_NEXT[type(phase)]
+]
+REQUEST_LEGAL = [(phase, event) for phase in REQUEST_PHASES for kind, event in REQUEST_EVENTS.items() if kind in REQUEST_NEXT[type(phase)]]
+
+
+def requested(phase: RequestPhase) -> State:
+    """A job in this phase; its first try is there when the phase has one."""
+    state = log_of(*made(FIRST), *([] if isinstance(phase, WaitsFor | Ready | Lost) else [begun(FIRST)]))
+    state.requests[FIRST].phase = phase
+    return state
+
+
+def test_every_phase_of_a_requested_job_is_in_the_table():
+    assert {type(phase) for phase in REQUEST_PHASES} == set(REQUEST_NEXT)
+
+
+@pytest.mark.parametrize(("phase", "event"), REQUEST_ILLEGAL, ids=lambda item: type(item).__name__)
+def test_apply_illegal_event_keeps_a_requested_job_as_it_is_and_is_counted(phase, event):
+    after = apply(requested(phase), event, 99)
+    assert after.requests[FIRST].phase == phase
+    assert AttemptId("t2") not in after.attempts
+    assert after.anomaly_count == 1
+
+
+@pytest.mark.parametrize(("phase", "event"), REQUEST_LEGAL, ids=lambda item: type(item).__name__)
+def test_apply_legal_event_moves_a_requested_job_on(phase, event):
+    after = apply(requested(phase), event)
+    assert after.requests[FIRST].phase != phase
+    assert after.anomaly_count == 0
+
+
+def test_a_job_is_ready_once_the_last_of_the_others_has_passed():
+    events = [*made(FIRST), *made(SECOND), *made(THIRD, FIRST, SECOND), begun(FIRST), over(PASS)]
+    assert log_of(*events).requests[THIRD].phase == WaitsFor(frozenset({SECOND}))
+    assert log_of(*events, begun(SECOND, "t2"), over(PASS, "t2")).requests[THIRD].phase == Ready()
+    assert log_of(*events, *made(JobKey("r4"), FIRST)).requests[JobKey("r4")].phase == Ready()
+
+
+@pytest.mark.parametrize(
+    ("retries", "ends", "phase"),
+    [
+        pytest.param(0, [PASS], Passed, id="passed"),
+        pytest.param(0, [FAIL], Failed, id="failed"),
+        pytest.param(0, [End(how="lost")], Failed, id="lost"),
+        pytest.param(2, [FAIL], Ready, id="a retry is left"),
+        pytest.param(2, [FAIL, PASS], Passed, id="passed at the second try"),
+        pytest.param(2, [FAIL, End(how="signal", value=11), FAIL], PutAside, id="no retry is left"),
+        pytest.param(2, [End(how="cancelled", value=15)], Cancelled, id="ended by somebody: no retry"),
+    ],
+)
+def test_what_a_try_makes_of_a_requested_job(retries, ends, phase):
+    tries = [event for number, end in enumerate(ends) for event in (begun(FIRST, f"t{number}"), over(end, f"t{number}"))]
+    state = log_of(*made(FIRST, retries=retries), *tries)
+    assert isinstance(state.requests[FIRST].phase, phase)
+    assert state.anomaly_count == 0
+
+
+def test_a_cancelled_job_stays_cancelled_even_when_its_process_then_passes():
+    state = log_of(
+        *made(FIRST, retries=5), begun(FIRST), RequestCancelled(**STAMP, job=FIRST, reason="enough"), over(PASS), begun(FIRST, "t2")
+    )
+    assert state.requests[FIRST].phase == Cancelled("enough")
+    assert AttemptId("t2") not in state.attempts
+
+
+def test_the_pause_before_a_retry_doubles_up_to_a_limit():
+    assert [retry_pause_s(tries) for tries in (1, 2, 3, 4)] == [1.0, 2.0, 4.0, 8.0]
+    assert retry_pause_s(1000) == RETRY_MOST_S
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([*made(FIRST, SECOND)], id="after an unknown one"),
+        pytest.param([*made(FIRST, FIRST)], id="after itself"),
+        pytest.param([*made(FIRST), made(FIRST)[1]], id="asked twice"),
+        pytest.param([RequestMade(**STAMP, job=FIRST, memory_bytes=1)], id="of an unknown job"),
+        pytest.param([SEEN, begun(JOB)], id="a check started as if it were requested"),
+        pytest.param([*made(FIRST), begun(FIRST, kind="ahead")], id="a requested job started as if it could be joined"),
+    ],
+)
+def test_what_nobody_can_ask_for_is_an_anomaly_and_starts_nothing(events):
+    state = log_of(*events)
+    assert state.anomaly_count == 1
+    assert not state.attempts
+
+
+def test_requested_jobs_that_are_over_are_forgotten_one_day_and_open_ones_never(monkeypatch):
+    monkeypatch.setattr("stretto.fold.REQUESTS_KEPT", 3)
+    cancelled = [[*made(JobKey(f"x{number}")), RequestCancelled(**STAMP, job=JobKey(f"x{number}"), reason="")] for number in range(10)]
+    state = log_of(*made(FIRST), *[event for events in cancelled for event in events])
+    assert FIRST in state.requests
+    assert len(state.requests) <= 4
+    assert set(state.jobs) == set(state.requests)
+
+
+names = st.sampled_from([FIRST, SECOND, THIRD])
+tries = st.sampled_from(["t1", "t2", "t3"])
+any_event = st.one_of(
+    st.builds(lambda job, after, retries: made(job, *after, retries=retries), names, st.lists(names, max_size=2), st.integers(0, 1)),
+    st.builds(lambda job, attempt, kind: [begun(job, attempt, kind)], names, tries, st.sampled_from(["requested", "ahead"])),
+    st.builds(lambda end, attempt: [over(end, attempt)], st.sampled_from([PASS, FAIL, End(how="cancelled")]), tries),
+    st.builds(lambda job: [RequestCancelled(**STAMP, job=job, reason="enough")], names),
+    st.builds(lambda job: [RequestLost(**STAMP, job=job, reason="gone")], names),
+)
+
+
+@given(st.lists(any_event, max_size=25))
+def test_whatever_a_log_says_no_job_runs_before_its_turn_or_after_its_end(groups):
+    """Any order of any events: the graph has no cycle, one try at a time, an end is final."""
+    state = State()
+    ended: dict[JobKey, RequestPhase] = {}
+    for event in [event for group in groups for event in group]:
+        before = {job: request.phase for job, request in state.requests.items()}
+        state = apply(state, event)
+        order = list(state.requests)
+        for job, request in state.requests.items():
+            assert all(order.index(other) < order.index(job) for other in request.after), "what it waits for was asked for earlier"
+            if request.under_way and not isinstance(before[job], UnderWay | Stopping):
+                assert isinstance(before[job], Ready)
+                assert all(isinstance(state.requests[other].phase, Passed) for other in request.after)
+            if job in ended:
+                assert request.phase == ended[job], "an end is final"
+            if request.over:
+                ended[job] = request.phase
+            open_tries = [item for item in state.attempts.values() if item.job == job and item.open]
+            assert len(open_tries) == request.under_way

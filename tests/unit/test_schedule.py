@@ -7,7 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stretto.model import AttemptId, JobKey
-from stretto.schedule import LEAST_FREE_BYTES, AheadRun, Start, Stop, View, plan
+from stretto.schedule import (
+    LEAST_FREE_BYTES,
+    OVERLOADED,
+    RESERVE_BYTES,
+    AheadRun,
+    Asked,
+    Begin,
+    Drop,
+    Hold,
+    Start,
+    Stop,
+    View,
+    outliving,
+    plan,
+)
 
 
 def run(name: str, *, moved: bool = False, read: bool = False, job: str | None = None) -> AheadRun:
@@ -110,3 +124,163 @@ def test_plan_holds_its_promises_whatever_is_under_way(desired, running, foregro
         assert not held
         assert not settling
     assert not any(item.moved and not item.read for item in alive)
+
+
+# --- jobs that were asked for -----------------------------------------------------------------------------------------------
+
+GB = 1024**3
+
+
+def asked(name: str, *, after: str = "", priority: int = 0, gb: int = 1, due: bool = True) -> Asked:
+    return Asked(job=JobKey(name), after=tuple(map(JobKey, after)), priority=priority, memory_bytes=gb * GB, due=due)
+
+
+def begins(actions):
+    return [action.job for action in actions if isinstance(action, Begin)]
+
+
+def holds(actions):
+    return {action.job: action.why for action in actions if isinstance(action, Hold)}
+
+
+def drops(actions):
+    return {action.job: action.why for action in actions if isinstance(action, Drop)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "begun"),
+    [
+        pytest.param({"asked": [asked("x"), asked("y"), asked("z")]}, "xy", id="as many as there are places, in the order asked"),
+        pytest.param({"asked": [asked("x"), asked("y", priority=1), asked("z", priority=2)]}, "zy", id="the most urgent first"),
+        pytest.param({"asked": [asked("x"), asked("y", after="x")]}, "x", id="not before its dependency"),
+        pytest.param({"asked": [asked("x", due=False), asked("y")]}, "y", id="not before the pause of a retry is over"),
+        pytest.param({"asked": [asked("x")], "foreground": 1}, "x", id="beside one foreground run"),
+        pytest.param({"asked": [asked("x")], "foreground": 2}, "", id="foreground runs come first"),
+        pytest.param({"asked": [asked("x")], "asked_running": 2}, "", id="those that run take places"),
+        pytest.param({"asked": [asked("x", gb=9), asked("y")], "free_bytes": 8 * GB}, "y", id="one that fits passes one that does not"),
+        pytest.param({"asked": [asked("x", gb=2)], "free_bytes": 2 * GB + RESERVE_BYTES - 1}, "", id="the reserve stays free"),
+        pytest.param({"asked": [asked("x", gb=2)], "free_bytes": 2 * GB + RESERVE_BYTES}, "x", id="all but the reserve is for jobs"),
+        pytest.param({"asked": [asked("x", gb=4)], "promised_bytes": 4 * GB}, "", id="what was promised is not free"),
+        pytest.param({"asked": [asked("x", gb=4), asked("y", gb=4)]}, "x", id="what is promised at this look is not free"),
+        pytest.param({"asked": [asked("x"), asked("y")], "load_per_core": OVERLOADED}, "x", id="overloaded: one alone"),
+        pytest.param({"asked": [asked("x")], "load_per_core": OVERLOADED, "asked_running": 1}, "", id="overloaded: none beside another"),
+        pytest.param({"asked": [asked("x")], "held": "docker ran", "settling": True}, "x", id="what holds ahead runs does not hold a job"),
+        pytest.param({"asked": [asked("x", after="y"), asked("y", after="x")]}, "", id="a cycle, if there could be one"),
+    ],
+)
+def test_which_requested_jobs_begin(changes, begun):
+    assert "".join(begins(plan(view(**changes)))) == begun
+
+
+def test_a_job_that_is_ready_and_does_not_begin_is_held_with_the_reason():
+    assert "place" in holds(plan(view(asked=[asked("x")], foreground=2)))["x"]
+    assert "memory" in holds(plan(view(asked=[asked("x", gb=9)])))["x"]
+    assert "overloaded" in holds(plan(view(asked=[asked("x")], load_per_core=OVERLOADED, foreground=1)))["x"]
+
+
+def test_an_ahead_run_gives_way_to_a_requested_job_which_begins_once_it_is_gone():
+    running = [run("1", job="a"), run("2", job="b")]
+    first = plan(view(desired=["a", "b"], running=running, asked=[asked("x")]))
+    assert stops(first) == ["2"]
+    assert begins(first) == []
+    assert "room" in holds(first)["x"]
+    second = plan(view(desired=["a", "b"], running=running[:1], asked=[asked("x")]))
+    assert begins(second) == ["x"]
+    assert starts(second) == []
+
+
+def test_each_requested_job_takes_the_place_of_one_ahead_run_at_most():
+    running = [run(name, job=name) for name in "1234"]
+    assert len(stops(plan(view(running=running, slots=4, asked=[asked("x"), asked("y")])))) == 2
+
+
+def test_a_requested_job_is_never_put_off_for_an_ahead_run():
+    assert plan(view(desired=["a", "b"], asked=[asked("x")]))[:2] == [
+        Begin(job=JobKey("x")),
+        Start(job=JobKey("a"), why="a source changed"),
+    ]
+
+
+def test_an_overloaded_machine_starts_nothing_ahead():
+    assert plan(view(desired=["a"], load_per_core=OVERLOADED)) == []
+
+
+def test_what_waits_for_a_job_that_will_never_pass_is_dropped_and_so_is_all_that_waits_for_that():
+    dropped = drops(plan(view(asked=[asked("x", after="w"), asked("y", after="x"), asked("z")], broken={"w": "failed"})))
+    assert dropped == {"x": "it waited for w, which failed", "y": "it waited for x, which was cancelled"}
+
+
+def test_a_job_that_is_to_go_on_keeps_what_it_waits_for():
+    jobs = [("a", (), False), ("b", ("a",), False), ("c", ("b",), True), ("d", ("c",), False)]
+    assert outliving(jobs) == {"a", "b", "c"}
+
+
+requested = st.lists(
+    st.builds(
+        asked,
+        st.sampled_from("pqrstu"),
+        after=st.sampled_from(["", "", "p", "q", "w", "pw"]),
+        priority=st.integers(-2, 2),
+        gb=st.integers(1, 4),
+        due=st.booleans(),
+    ),
+    max_size=6,
+    unique_by=lambda item: item.job,
+)
+
+
+@given(
+    jobs=requested,
+    running=runs,
+    desired=st.lists(st.sampled_from("abcd"), unique=True),
+    foreground=st.integers(0, 4),
+    asked_running=st.integers(0, 3),
+    slots=st.integers(1, 4),
+    held=st.sampled_from(["", "docker ran"]),
+    free_gb=st.integers(0, 8),
+    promised_gb=st.integers(0, 4),
+    load=st.sampled_from([0.0, OVERLOADED]),
+    broken=st.sampled_from([{}, {"w": "failed"}]),
+)
+def test_plan_keeps_the_promises_made_to_requested_jobs_whatever_is_under_way(
+    jobs, running, desired, foreground, asked_running, slots, held, free_gb, promised_gb, load, broken
+):
+    seen = view(
+        asked=jobs,
+        running=running,
+        desired=desired,
+        foreground=foreground,
+        asked_running=asked_running,
+        slots=slots,
+        held=held,
+        free_bytes=free_gb * GB,
+        promised_bytes=promised_gb * GB,
+        load_per_core=load,
+        broken=broken,
+    )
+    actions = plan(seen)
+    assert plan(seen) == actions, "the same view, the same plan"
+    begun, dropped, held_back = begins(actions), drops(actions), holds(actions)
+    by_name = {item.job: item for item in jobs}
+    assert len(begun) + len(dropped) + len(held_back) == len({*begun, *dropped, *held_back}), "one action a job"
+
+    read = sum(item.read for item in running)
+    fixed = foreground + asked_running + read
+    if begun:
+        assert foreground + asked_running + len(running) + len(begun) + len(starts(actions)) <= slots, "never more than the places"
+        assert promised_gb + sum(by_name[job].memory_bytes for job in begun) / GB <= (free_gb * GB - RESERVE_BYTES) / GB
+    assert all(by_name[job].due and not by_name[job].after for job in begun), "nothing before what it waits for has passed"
+    assert not set(begun) & set(dropped)
+    assert bool(broken) or not dropped
+    assert not broken or all(item.job in dropped for item in jobs if "w" in item.after)
+    assert not {item.attempt for item in running if item.read} & set(stops(actions))
+
+    ready = [item for item in jobs if item.due and not item.after]
+    assert set(begun) | set(held_back) == {item.job for item in ready}, "each ready job begins or is told why not"
+    fits = [item for item in ready if promised_gb * GB + item.memory_bytes <= free_gb * GB - RESERVE_BYTES]
+    if fits and fixed < slots and (load < OVERLOADED or fixed == 0):
+        first = min(fits, key=lambda item: -item.priority)
+        displaces = foreground + asked_running + len(running) >= slots
+        assert first.job in begun or (displaces and stops(actions)), "no ready job starves beside a free place"
+    urgent = [by_name[job].priority for job in begun]
+    assert urgent == sorted(urgent, reverse=True)

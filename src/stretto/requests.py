@@ -1,0 +1,249 @@
+"""Jobs that somebody asked for by `stretto run`: what is asked is checked, remembered, and told to the planner.
+
+Hides where the environment of a job is (in this memory and in the pipe to its monitor, nowhere else) and how much memory the jobs of all
+projects have been promised. Promises:
+- a job is in the log before its id is given out; asking twice with one id asks once;
+- a process that is confined in another way than we are (a sandbox, other capabilities, another user namespace) is refused: its job would
+  run outside that confinement;
+- what had not started when a supervisor died is lost and says so; nothing starts twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+
+import psutil
+
+from stretto import commands, observe, rpc, schedule
+from stretto.errors import UserError
+from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, State, Stopping, WaitsFor
+from stretto.model import Invocation, JobKey, JobSeen, RequestCancelled, RequestHeld, RequestLost, RequestMade, SessionId
+from stretto.system import is_locked, mono_s, open_private, write_all
+
+ID = re.compile(rb"[0-9a-f]{32}")
+RETRIES_MOST = 20
+WALL_S = 24 * 3600.0
+"""A requested job that takes longer than a day is ended."""
+
+
+class Order(NamedTuple):
+    """How to run a job; held in memory only, because of the environment."""
+
+    invocation: Invocation
+    umask: int
+
+
+class Requests:
+    """The requested jobs of one project."""
+
+    def __init__(self, root: str, slots: str, log: Callable[..., None], state: State) -> None:
+        self._root, self._slots, self._log, self._state = root, slots, log, state
+        self._orders: dict[JobKey, Order] = {}
+        self._ended_s: dict[SessionId, float] = {}
+
+    # --- asking --------------------------------------------------------------------------------------------------------------
+
+    def ask(self, message: rpc.Message, peer_pid: int, sessions: Collection[SessionId]) -> JobKey:
+        """Log the job a `request` message describes.
+
+        Args:
+            peer_pid: who sent it, as the kernel says; 0 when it does not say, which Linux does of somebody it cannot show us.
+            sessions: those that are open.
+
+        Raises:
+            UserError: it waits for something unknown, can never fit, or comes from another confinement.
+            KeyError, ValueError: a field is missing or is not of its kind.
+        """
+        job = JobKey(message["job"].decode())
+        if not ID.fullmatch(message["job"]):
+            raise ValueError(f"{job!r} is no id")
+        if job in self._state.requests:
+            return job
+        if job in self._state.jobs:
+            raise ValueError(f"{job!r} is the id of a check")
+        if observe.confinement(peer_pid) != observe.confinement(os.getpid()):
+            raise UserError("cannot run a job from here: this process is confined (a sandbox, other rights), and the job would not be")
+        after = tuple(JobKey(word) for word in message["after"].decode().split())
+        self._check_after(job, after)
+        memory_bytes, priority, retries = int(message["memory_bytes"]), int(message["priority"]), int(message["retries"])
+        most_bytes = psutil.virtual_memory().total - schedule.RESERVE_BYTES
+        if not 0 < memory_bytes <= most_bytes:
+            raise UserError(f"cannot promise {memory_bytes >> 20} MB: at most {most_bytes >> 20} MB of this machine's memory can be")
+        if not 0 <= retries <= RETRIES_MOST:
+            raise UserError(f"cannot try it {retries} times again: at most {RETRIES_MOST}")
+        session = SessionId(message["session"].decode())
+        argv = tuple(message["argv"].split(b"\0"))
+        name = os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode()
+        invocation = Invocation(
+            name=name,
+            exe=message["exe"],
+            argv=argv,
+            cwd=message["cwd"],
+            env=tuple(message["env"].split(b"\0")) if message["env"] else (),
+            context=b"",
+            streams="split",
+        )
+        cwd = os.path.relpath(os.fsdecode(message["cwd"]), self._root).encode("utf-8", "backslashreplace").decode()
+        order = Order(invocation, int(message["umask"], 8))
+        self._log(JobSeen, job=job, name=name, argv=commands.redact(argv), cwd=cwd, streams="split")
+        self._log(
+            RequestMade,
+            job=job,
+            after=after,
+            priority=priority,
+            memory_bytes=memory_bytes,
+            keep=message["keep"] == b"1",
+            retries=retries,
+            session=session if session in sessions else None,
+        )
+        self._orders[job] = order
+        return job
+
+    def _check_after(self, job: JobKey, after: tuple[JobKey, ...]) -> None:
+        for other in after:
+            if other == job:
+                raise UserError(f"cannot run {job[:8]} after itself: {job[:8]} -> {job[:8]} is a cycle")
+            if other not in self._state.requests:
+                raise UserError(f"cannot run a job after {other[:8]}: there is no such requested job; `stretto status` shows them")
+
+    def write_off(self) -> None:
+        """Say of every job that has yet to start, and whose environment went with an earlier supervisor, that it never will."""
+        for request in self.open():
+            if not request.under_way and request.job not in self._orders:
+                self._log(RequestLost, job=request.job, reason="the supervisor that knew its environment is gone; ask for it again")
+
+    # --- what there is -------------------------------------------------------------------------------------------------------
+
+    def open(self) -> list[Request]:
+        """Return the jobs that are not over, in the order in which they were asked for."""
+        return [request for request in self._state.requests.values() if not request.over]
+
+    def stopping(self, job: JobKey) -> str:
+        """Return why a job that still runs was cancelled, "" when it was not."""
+        request = self._state.requests.get(job)
+        return request.phase.reason if request is not None and isinstance(request.phase, Stopping) else ""
+
+    def order(self, job: JobKey) -> Order:
+        """Return how to run a job that is about to begin; it is forgotten once no try is left."""
+        order = self._orders[job]
+        request = self._state.requests[job]
+        if isinstance(request.phase, Ready) and request.phase.tries >= request.retries:
+            del self._orders[job]
+        return order
+
+    def asked(self) -> list[schedule.Asked]:
+        """Return what has not begun, as the planner wants it."""
+        now_s = mono_s()
+        found = []
+        for request in self.open():
+            after: tuple[JobKey, ...] = ()
+            due = True
+            match request.phase:
+                case WaitsFor(others=others):
+                    after = tuple(job for job in request.after if job in others)
+                case Ready(due_mono_s=due_mono_s):
+                    due = due_mono_s <= now_s
+                case _:
+                    continue
+            found.append(
+                schedule.Asked(job=request.job, after=after, priority=request.priority, memory_bytes=request.memory_bytes, due=due)
+            )
+        return found
+
+    def broken(self) -> dict[JobKey, str]:
+        """Return the jobs that somebody waits for and that will never pass, and what became of them."""
+        awaited = {job for request in self.open() if isinstance(request.phase, WaitsFor) for job in request.phase.others}
+        found = {}
+        for job in awaited:
+            request = self._state.requests.get(job)
+            if request is None:
+                found[job] = "is not known any more"
+            elif became := fate(request):
+                found[job] = became
+        return found
+
+    # --- ending --------------------------------------------------------------------------------------------------------------
+
+    def cancel(self, job: JobKey, reason: str) -> bool:
+        """Log that a job shall not run; False when it was over or cancelled before. One that runs is still to be ended."""
+        request = self._state.requests.get(job)
+        if request is None or request.over or isinstance(request.phase, Stopping):
+            return False
+        self._log(RequestCancelled, job=job, reason=reason)
+        self._orders.pop(job, None)
+        return True
+
+    def hold(self, job: JobKey, why: str) -> None:
+        """Log why a job does not begin, when that is news."""
+        phase = self._state.requests[job].phase
+        if isinstance(phase, Ready) and phase.held != why:
+            self._log(RequestHeld, job=job, reason=why)
+
+    def orphans(self, grace_s: float, sessions: Collection[SessionId]) -> Iterator[JobKey]:
+        """Yield the jobs whose session was seen to be over `grace_s` ago or longer and that were not asked to go on.
+
+        Args:
+            sessions: those that are open.
+
+        `/clear` ends a session and begins another in the same process: its jobs go on.
+        """
+        now_s = mono_s()
+        requests = self.open()
+        outliving = schedule.outliving([(item.job, item.after, item.keep or item.session is None) for item in requests])
+        alive = {self._claude_pid(session) for session in sessions} - {0}
+        for request in requests:
+            session = request.session
+            if session is None or request.job in outliving or isinstance(request.phase, Stopping):
+                continue
+            if session in sessions or self._claude_pid(session) in alive:
+                self._ended_s.pop(session, None)
+            elif now_s - self._ended_s.setdefault(session, now_s) >= grace_s:
+                yield request.job
+
+    def _claude_pid(self, session: SessionId) -> int:
+        known = self._state.sessions.get(session)
+        return known.claude_pid if known is not None else 0
+
+    # --- memory --------------------------------------------------------------------------------------------------------------
+
+    def promise(self, slot: str, memory_bytes: int, monitor_pid: int) -> None:
+        """Write into the lock file of a place what its holder may need, for the supervisors of other projects."""
+        descriptor = open_private(slot, os.O_WRONLY | os.O_TRUNC)
+        try:
+            write_all(descriptor, f"{memory_bytes} {monitor_pid}\n".encode())
+        finally:
+            os.close(descriptor)
+
+    def promised_bytes(self) -> int:
+        """Return what the requested jobs of all projects may still come to need, beyond what they use now."""
+        total = 0
+        for name in os.listdir(self._slots) if os.path.isdir(self._slots) else ():
+            path = os.path.join(self._slots, name)
+            if is_locked(path) and (promise := _read_promise(path)):
+                memory_bytes, pid = promise
+                total += max(0, memory_bytes - (observe.resident_bytes(pid) if pid else 0))
+        return total
+
+
+def _read_promise(path: str) -> tuple[int, int] | None:
+    with open(path, "rb") as file:
+        words = file.read(100).split()
+    return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
+
+
+def fate(request: Request) -> str:
+    """Return what became of a job that will never pass, in words that follow its name; "" for any other."""
+    match request.phase:
+        case Failed():
+            return "failed"
+        case PutAside():
+            return "was put aside"
+        case Cancelled() | Stopping():
+            return "was cancelled"
+        case Lost():
+            return "was lost"
+        case _:
+            return ""
