@@ -38,6 +38,8 @@ class Started:
             "streams": b"merged",
             "wall_s": b"60",
             "limit_bytes": b"1000000",
+            "memory_bytes": b"1000000000",
+            "tasks": b"1000",
         }
         self.owner = local.spawn(spec | changes)
         self.said: list[str] = []

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from stretto import rpc
+from stretto import kin, rpc
 from stretto.system import Process, signal_process
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
@@ -48,7 +48,8 @@ def spawn(spec: Mapping[str, bytes]) -> Owner:
     """Start a monitor for one attempt.
 
     Args:
-        spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes.
+        spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
+            memory_bytes, tasks.
 
     Raises:
         OSError: no process could be started.
@@ -72,3 +73,16 @@ def spawn(spec: Mapping[str, bytes]) -> Owner:
 def cancel(owner: Process) -> bool:
     """Ask a monitor to end its run; False when it is gone."""
     return signal_process(owner, signal.SIGTERM)
+
+
+def hasten(owner: Process) -> bool:
+    """Tell a monitor that somebody waits for its run; False when it is gone."""
+    return signal_process(owner, signal.SIGUSR1)
+
+
+def end_orphans(attempt: str) -> list[Process]:
+    """End what a killed monitor left: all that carries the attempt's mark, whoever it was handed to; return what resisted.
+
+    Without a grace time: the supervisor cannot wait, and the run is lost already.
+    """
+    return kin.end(lambda: kin.carrying(attempt), grace_s=0.0)
