@@ -111,6 +111,7 @@ class Runs:
     def __init__(self, scanner: Scanner, folder: str, log: Callable[..., None], state: State) -> None:
         self._scanner, self._attempts, self._log, self._state = scanner, os.path.join(folder, "attempts"), log, state
         self._journal = folder
+        self._forker = local.Forker()
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -156,7 +157,7 @@ class Runs:
         }
         run.slot = slot
         try:
-            run.owner = local.spawn(spec)
+            run.owner = self._forker.spawn(spec)
         except OSError:
             self.lost(run, "no process could be started")
             raise

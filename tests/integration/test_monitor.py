@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(not LINUX, reason="looks into /proc")
 class Started:
     """One monitor of the test, its bundle, and what it said."""
 
-    def __init__(self, tmp_path: Path, argv: list[str], **changes: bytes) -> None:
+    def __init__(self, forker: local.Forker, tmp_path: Path, argv: list[str], **changes: bytes) -> None:
         self.home = tmp_path
         self.attempt = AttemptId(os.urandom(16).hex())
         self.folder = bundle.create(str(tmp_path / "attempts"), self.attempt)
@@ -45,7 +45,7 @@ class Started:
             "memory_bytes": b"1000000000",
             "tasks": b"1000",
         }
-        self.owner = local.spawn(spec | changes)
+        self.owner = forker.spawn(spec | changes)
         self.said: list[str] = []
         self.gone = False
         wait_until(lambda: self.listen() and any(line.startswith("started") for line in self.said), limit_s=10, what="monitor started")
@@ -75,11 +75,18 @@ class Started:
 
 
 @pytest.fixture
-def start(tmp_path):
+def forker():
+    one = local.Forker()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def start(tmp_path, forker):
     started: list[Started] = []
 
     def begin(script: str, **changes: bytes) -> Started:
-        one = Started(tmp_path, ["/bin/sh", "-c", script], **changes)
+        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], **changes)
         started.append(one)
         return one
 
@@ -432,7 +439,7 @@ def test_a_signal_to_the_group_that_started_it_does_not_reach_the_owner(tmp_path
     script = (
         "import sys, time\n"
         "from stretto.executors import local\n"
-        "owner = local.spawn({name: value.encode() for name, value in eval(sys.argv[1]).items()})\n"
+        "owner = local.Forker().spawn({name: value.encode() for name, value in eval(sys.argv[1]).items()})\n"
         "time.sleep(60)\n"
     )
     launcher = subprocess.Popen([sys.executable, "-c", script, repr(spec)], start_new_session=True, stderr=subprocess.DEVNULL)
@@ -513,3 +520,26 @@ def test_a_stranger_is_never_signalled(start):
     for pid in (0, 1, -1, os.getpgrp(), -os.getpgrp()):
         assert not local.cancel(Process(pid, "0", boot_id()))
         assert not local.hasten(Process(pid, "0", boot_id()))
+
+
+def test_a_forker_that_died_is_replaced_and_its_owners_live_on(forker, start):
+    first = start("sleep 60")
+    source = Path(f"/proc/{first.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]
+    killed = identify(int(source))
+    assert killed is not None
+    os.kill(killed.pid, signal.SIGKILL)  # our own child, not waited for yet
+    wait_until(lambda: not lives(killed), limit_s=10, what="the forker's end")
+    assert start("exit 4").end() == End(how="code", value=4)
+    assert lives(first.process)
+
+
+def test_a_forker_ends_with_who_asked_and_holds_nothing_of_a_run(forker, start):
+    """C-6, C-7."""
+    run = start("sleep 60")
+    source = identify(int(Path(f"/proc/{run.process.pid}/stat").read_text().rsplit(")", 1)[1].split()[1]))
+    assert source is not None
+    wait_until(lambda: sorted(os.listdir(f"/proc/{source.pid}/fd")) == ["0", "1", "2"], limit_s=10, what="three descriptors")
+    assert len(os.listdir(f"/proc/{source.pid}/task")) == 1
+    forker.close()
+    assert not lives(source)
+    assert lives(run.process)
