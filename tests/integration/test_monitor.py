@@ -543,3 +543,67 @@ def test_a_forker_ends_with_who_asked_and_holds_nothing_of_a_run(forker, start):
     forker.close()
     assert not lives(source)
     assert lives(run.process)
+
+
+def _ahead_run(bench):
+    """Let a supervisor run a check ahead that leaves a process in a session of its own and does not end; return the attempt."""
+    (bench.root / "src.py").write_text("one\n")
+    hold = Path(bench.env["HOME"]) / "hold"
+    bench.tool("pytest", f"[ -f {hold} ] || exec sleep 0.3; setsid sleep 77 & wait")
+    bench.begin()
+    bench.bash("pytest -q")
+    hold.touch()
+    bench.edit("src.py", "two\n")
+    return wait_until(lambda: [run for run in bench.state().open_attempts() if run.kind == "ahead"], limit_s=20, what="an ahead run")[0]
+
+
+def test_a_run_whose_owner_is_killed_is_lost_and_what_it_started_is_ended(bench):
+    """F2, F3, C-8: by the supervisor, which finds it by its mark."""
+    attempt = _ahead_run(bench)
+    wait_until(
+        lambda: any(b"77" in Path(f"/proc/{each.process.pid}/cmdline").read_bytes().split(b"\0") for each in kin.carrying(attempt.attempt)),
+        limit_s=20,
+        what="the process that is left",
+    )
+    phase = wait_until(lambda: bench.state().attempts[attempt.attempt].phase, limit_s=10)
+    os.kill(phase.pid, signal.SIGKILL)
+    wait_until(lambda: type(bench.state().attempts[attempt.attempt].phase).__name__ == "Settled", limit_s=20, what="its end in the log")
+    assert bench.state().attempts[attempt.attempt].end == End(how="lost")
+    wait_until(lambda: not list(kin.carrying(attempt.attempt)), limit_s=10, what="nothing left of it")
+
+
+def test_a_stop_while_a_run_is_being_started_leaves_nothing_running(bench):
+    """F8: whether its owner had said who it is or not."""
+    attempt = _ahead_run(bench)
+    bench.stop()
+    wait_until(lambda: not list(kin.carrying(attempt.attempt)), limit_s=20, what="nothing left of it")
+    wait_until(lambda: not bundle.writing(bundle.folder_of(os.path.join(bench.paths.folder, "attempts"), attempt.attempt)), limit_s=20)
+    assert bench.state().attempts[attempt.attempt].end == End(how="cancelled", value=signal.SIGTERM)
+
+
+def test_many_runs_that_leave_something_leave_nothing(start):
+    """F2: counted by mark, the owners dead or alive."""
+    count = 500 if os.environ.get("STRETTO_SCALE") == "soak" else 20
+    print(f"{count} runs")
+    runs = []
+    for number in range(count):
+        runs.append(start(f"(setsid sleep 60 &) ; exit {number % 7}"))
+        if number % 10 == 9:
+            assert [run.end().value for run in runs] == [each % 7 for each in range(number - len(runs) + 1, number + 1)]
+            assert not [left for run in runs for left in _carriers(run)]
+            runs.clear()
+
+
+def test_launch_to_recorded_exit_costs_less_than_a_few_starts_of_an_interpreter(start):
+    """As a ratio within one run; a fresh interpreter for each owner made it three to four."""
+
+    def took_s(fn: Callable[[], object]) -> float:
+        began_s = time.perf_counter()
+        fn()
+        return time.perf_counter() - began_s
+
+    start("true").end()  # brings the forker
+    ours = sorted(took_s(lambda: start("true").end()) for _ in range(9))[4]
+    bare = sorted(took_s(lambda: subprocess.run([sys.executable, "-I", "-S", "-c", ""])) for _ in range(9))[4]
+    print(f"{ours * 1000:.1f} ms; a bare interpreter {bare * 1000:.1f} ms")
+    assert ours < 6 * bare
