@@ -177,6 +177,7 @@ class _Watch:
         self._cancelled = False
         self._haste = 0
         self._worker = 0
+        self._status: int | None = None
         self._walked_s = 0.0
         self._machine_tasks = _machine_tasks()
         self._out_of_memory = _oom_kills()
@@ -209,7 +210,7 @@ class _Watch:
         kin.end(
             lambda: kin.below(os.getpid()),
             grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
-            group=worker,
+            group=worker if self._status is None else 0,
             hurry=lambda: self._printed() > self._limit_bytes,
             reap=self._reap_adopted,
         )
@@ -270,11 +271,17 @@ class _Watch:
         return sum(_size(self._folder, name) for name in self._streams)
 
     def _ended(self) -> bool:
-        """Say whether the worker is over; it is not waited for yet, so nobody else can get its number."""
+        """Say whether the worker is over; it is not waited for yet, so its number stays its own (macOS has to wait to look)."""
+        if not hasattr(os, "waitid"):
+            pid, status = os.waitpid(self._worker, os.WNOHANG)
+            self._status = status if pid else None
+            return pid != 0
         return os.waitid(os.P_PID, self._worker, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _wait(self) -> int:
         """Return the worker's wait status; one that not even SIGKILL has ended is left behind as killed."""
+        if self._status is not None:
+            return self._status
         pid, status = os.waitpid(self._worker, os.WNOHANG)
         return status if pid else int(signal.SIGKILL)
 
