@@ -25,6 +25,7 @@ RANKS = {
     "freshness": 2,
     "tree": 2,
     "bundle": 2,
+    "kin": 2,
     "journal": 2,
     "observe": 2,
     "gates": 3,
@@ -65,7 +66,7 @@ WORLD = {
     "fcntl",
     "uuid",
 }
-LIGHT = ("monitor", "journal", "system", "rpc", "errors")
+LIGHT = ("monitor", "kin", "journal", "system", "rpc", "errors")
 """What the monitor loads: standard library only."""
 LAZY = {"cli": {"demo", "testing"}}
 """Upward imports that happen inside a function because only one command needs them."""

@@ -4,6 +4,9 @@
       out          bytes of standard output, or of both streams when they were one file
       err          only when they were not
       frames       only then: five bytes each, stream (1 or 2) and a big-endian length: the order in which the bytes were seen
+                   (after `oversize` each ends in a line that says so: it was cut there, in a file of its own, since a joiner may have
+                   the first one open)
+      cancel       there when the run is not wanted any more, whether its owner has begun or not
       lock         held (flock) by the writer for as long as the command runs and output is being written
       exit         one line `HOW VALUE OUTBYTES ERRBYTES`, renamed into place last; HOW is a word of `model.End`
                    (`lost` also when processes the command left behind went on printing: that is not all of its output)
@@ -23,7 +26,7 @@ from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from stretto.model import AttemptId, End
-from stretto.system import is_locked, private_directory
+from stretto.system import is_locked, open_private, private_directory
 
 CHUNK_BYTES = 1 << 16
 LOOK_S = 0.05
@@ -31,7 +34,7 @@ LOOK_S = 0.05
 BEGIN_S = 2.0
 """How long a writer may take from the directory's creation until it holds the lock."""
 FRAME_BYTES = 5
-HOWS = ("code", "signal", "timeout", "cancelled", "oversize", "lost")
+HOWS = ("code", "signal", "timeout", "cancelled", "oversize", "memory", "processes", "unstarted", "lost")
 _EXIT = re.compile(rf"({'|'.join(HOWS)}) (\d{{1,18}}) (\d{{1,18}}) (\d{{1,18}})\n".encode())
 HIDDEN = ".gone-"
 """A directory that is being removed is renamed to this and its id first, so that nobody finds half of one."""
@@ -97,6 +100,15 @@ def parse_exit(text: bytes) -> Exit | None:
         return None
     value, out, err = (int(number) for number in found.groups()[1:])
     return Exit(End(how=found[1].decode("ascii"), value=value), out, err)  # type: ignore[arg-type]  # one of HOWS
+
+
+def forbid(folder: str) -> None:
+    """Leave word that the run is not wanted any more: an owner that only begins now runs nothing.
+
+    Raises:
+        OSError: the word could not be left.
+    """
+    os.close(open_private(os.path.join(folder, "cancel"), os.O_WRONLY | os.O_CREAT))
 
 
 def writing(folder: str) -> bool:

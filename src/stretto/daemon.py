@@ -513,7 +513,7 @@ class Supervisor:
             assert run is not None
             joined = run
             peer.waits_for = run
-            run.readers.add(peer.ask)
+            self._runs.attach(run, peer.ask)
             if do == "replay":
                 self._runs.results[job_key].replays += 1
         self._decided(peer, job_key, verdict.standing.value, do, joined, blocked or verdict.reason, would, began_s)

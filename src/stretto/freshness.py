@@ -159,6 +159,12 @@ def _unusable(end: End) -> str:
             return "it was stopped because it took too long"
         case "oversize":
             return "it wrote more output than is kept"
+        case "memory":
+            return "it ran out of memory, or took more than a run ahead may"
+        case "processes":
+            return "it started more processes than a run ahead may"
+        case "unstarted":
+            return "it could not be started"
         case "lost" | "code":
             return "how it ended is not known"
     assert_never(end.how)

@@ -89,9 +89,11 @@ PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "d
 class End(Record, frozen=True, kw_only=True):
     """How one attempt ended. `how` says which fact `value` is; only `code` and `signal` are the command's own doing."""
 
-    how: Literal["code", "signal", "timeout", "cancelled", "oversize", "lost"]
+    how: Literal["code", "signal", "timeout", "cancelled", "oversize", "memory", "processes", "unstarted", "lost"]
+    """`memory`: ended for what it took, by us or by the kernel; `processes`: it started too many; `unstarted`: there was no process at all
+    (a command that ends with 127 itself is `code`); `lost`: nobody knows."""
     value: int = 0
-    """Exit code for `code`, signal number for `signal` (and for `cancelled`, what killed it), else 0."""
+    """Exit code for `code`, signal number for `signal` (and for `cancelled`, what killed it), error number for `unstarted`, else 0."""
 
     @property
     def passed(self) -> bool:

@@ -1,27 +1,33 @@
 """Owns one ahead run from its start to its recorded end, whatever happens to everything above it.
 
-Started by the supervisor as `python -I -S`, standard library only, about 10 MB. The spec arrives as one rpc frame on standard input
-(an environment is never on disk and never in an argument); standard output is a pipe that tells the supervisor `started PID START`
-and `exited`, and whose end-of-file says that we are gone. Promises:
-- it is double-forked, in a session of its own, so neither a hook's time-out nor the supervisor's death reaches it;
+The supervisor keeps one small process of this module (`python -I -S`, standard library only, one thread, no lock, no file), which forks
+an owner for each request: that takes 3 ms where a fresh interpreter takes 20. A request is one byte on its standard input, a socket,
+with two descriptors: where the spec is read from (one rpc frame: an environment is never on disk and never in an argument), and a pipe
+that tells the supervisor `started PID START` and `exited`, and whose end-of-file says that the owner is gone. It ends when the
+supervisor does. Promises of an owner:
+- it has a session of its own, outlives the supervisor, and is no descendant of a hook (the supervisor is none either);
 - it holds the lock of the attempt's directory for its life: that, and nothing else, is how others know that it lives;
 - the worker's standard input is empty, its output goes straight to the bundle's files (they survive our death), no other descriptor
   reaches it, and on Linux it dies with us;
-- however the run ends, its whole tree is gone first (we are its subreaper), then `exit` is written, then the log, then the pipe.
+- however the run ends, its whole tree is gone first (we are its subreaper), then `exit` is written, then the log, then the pipe;
+- limits are watched and never set: a command sees what it would see without us, and one that goes beyond is ended and recorded as such.
 
-SIGTERM cancels the run.
+SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGUSR1 says that somebody waits for it: full speed from then on.
+
+Source of the limits and priorities: decision 0007.
 """
 
 from __future__ import annotations
 
-import json
+import _socket
+import errno
 import os
 import resource
 import select
 import signal
 import sys
-import time
 
+from stretto import kin
 from stretto.journal import Journal
 from stretto.rpc import Message, Reader
 from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s, open_private, wall_s, write_all
@@ -30,24 +36,57 @@ GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 LOOK_S = 0.02
 """How often sizes, limits and the order of two streams are looked at; the end of the worker is seen at once."""
+CLOSE_LOOK_S = 0.002
+"""The same when more than half of the output allowed is there."""
+TREE_LOOK_S = 0.25
+"""How often the tree is walked: its memory and its tasks."""
+COPY_BYTES = 1 << 18
+INT_BYTES = 4
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
+"""System call numbers; on another machine the I/O class stays as it is."""
+IOPRIO_WHO_PROCESS, IOPRIO_NONE, IOPRIO_IDLE = 1, 0, 3 << 13
+HASTE_LOOKS = 4
+"""So many walks in a row set the I/O class back: what was just being forked in one of them is met by the next."""
 
 
 def main() -> None:
-    """Read the spec, detach, run the worker to its end."""
-    spec = _read_spec(0)
-    if os.fork():
-        os._exit(0)
+    """Fork an owner for every request, until the supervisor is gone."""
+    requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the owners
+    boot_id()  # read once for all of them
+    _prctl(0, 0)  # and so is what it loads
+    while True:
+        byte, rights, _, _ = requests.recvmsg(1, _socket.CMSG_LEN(2 * INT_BYTES), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
+        if not byte:
+            return
+        numbers = rights[0][2] if rights else b""
+        given = [int.from_bytes(numbers[at : at + INT_BYTES], sys.byteorder) for at in range(0, len(numbers), INT_BYTES)]
+        try:
+            child = os.fork()
+        except OSError:
+            child = -1  # no more processes: the supervisor sees both pipes end
+        if child == 0:
+            try:
+                _begin(*given)
+            finally:
+                os._exit(0)
+        for descriptor in given:
+            os.close(descriptor)
+
+
+def _begin(spec: int, supervisor: int) -> None:
+    """Become an owner: nothing of the process that was forked stays."""
     os.setsid()
-    if os.fork():
-        os._exit(0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    os.chdir("/")
-    try:
-        _own(spec)
-    finally:
-        os._exit(0)
+    os.dup2(supervisor, 1)
+    message = _read_spec(spec)
+    for descriptor in (null, supervisor, spec):
+        os.close(descriptor)
+    if message is not None:
+        _own(message)
 
 
 def _own(spec: Message) -> None:
@@ -56,108 +95,239 @@ def _own(spec: Message) -> None:
     if not lock.try_acquire():
         return  # somebody owns this attempt already
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
-    cancelled: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: cancelled.append(number))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    watch = _Watch(spec, folder)
+    signal.signal(signal.SIGTERM, watch.cancel)
+    signal.signal(signal.SIGUSR1, watch.hasten)
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
     me = identify(os.getpid())
     assert me is not None
     _tell(f"started {me.pid} {me.start}\n")
     began_s = mono_s()
+    if os.path.exists(os.path.join(folder, "cancel")):
+        _record(spec, folder, ("cancelled", signal.SIGTERM), began_s)  # it was stopped before we came
+        return
     try:
         worker = _spawn(spec, folder)
     except OSError as error:
-        _record(spec, folder, "lost", error.errno or 0, began_s, 0)
+        _record(spec, folder, ("unstarted", error.errno or errno.EINVAL), began_s)
         return
-    how, value, cpu_s, left = _watch(worker, spec, folder, cancelled, began_s)
-    _record(spec, folder, how, value, began_s, left, cpu_s)
+    verdict = watch.until_end(worker)
+    _record(spec, folder, verdict, began_s, watch.left, watch.cpu_s)
 
 
 def _spawn(spec: Message, folder: str) -> int:
+    """Start the worker.
+
+    Raises:
+        OSError: there is no process, or the command's file could not be executed in it.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
     out = open_private(os.path.join(folder, "out"), flags)
     err = open_private(os.path.join(folder, "err"), flags) if spec["streams"] == b"split" else out
     owner = os.getpid()
+    hears, tells = os.pipe()  # closed by the exec; before that an error number comes through it
     pid = os.fork()
-    if pid:
-        os.close(out)
-        if err != out:
-            os.close(err)
-        return pid
-    try:
-        os.setsid()
-        _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != owner:
-            return 0  # we were killed before the kernel knew what to do then: the worker ends before it has begun
-        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        os.umask(int(spec["umask"], 8))
-        os.chdir(spec["cwd"])
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        os.closerange(3, 256)
-        env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
-        os.execve(spec["exe"], spec["argv"].split(b"\0"), env)
-    finally:
-        os._exit(127)
+    if pid == 0:
+        try:
+            _become(spec, owner, out, err, tells)
+        except (OSError, ValueError) as error:
+            os.write(tells, str(getattr(error, "errno", None) or errno.EINVAL).encode())
+        finally:
+            os._exit(127)
+    for descriptor in {out, err, tells}:
+        os.close(descriptor)
+    with os.fdopen(hears, "rb", 0) as pipe:
+        failed = pipe.read()
+    if failed:
+        os.waitpid(pid, 0)
+        raise OSError(int(failed), os.strerror(int(failed)))
+    return pid
 
 
-def _watch(worker: int, spec: Message, folder: str, cancelled: list[int], began_s: float) -> tuple[str, int, float, int]:
-    """Wait for the end; return how, value, CPU seconds, and how many processes were left running (they are gone by then)."""
-    order = _Order(folder) if spec["streams"] == b"split" else None
-    wall_s_, limit_bytes = float(spec["wall_s"]), int(spec["limit_bytes"])
-    poller = select.poll()
-    handle = os.pidfd_open(worker) if LINUX else -1
-    if handle >= 0:
-        poller.register(handle, select.POLLIN)
-    verdict: tuple[str, int] | None = None
-    status = 0
-    while True:
-        poller.poll(LOOK_S * 1000)
-        pid, status = os.waitpid(worker, os.WNOHANG)
-        if order:
-            order.look()
-        if pid:
-            break
-        if verdict is None:
-            if cancelled:
-                verdict = ("cancelled", signal.SIGTERM)
-            elif mono_s() - began_s > wall_s_:
-                verdict = ("timeout", 0)
-            elif _size(folder, "out") + _size(folder, "err") > limit_bytes:
-                verdict = ("oversize", 0)
-            if verdict:
-                _end_tree(worker)
-    left = len(_descendants(os.getpid()))
-    _end_tree(worker)
-    if order:
-        order.look()
-        order.close()
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if verdict is None:
-        verdict = ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
-    return *verdict, usage.ru_utime + usage.ru_stime, left
+def _become(spec: Message, owner: int, out: int, err: int, tells: int) -> None:
+    """Turn this fresh child into the command, with nothing of ours about it."""
+    os.setsid()
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != owner:
+        os._exit(127)  # the owner died before it could take us along
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _set_io_class(0, IOPRIO_IDLE)
+    os.umask(int(spec["umask"], 8))
+    os.chdir(spec["cwd"])
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for name in os.listdir("/proc/self/fd" if LINUX else "/dev/fd"):
+        if int(name) > 2 and int(name) != tells:
+            _close(int(name))
+    env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
+    os.execve(spec["exe"], spec["argv"].split(b"\0"), env)
 
 
-def _record(spec: Message, folder: str, how: str, value: int, began_s: float, left: int, cpu_s: float = 0.0) -> None:
+class _Watch:
+    """Waits for the end of the worker, holds it to its limits, and ends its tree."""
+
+    def __init__(self, spec: Message, folder: str) -> None:
+        self._folder, self._streams = folder, ("out", "err") if spec["streams"] == b"split" else ("out",)
+        self._order = _Order(folder) if spec["streams"] == b"split" else None
+        self._until_s = mono_s() + float(spec["wall_s"])
+        self._limit_bytes, self._memory_bytes, self._tasks = (int(spec[name]) for name in ("limit_bytes", "memory_bytes", "tasks"))
+        self._cancelled = False
+        self._haste = 0
+        self._worker = 0
+        self._status: int | None = None
+        self._walked_s = 0.0
+        self._machine_tasks = _machine_tasks()
+        self._out_of_memory = _oom_kills()
+        self.left = 0
+        """Processes that were still running when the worker had ended; they are gone by now."""
+        self.cpu_s = 0.0
+
+    def cancel(self, number: int, frame: object) -> None:
+        self._cancelled = True
+
+    def hasten(self, number: int, frame: object) -> None:
+        self._haste = HASTE_LOOKS
+        self._walked_s = 0.0
+
+    def until_end(self, worker: int) -> tuple[str, int]:
+        """Return how the run ended and the value that goes with it; its tree is gone then."""
+        self._worker = worker
+        poller = select.poll()
+        if LINUX:
+            poller.register(os.pidfd_open(worker), select.POLLIN)
+        verdict: tuple[str, int] | None = None
+        while verdict is None and not self._ended():
+            poller.poll((CLOSE_LOOK_S if self._printed() * 2 > self._limit_bytes else LOOK_S) * 1000)
+            if self._order:
+                self._order.look()
+            verdict = self._beyond()
+        by_us = verdict is not None
+        if not by_us:
+            self.left = sum(each.process.pid != worker for each in kin.below(os.getpid()))
+        kin.end(
+            lambda: kin.below(os.getpid()),
+            grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
+            group=worker if self._status is None else 0,
+            hurry=lambda: self._printed() > self._limit_bytes,
+            reap=self._reap_adopted,
+        )
+        status = self._wait()
+        if self._order:
+            self._order.look()
+            self._order.close()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.cpu_s = usage.ru_utime + usage.ru_stime
+        if verdict is None and self._printed() > self._limit_bytes:
+            verdict = ("oversize", 0)
+        if verdict and verdict[0] == "oversize":
+            _cut(self._folder, self._streams, self._limit_bytes)
+        if verdict is not None:
+            return verdict
+        if status != 0 and _oom_kills() > self._out_of_memory:
+            return "memory", 0  # whichever process the kernel took, this failure may be of its making
+        return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
+
+    def _beyond(self) -> tuple[str, int] | None:
+        """Say why the run has to be ended now, if it has to."""
+        now_s = mono_s()
+        if self._cancelled:
+            return "cancelled", signal.SIGTERM
+        if self._printed() > self._limit_bytes:
+            return "oversize", 0
+        if _machine_tasks() - self._machine_tasks > self._tasks:
+            return self._too_many()
+        if now_s - self._walked_s < TREE_LOOK_S:
+            return None
+        if now_s > self._until_s:
+            return "timeout", 0
+        if os.path.exists(os.path.join(self._folder, "cancel")):
+            return "cancelled", signal.SIGTERM
+        self._walked_s = now_s
+        self._reap_adopted()
+        tree = list(kin.below(os.getpid()))
+        if self._haste:
+            self._haste -= 1
+            _restore_io_class([each.process.pid for each in tree])
+        if sum(each.tasks for each in tree) > self._tasks:
+            return "processes", 0
+        return ("memory", 0) if kin.own_bytes(tree, self._memory_bytes) > self._memory_bytes else None
+
+    def _too_many(self) -> tuple[str, int] | None:
+        """Many tasks have appeared on the machine: stop our group, so that a fork bomb holds still, and count whether they are ours."""
+        _signal_group(self._worker, signal.SIGSTOP)
+        count = 0
+        for each in kin.below(os.getpid()):
+            count += each.tasks
+            if count > self._tasks:
+                return "processes", 0
+        _signal_group(self._worker, signal.SIGCONT)
+        self._machine_tasks = _machine_tasks()
+        return None
+
+    def _printed(self) -> int:
+        return sum(_size(self._folder, name) for name in self._streams)
+
+    def _ended(self) -> bool:
+        """Say whether the worker is over; it is not waited for yet, so its number stays its own (macOS has to wait to look)."""
+        if not hasattr(os, "waitid"):
+            pid, status = os.waitpid(self._worker, os.WNOHANG)
+            self._status = status if pid else None
+            return pid != 0
+        return os.waitid(os.P_PID, self._worker, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _wait(self) -> int:
+        """Return the worker's wait status; one that not even SIGKILL has ended is left behind as killed."""
+        if self._status is not None:
+            return self._status
+        pid, status = os.waitpid(self._worker, os.WNOHANG)
+        return status if pid else int(signal.SIGKILL)
+
+    def _reap_adopted(self) -> None:
+        """Wait for what was handed to us, without taking the worker's own status away."""
+        for pid in kin.children(os.getpid()):
+            if pid != self._worker:
+                os.waitpid(pid, os.WNOHANG)
+
+
+def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float, left: int = 0, cpu_s: float = 0.0) -> None:
+    how, value = verdict
     out, err = _size(folder, "out"), _size(folder, "err")
-    atomic_write(os.path.join(folder, "exit"), f"{how} {value} {out} {err}\n".encode())
-    event = {
-        "t": "attempt.exited",
-        "v": 1,
-        "ts": wall_s(),
-        "mono": mono_s(),
-        "boot": boot_id(),
-        "by": f"monitor:{os.getpid()}",
-        "attempt": spec["attempt"].decode(),
-        "end": {"how": how, "value": value},
-        "out_bytes": out,
-        "err_bytes": err,
-        "took_s": round(mono_s() - began_s, 6),
-        "cpu_s": round(cpu_s, 6),
-        "left": left,
-    }
-    Journal(os.fsdecode(spec["journal"])).append(json.dumps(event).encode())
+    atomic_write(os.path.join(folder, "exit"), f"{how} {int(value)} {out} {err}\n".encode())
+    now_s = mono_s()
+    # by hand, since `json` would be half of our start: every text in it is hex digits, a word of ours, or the kernel's uuid
+    event = (
+        f'{{"t":"attempt.exited","v":1,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
+        f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
+        f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
+    )
+    Journal(os.fsdecode(spec["journal"])).append(event.encode())
     _tell("exited\n")
+
+
+def _cut(folder: str, streams: tuple[str, ...], limit_bytes: int) -> None:
+    """Shorten the stored output to the limit, each stream that is cut with a last line that says so.
+
+    In a new file under the old name: whoever copies from the old one must never take our words for the command's.
+    """
+    sizes = [_size(folder, name) for name in streams]
+    for name, size in zip(streams, sizes, strict=True):
+        keep = max(limit_bytes - (sum(sizes) - size), limit_bytes // len(streams))
+        if size <= keep:
+            continue
+        path = os.path.join(folder, name)
+        old = open_private(path, os.O_RDONLY)
+        new = open_private(path + ".cut", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        left = keep
+        while left and (data := os.read(old, min(COPY_BYTES, left))):
+            write_all(new, data)
+            left -= len(data)
+        write_all(new, f"\n[stretto: cut here, it printed {size} bytes and {keep} are kept]\n".encode())
+        os.close(new)
+        os.close(old)
+        os.rename(path + ".cut", path)
 
 
 class _Order:
@@ -179,63 +349,55 @@ class _Order:
         os.close(self._index)
 
 
-def _end_tree(worker: int) -> None:
-    """End every descendant: TERM, then KILL what is still there after the grace time. Ours alone: found by walking down from us."""
-    deadline = time.monotonic() + GRACE_S
-    number: int = signal.SIGTERM
-    told: set[int] = set()
-    while tree := _descendants(os.getpid()):
-        if time.monotonic() > deadline:
-            number = signal.SIGKILL
-        for pid in tree:
-            if pid not in told or number == signal.SIGKILL:
-                told.add(pid)
-                try:
-                    os.kill(pid, number)  # a descendant's pid cannot be reused before we, its subreaper, have waited for it
-                except ProcessLookupError:
-                    continue
-        _reap_adopted(worker)
-        time.sleep(0.005)
-        if time.monotonic() > deadline + 5.0:
-            break  # unkillable (uninterruptible sleep): PDEATHSIG and the kernel have the last word
-    _reap_adopted(worker)
-
-
-def _reap_adopted(worker: int) -> None:
-    """Wait for descendants that were handed to us, without taking the worker's own status away."""
-    for pid in _children(os.getpid()):
-        if pid != worker:
-            os.waitpid(pid, os.WNOHANG)
-
-
-def _descendants(root: int) -> list[int]:
-    """Return all living descendants of a process, children first; zombies left out."""
-    found: list[int] = []
-    queue = [root]
-    while queue:
-        for pid in _children(queue.pop()):
-            if identify(pid) is not None:
-                found.append(pid)
-            queue.append(pid)
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    if LINUX:
-        try:
-            children: list[int] = []
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
-                    children += [int(word) for word in file.read().split()]
-            return children
-        except OSError:
-            return []
-    import psutil
-
+def _machine_tasks() -> int:
+    """Return how many tasks the whole machine has: one short read, where a walk through a fork bomb would never come to its end."""
     try:
-        return [child.pid for child in psutil.Process(pid).children()]
-    except psutil.Error:
-        return []
+        with open("/proc/loadavg", "rb", buffering=0) as file:
+            return int(file.read().split()[3].split(b"/")[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory since boot, in any control group; 0 where it does not count."""
+    try:
+        with open("/proc/vmstat", "rb", buffering=0) as file:
+            return next((int(line.split()[1]) for line in file.read().splitlines() if line.startswith(b"oom_kill ")), 0)
+    except OSError:
+        return 0
+
+
+def _signal_group(leader: int, number: int) -> None:
+    """Signal the worker's process group; the worker is our child and not waited for, so the number is its own."""
+    try:
+        os.killpg(leader, number)
+    except (ProcessLookupError, PermissionError):
+        pass  # nobody is left in it, or all have become another user
+
+
+def _set_io_class(task: int, value: int) -> None:
+    """Set the I/O class of one task, 0 for ourselves; without a system call for it, it stays as it is."""
+    number = IOPRIO_SET.get(os.uname().machine) if LINUX else None
+    if number is not None:
+        import ctypes
+
+        ctypes.CDLL(None).syscall(number, IOPRIO_WHO_PROCESS, task, value)
+
+
+def _restore_io_class(pids: list[int]) -> None:
+    for pid in pids:
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                _set_io_class(int(task), IOPRIO_NONE)
+        except FileNotFoundError:
+            continue  # it ended meanwhile
+
+
+def _close(descriptor: int) -> None:
+    try:
+        os.close(descriptor)
+    except OSError:
+        pass  # the one the listing itself was read from
 
 
 def _size(folder: str, name: str) -> int:
@@ -259,9 +421,10 @@ def _tell(text: str) -> None:
         pass  # the supervisor is gone; the log and the lock tell the next one
 
 
-def _read_spec(descriptor: int) -> Message:
+def _read_spec(descriptor: int) -> Message | None:
+    """Return the spec, None when the supervisor ended before it was whole."""
     reader = Reader()
     while data := os.read(descriptor, 1 << 16):
         for message in reader.feed(data):
             return message
-    sys.exit("cannot read the spec: standard input ended; the monitor is started by the supervisor only")
+    return None

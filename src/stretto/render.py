@@ -6,6 +6,7 @@ Promises: a text from outside (a command, a path, a reason) never reaches a term
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -64,7 +65,10 @@ def ended(end: End) -> str:
     """Return how a run ended in a word or two."""
     if end.how == "code":
         return "passed" if end.value == 0 else f"exit {end.value}"
-    return f"signal {SIGNALS.get(end.value, end.value)}" if end.how == "signal" else end.how
+    if end.how == "unstarted":
+        return f"could not be started: {os.strerror(end.value)}"
+    words = {"oversize": "too much output", "memory": "out of memory", "processes": "too many processes"}
+    return f"signal {SIGNALS.get(end.value, end.value)}" if end.how == "signal" else words.get(end.how, end.how)
 
 
 def phase(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> str:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stretto import bundle, freshness
+from stretto import bundle, freshness, kin
 from stretto.executors import local
 from stretto.fold import Job, State
 from stretto.model import (
@@ -32,12 +32,14 @@ from stretto.model import (
     Standing,
     Verdict,
 )
-from stretto.system import Lock, Process, is_locked, mono_s
+from stretto.system import Lock, Process, is_locked, memory_bytes, mono_s
 from stretto.tree import Scan, Scanner
 
 LIMIT_BYTES = 64 * 1024 * 1024
 WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
+TASKS = 2048
+"""Processes and threads of one ahead run at the same time; more is taken for a fork bomb."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRODUCTS_KEPT = 50
@@ -109,6 +111,7 @@ class Runs:
     def __init__(self, scanner: Scanner, folder: str, log: Callable[..., None], state: State) -> None:
         self._scanner, self._attempts, self._log, self._state = scanner, os.path.join(folder, "attempts"), log, state
         self._journal = folder
+        self._forker = local.Forker()
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -147,16 +150,18 @@ class Runs:
             "attempt": run.attempt.encode(),
             "exe": invocation.exe,
             "argv": b"\0".join(invocation.argv),
-            "env": b"\0".join([*env, b"STRETTO_WORKER=" + run.attempt.encode()]),
+            "env": b"\0".join([*env, kin.MARK + run.attempt.encode()]),
             "cwd": invocation.cwd,
             "umask": oct(umask)[2:].encode(),
             "streams": invocation.streams.encode(),
             "wall_s": str(wall_s or max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
             "limit_bytes": str(LIMIT_BYTES).encode(),
+            "memory_bytes": str(memory_bytes() // 2).encode(),
+            "tasks": str(TASKS).encode(),
         }
         run.slot = slot
         try:
-            run.owner = local.spawn(spec)
+            run.owner = self._forker.spawn(spec)
         except OSError:
             self.lost(run, "no process could be started")
             raise
@@ -166,15 +171,30 @@ class Runs:
     def started(self, run: Run, process: Process) -> None:
         """The monitor (or the shim's child) lives."""
         run.process = process
+        if run.readers and run.kind == "ahead":
+            local.hasten(process)
         self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""
         return run.adopted or self._state.epoch != run.epoch_before or bool(self._scanner.changes(run.before, self._scanner.generation))
 
+    def attach(self, run: Run, ask: str) -> None:
+        """A question waits for this run, which has the whole speed of the machine from now on."""
+        run.readers.add(ask)
+        if run.kind == "ahead" and run.process is not None:
+            local.hasten(run.process)
+
     def cancel(self, run: Run, why: str) -> None:
-        """Ask an ahead run's monitor to end it; the end arrives like any other."""
+        """Ask an ahead run's monitor to end it; the end arrives like any other.
+
+        A monitor that has not said yet who it is finds the word on disk, even when nobody is here any more to tell it.
+        """
         run.cancelled_for = why
+        try:
+            bundle.forbid(run.folder)
+        except OSError:
+            pass  # a full disk, a removed directory: the signal does without
         if run.process is not None:
             local.cancel(run.process)
 
@@ -270,6 +290,8 @@ class Runs:
         """Nobody knows how the run ended: an exit that is on disk is taken, else it is lost, never 0."""
         if run.attempt not in self.open:
             return
+        if run.kind == "ahead":
+            local.end_orphans(run.attempt)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
             found = bundle.read_exit(run.folder)
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)

@@ -226,6 +226,20 @@ def is_locked(path: str) -> bool:
     return False
 
 
+def memory_bytes() -> int:
+    """Return the memory that this process may share with the rest of the machine: what is built in, or what a control group grants."""
+    granted = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # of a container: its own root
+        try:
+            with open(path, "rb") as file:
+                word = file.read().strip()
+        except OSError:
+            continue
+        if word.isdigit():
+            granted = min(granted, int(word))
+    return granted
+
+
 def state_base() -> str:
     """Return this user's state directory: `STRETTO_STATE_DIR`, else the platform's place for state."""
     chosen = os.environ.get("STRETTO_STATE_DIR")

@@ -69,6 +69,9 @@ def test_a_new_bundle_is_private_empty_and_made_once(attempts, folder):
         (b"cancelled 15 4 3\n", End(how="cancelled", value=15), (4, 3)),
         (b"timeout 0 1 0\n", End(how="timeout"), (1, 0)),
         (b"oversize 0 99 99\n", End(how="oversize"), (99, 99)),
+        (b"memory 0 4 3\n", End(how="memory"), (4, 3)),
+        (b"processes 0 4 3\n", End(how="processes"), (4, 3)),
+        (b"unstarted 2 0 0\n", End(how="unstarted", value=2), (0, 0)),
     ],
 )
 def test_an_exit_says_how_it_ended_and_how_much_was_printed(folder, text, end, sizes):

@@ -1,2 +1,2 @@
-"""Where ahead runs run. One executor so far: `local`, this machine. A second (a cluster) will meet the same three calls:
-`spawn(spec) -> Owner`, `Owner.lines()` and `cancel(process)`."""
+"""Where ahead runs run. One executor so far: `local`, this machine. A second (a cluster) will meet the same calls:
+`Forker.spawn(spec) -> Owner`, `Owner.lines()`, `cancel(process)`, `hasten(process)` and `end_orphans(attempt)`."""

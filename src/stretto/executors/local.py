@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 
-from stretto import rpc
+from stretto import kin, rpc
 from stretto.system import Process, signal_process
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
@@ -18,20 +19,18 @@ LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor impo
 class Owner:
     """The pipe from one monitor. Its end-of-file means that the monitor is gone."""
 
-    def __init__(self, launcher: subprocess.Popen[bytes]) -> None:
-        assert launcher.stdout is not None
-        self._launcher = launcher
-        self._pipe = launcher.stdout
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
         self._rest = b""
-        os.set_blocking(self._pipe.fileno(), False)
+        os.set_blocking(pipe, False)
 
     def fileno(self) -> int:
-        return self._pipe.fileno()
+        return self._pipe
 
     def lines(self) -> list[str] | None:
         """Return the lines that have come since the last look, None at end-of-file."""
         try:
-            data = os.read(self._pipe.fileno(), 65536)
+            data = os.read(self._pipe, 65536)
         except BlockingIOError:
             return []
         if not data:
@@ -40,35 +39,95 @@ class Owner:
         return [line.decode() for line in whole]
 
     def close(self) -> None:
-        self._pipe.close()
-        self._launcher.wait()  # the launcher double-forked and left long ago; this only takes its exit status
+        if self._pipe >= 0:
+            os.close(self._pipe)
+            self._pipe = -1
 
 
-def spawn(spec: Mapping[str, bytes]) -> Owner:
-    """Start a monitor for one attempt.
+class Forker:
+    """The process that monitors are forked from: started by the first spawn, replaced when it has died, gone when we are."""
 
-    Args:
-        spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes.
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests: socket.socket | None = None
 
-    Raises:
-        OSError: no process could be started.
-    """
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    launcher = subprocess.Popen(
-        [os.path.realpath(getattr(sys, "_base_executable", sys.executable)), "-I", "-S", "-c", LAUNCH, package],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={},
-        cwd="/",
-        start_new_session=True,
-    )
-    assert launcher.stdin is not None
-    with launcher.stdin as pipe:
-        pipe.write(rpc.encode(spec))
-    return Owner(launcher)
+    def spawn(self, spec: Mapping[str, bytes]) -> Owner:
+        """Start a monitor for one attempt.
+
+        Args:
+            spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
+                memory_bytes, tasks.
+
+        Raises:
+            OSError: no process could be started.
+        """
+        try:
+            return self._spawn(spec)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close()  # it has died: nothing has begun, and the next one is as good
+            return self._spawn(spec)
+
+    def close(self) -> None:
+        """Let the process go, and wait for it; monitors live on."""
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+    def _spawn(self, spec: Mapping[str, bytes]) -> Owner:
+        if self._requests is None:
+            self._start()
+        assert self._requests is not None
+        spec_end, spec_pipe = os.pipe()
+        heard, told = os.pipe()
+        try:
+            socket.send_fds(self._requests, [b"."], [spec_end, told])
+        except OSError:
+            for descriptor in (spec_pipe, heard):
+                os.close(descriptor)
+            raise
+        finally:
+            os.close(spec_end)
+            os.close(told)
+        try:
+            with open(spec_pipe, "wb") as pipe:
+                pipe.write(rpc.encode(spec))
+        except OSError:
+            os.close(heard)
+            raise
+        return Owner(heard)
+
+    def _start(self) -> None:
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            self._process = subprocess.Popen(
+                [os.path.realpath(getattr(sys, "_base_executable", sys.executable)), "-I", "-S", "-c", LAUNCH, package],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                start_new_session=True,
+            )
+        self._requests = ours
 
 
 def cancel(owner: Process) -> bool:
     """Ask a monitor to end its run; False when it is gone."""
     return signal_process(owner, signal.SIGTERM)
+
+
+def hasten(owner: Process) -> bool:
+    """Tell a monitor that somebody waits for its run; False when it is gone."""
+    return signal_process(owner, signal.SIGUSR1)
+
+
+def end_orphans(attempt: str) -> list[Process]:
+    """End what a killed monitor left: all that carries the attempt's mark, whoever it was handed to; return what resisted.
+
+    Without a grace time: the supervisor cannot wait, and the run is lost already.
+    """
+    return kin.end(lambda: kin.carrying(attempt), grace_s=0.0)

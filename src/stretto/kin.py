@@ -1,0 +1,215 @@
+"""The processes of one run: found by descent, or by the mark in their environment; what they use; and their end.
+
+Standard library only and light, because every monitor carries it. Promises:
+- a process is found together with its identity and signalled on nothing less: whoever got the pid of one of ours since has another
+  parent, another mark or another start time, and is left alone;
+- one that forks faster than we look is stopped before it is ended, so that the search comes to an end;
+- `end` returns what resisted (uninterruptible in the kernel), and nothing when all are gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from stretto.system import LINUX, Process, boot_id, identify, signal_process
+
+MARK = b"STRETTO_WORKER="
+"""The environment entry of everything an ahead run starts; its value is the attempt."""
+PAUSE_S = 0.005
+RESIST_S = 5.0
+"""So long after a SIGKILL something may still be there: it sits in the kernel, and nobody can do more."""
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Seen(NamedTuple):
+    """One living process as it was when we looked."""
+
+    process: Process
+    parent: int
+    tasks: int
+    """Its threads, the first one included."""
+    resident_bytes: int
+
+
+def below(root: int) -> Iterator[Seen]:
+    """Yield the living descendants of a process, each before its own children are looked for; zombies are left out.
+
+    Whoever stops what is yielded before asking for the next one gets the whole tree, however fast it forks.
+    """
+    queue = [root]
+    while queue:
+        parent = queue.pop()
+        for pid in children(parent):
+            seen, ended = _look(pid)
+            if seen is None or seen.parent not in (parent, root):
+                continue  # it ended, was handed on (the next look finds it), or the pid is a stranger's by now
+            if not ended:
+                yield seen
+            queue.append(pid)
+
+
+def carrying(attempt: str) -> Iterator[Seen]:
+    """Yield the living processes of this user that carry an attempt's mark, and all that descend from one.
+
+    This finds what a killed monitor left: whoever it was handed to, in whatever session. What wiped its environment and lost its parent
+    is not found.
+    """
+    mark = MARK + attempt.encode()
+    all_seen = {}
+    for pid in _all_pids():
+        seen, ended = _look(pid)
+        if seen is not None and not ended and pid != os.getpid():
+            all_seen[pid] = seen
+    ours: set[int] = set()
+    for pid, seen in all_seen.items():
+        if mark in _environment(pid) and identify(pid) == seen.process:
+            ours.add(pid)
+    for pid, seen in all_seen.items():
+        above = pid
+        while above in all_seen and above not in ours:
+            above = all_seen[above].parent
+        if above in ours:
+            yield seen
+
+
+def own_bytes(found: Iterable[Seen], enough: int) -> int:
+    """Return the memory that the found ones hold; what is shared with files or others is left out once the sum exceeds `enough`."""
+    seen = list(found)
+    total = sum(each.resident_bytes for each in seen)
+    if total <= enough or not LINUX:
+        return total
+    total = 0
+    for each in seen:
+        words = _bytes(f"/proc/{each.process.pid}/statm").split()
+        if len(words) > 2:
+            total += (int(words[1]) - int(words[2])) * PAGE_BYTES
+    return total
+
+
+def end(
+    find: Callable[[], Iterator[Seen]],
+    *,
+    grace_s: float,
+    group: int = 0,
+    hurry: Callable[[], bool] = lambda: False,
+    reap: Callable[[], None] = lambda: None,
+) -> list[Process]:
+    """End all that `find` yields, again and again until it yields nothing; return what resisted.
+
+    Args:
+        grace_s: between SIGTERM and SIGKILL; 0 kills at once.
+        group: a process group to kill in one step, 0 for none. The caller vouches that its leader is his own child and not yet waited
+            for: then nobody else can have that number.
+        hurry: asked at every look; true ends the grace time.
+        reap: called at every look, to wait for what was handed to us.
+    """
+    kill_at = time.monotonic() + grace_s
+    told: set[Process] = set()
+    while True:
+        now = time.monotonic()
+        if now >= kill_at or hurry():
+            kill_at = min(kill_at, now)
+            if group:
+                _kill_group(group)
+            found = []
+            for seen in find():
+                _signal(seen.process, signal.SIGSTOP)
+                found.append(seen.process)
+            for process in found:
+                _signal(process, signal.SIGKILL)
+        else:
+            found = [seen.process for seen in find()]
+            for process in found:
+                if process not in told:
+                    _signal(process, signal.SIGTERM)
+            told.update(found)
+        reap()
+        if not found or now > kill_at + RESIST_S:
+            return found
+        time.sleep(PAUSE_S)
+
+
+def _signal(process: Process, number: int) -> None:
+    try:
+        signal_process(process, number)
+    except PermissionError:
+        pass  # it has become another user (sudo): it resists
+
+
+def _kill_group(group: int) -> None:
+    """One step for the whole group, so that no fork comes in between."""
+    if group <= 1 or group == os.getpgrp():
+        return
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # the leader never made the group its own, or has left it; the search ends its members one by one
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process, zombies included."""
+    if LINUX:
+        found: list[int] = []
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                found += [int(word) for word in _bytes(f"/proc/{pid}/task/{task}/children").split()]
+        except OSError:
+            pass  # it ended while we looked
+        return found
+    import psutil
+
+    try:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.Error:
+        return []
+
+
+def _look(pid: int) -> tuple[Seen | None, bool]:
+    """Return a process and whether it is only a zombie."""
+    if LINUX:
+        text = _bytes(f"/proc/{pid}/stat")
+        if b")" not in text:
+            return None, True
+        fields = text[text.rindex(b")") + 2 :].split()
+        process = Process(pid, fields[19].decode(), boot_id())
+        return Seen(process, int(fields[1]), int(fields[17]), int(fields[21]) * PAGE_BYTES), fields[0] in (b"Z", b"X")
+    import psutil
+
+    found = identify(pid)
+    try:
+        process_now = psutil.Process(pid)
+        seen = Seen(found or Process(pid, "", ""), process_now.ppid(), process_now.num_threads(), process_now.memory_info().rss)
+    except psutil.Error:
+        return None, True
+    return seen, found is None
+
+
+def _all_pids() -> list[int]:
+    if LINUX:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    import psutil
+
+    return list(psutil.pids())
+
+
+def _environment(pid: int) -> list[bytes]:
+    if LINUX:
+        return _bytes(f"/proc/{pid}/environ").split(b"\0")
+    import psutil
+
+    try:
+        return [os.fsencode(f"{name}={value}") for name, value in psutil.Process(pid).environ().items()]
+    except psutil.Error:
+        return []
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except OSError:
+        return b""
