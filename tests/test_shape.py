@@ -27,6 +27,7 @@ RANKS = {
     "bundle": 2,
     "journal": 2,
     "observe": 2,
+    "snapshot": 3,
     "gates": 3,
     "ahead": 3,
     "schedule": 3,

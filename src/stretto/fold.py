@@ -56,16 +56,16 @@ ATTEMPTS_KEPT = 1000
 # --- one attempt's phases ---------------------------------------------------------------------------------------------------
 
 
-class Begun(msgspec.Struct, frozen=True):
+class Begun(msgspec.Struct, frozen=True, tag=True):
     """It was decided that it starts; nobody has seen its process yet."""
 
 
-class Running(msgspec.Struct, frozen=True):
+class Running(msgspec.Struct, frozen=True, tag=True):
     pid: int
     start: str
 
 
-class Exited(msgspec.Struct, frozen=True):
+class Exited(msgspec.Struct, frozen=True, tag=True):
     """The command is over; whether its result may be used is not known yet."""
 
     end: End
@@ -74,7 +74,7 @@ class Exited(msgspec.Struct, frozen=True):
     took_s: float
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, tag=True):
     end: End
     out_bytes: int
     err_bytes: int

@@ -153,7 +153,7 @@ def _record(spec: Message, folder: str, how: str, value: int, began_s: float, le
         "cpu_s": round(cpu_s, 6),
         "left": left,
     }
-    Journal(os.fsdecode(spec["journal"])).append(json.dumps(event).encode())
+    Journal(os.fsdecode(spec["journal"])).append(json.dumps(event).encode(), lasting=True)
     _tell("exited\n")
 
 
