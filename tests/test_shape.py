@@ -35,6 +35,7 @@ RANKS = {
     "install": 3,
     "shellenv": 3,
     "trust": 3,
+    "logcheck": 4,
     "executors": 4,
     "runs": 5,
     "sessions": 5,

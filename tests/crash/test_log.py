@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from stretto import journal, snapshot
+from stretto import journal, logcheck, snapshot
 from stretto.errors import UnavailableError
 from stretto.fold import Settled, State, fold
 from stretto.journal import FAILED_NAME, LOCK_NAME, LOG_NAME, Journal, follow, lines, read, segments, tidy
+from stretto.model import Bad
 from stretto.testing.wait import wait_until
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "events-v1.jsonl"
@@ -455,3 +456,31 @@ def test_following_goes_on_across_a_rotation(folder):
     log.rotate(1)
     second = log.append(RECORD)
     assert (first, next(stream)[0]) == (0, second)
+
+
+# --- check and repair ----------------------------------------------------------------------------------------------------------------
+
+
+def test_check_finds_a_sound_log_sound(folder):
+    filled(folder)
+    report = logcheck.check(folder)
+    assert report.sound
+    assert (report.events, report.segments, report.end_offset) == (15, 3, len(GOLDEN.read_bytes()))
+
+
+def test_check_counts_bad_lines_a_torn_tail_and_a_failed_sync_and_repair_mends_what_can_be(folder):
+    """F55, C-5: the copy is byte-equal to what was there, offsets stay, and an appender that held the old file writes into the new one."""
+    log = Journal(folder)
+    first = log.append(RECORD)
+    with open(Path(folder, LOG_NAME), "ab") as file:
+        file.write(b"\0\0\n{torn")
+    Path(folder, FAILED_NAME).touch()
+    before = Path(folder, LOG_NAME).read_bytes()
+    report = logcheck.check(folder)
+    assert (report.sound, report.bad_lines, report.bad[0].offset, report.tail_bytes, report.failed) == (False, 1, len(RECORD) + 1, 5, True)
+    assert Path(logcheck.repair(folder)).read_bytes() == before
+    mended = logcheck.check(folder)
+    assert (mended.tail_bytes, mended.failed, mended.bad_lines) == (0, False, 2)
+    second = log.append(RECORD)
+    assert second == len(before) + 1
+    assert [begin for begin, event in read(folder) if not isinstance(event, Bad)] == [first, second]
