@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from statistics import median
 
 import msgspec
@@ -308,7 +309,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
 
 
 def _forget_oldest(state: State) -> None:
-    for attempt in list(state.attempts.values())[: len(state.attempts) - ATTEMPTS_KEPT]:
+    for attempt in list(islice(state.attempts.values(), len(state.attempts) - ATTEMPTS_KEPT)):
         if not attempt.open:
             del state.attempts[attempt.attempt]
 
