@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import click
+import msgspec
 
-from stretto import __version__, bundle, control, doctor, install, journal, render, rules, schedule, trust
+from stretto import __version__, bundle, control, doctor, install, journal, logcheck, render, rules, schedule, trust
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
@@ -358,6 +359,41 @@ def events(follow: bool, as_json: bool) -> None:
             continue
         state = apply(state, event, offset)
         click.echo(ENCODER.encode(event).decode() if as_json else render.event_line(event, state.jobs))
+
+
+@stretto.group()
+def log() -> None:
+    """Look at the log's file, and mend it."""
+
+
+@log.command(name="check")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def check_log(context: click.Context, as_json: bool) -> None:
+    """Read the whole log and list what nobody can use; exit code 4 when something is wrong. Changes nothing."""
+    report = logcheck.check(_project().paths.folder)
+    if as_json:
+        _echo_json({**msgspec.to_builtins(report), "sound": report.sound})
+    else:
+        for bad in report.bad:
+            click.echo(f"the line at byte {bad.offset} cannot be used: {render.plain(bad.reason)}")
+        click.echo(f"{report.events} events, {report.bad_lines} bad lines, {report.anomalies} events that do not fit")
+        if report.tail_bytes:
+            click.echo(f"{report.tail_bytes} bytes at the end are no whole line; the next writer closes them, as does `stretto log repair`")
+        if report.failed:
+            click.echo("the disk failed a sync: nothing is recorded until `stretto log repair`")
+    context.exit(0 if report.sound else CorruptError.exit_code)
+
+
+@log.command(name="repair")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def repair_log(as_json: bool) -> None:
+    """Write the log anew to the disk and close its tail, keeping a copy; bad lines stay and count for nothing."""
+    aside = logcheck.repair(_project().paths.folder)
+    if as_json:
+        _echo_json({"copy": aside})
+    else:
+        click.echo(f"Repaired; what was there before is in {aside}." if aside else "There is no log yet; nothing was changed.")
 
 
 @stretto.command(name="doctor")

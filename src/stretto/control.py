@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 
-from stretto import fold, journal, rpc
+from stretto import rpc, snapshot
 from stretto.errors import UnavailableError
 from stretto.fold import Running, State
 from stretto.system import Process, is_locked, lives, open_private, signal_process
@@ -126,7 +126,7 @@ def reload(paths: ProjectPaths) -> bool:
 
 def fold_log(paths: ProjectPaths) -> State:
     """Return what the whole log on disk says; the empty state when there is none."""
-    return fold.fold(journal.read(paths.folder))
+    return snapshot.load(paths.folder)[0]
 
 
 def supervisor(state: State) -> Process | None:

@@ -28,13 +28,15 @@ from typing import Any, cast
 import psutil
 import watchfiles
 
-from stretto import __version__, ahead, bundle, commands, gates, hookwire, observe, rpc, rules, schedule, shellenv, trust
+from stretto import __version__, ahead, bundle, commands, gates, hookwire, observe, rpc, rules, schedule, shellenv, snapshot, trust
 from stretto.errors import CorruptError, StrettoError
-from stretto.fold import Job, State, apply
+from stretto.fold import Job, apply
 from stretto.journal import Journal, lines, parse
 from stretto.model import (
     ENCODER,
+    AttemptExited,
     AttemptId,
+    AttemptSettled,
     End,
     EpochBegan,
     Invocation,
@@ -97,9 +99,9 @@ class Supervisor:
         self.paths = project.paths
         self.root = os.fsencode(project.root)
         self._salt = Path(self.paths.salt).read_bytes()
-        self.state = State()
+        self.state, self._offset = snapshot.load(self.paths.folder)
         self._journal = Journal(self.paths.folder)
-        self._offset = 0
+        self._tender = snapshot.Tender(self.paths.folder, self._journal)
         self._by = f"supervisor:{os.getpid()}"
         self._selector = selectors.DefaultSelector()
         self._scanner = Scanner(self.root)
@@ -187,6 +189,7 @@ class Supervisor:
         if now_s - self._last_look_s >= IDLE_TICK_S:
             self._last_look_s = now_s
             self._check_sessions(now_s)
+            self._tend_log()
             self._dirty = True
         if self._dirty:
             self._dirty = False
@@ -236,13 +239,19 @@ class Supervisor:
             OSError: nothing was written; the caller must not act as if it had been.
         """
         event = kind(ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
-        self._journal.append(ENCODER.encode(event))
+        self._journal.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
         self._catch_up()
 
     def _catch_up(self) -> None:
         for begin, after, line in lines(self.paths.folder, self._offset):
             self._offset = after
             apply(self.state, parse(line), begin)
+
+    def _tend_log(self) -> None:
+        try:
+            self._tender.tend(self.state, self._offset)
+        except (OSError, StrettoError) as error:
+            print(f"{wall_s():.3f} cannot tend the log: {error!r}", file=sys.stderr, flush=True)
 
     def _new_epoch(self, reason: str, session: SessionId | None) -> None:
         self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)

@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from stretto import __version__, control, install, rules, trust
+from stretto import __version__, control, install, journal, rules, trust
 from stretto.errors import StrettoError, UnavailableError
 from stretto.fold import State
 from stretto.render import clock, plain
@@ -289,10 +289,12 @@ def _log(patient: _Patient) -> Iterator[Check]:
     else:
         yield Check("ok", "last hook", f"a session began at {clock(max(opened))}, last event at {clock(state.last_at)}")
     yield Check("ok", "last join", f"at {clock(max(joins))}" if joins else "none yet")
+    if os.path.lexists(f"{patient.project.paths.folder}/{journal.FAILED_NAME}"):
+        yield Check("fail", "log", "a sync failed; nothing is recorded", "when the disk is sound, run `stretto log repair`")
     if state.bad_lines or state.anomaly_count:
         example = f", the latest: {plain(state.anomalies[-1].what)}" if state.anomalies else ""
         text = f"{state.bad_lines} lines nobody can use, {state.anomaly_count} events that do not fit{example}"
-        yield Check("warn", "log", text, "results they concern do not count; nothing to do unless it grows")
+        yield Check("warn", "log", text, "results they concern do not count; `stretto log check` lists the lines")
     else:
         yield Check("ok", "log", f"{state.events} events, all in order")
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from statistics import median
 
 import msgspec
@@ -73,16 +74,16 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 # --- one attempt's phases ---------------------------------------------------------------------------------------------------
 
 
-class Begun(msgspec.Struct, frozen=True):
+class Begun(msgspec.Struct, frozen=True, tag=True):
     """It was decided that it starts; nobody has seen its process yet."""
 
 
-class Running(msgspec.Struct, frozen=True):
+class Running(msgspec.Struct, frozen=True, tag=True):
     pid: int
     start: str
 
 
-class Exited(msgspec.Struct, frozen=True):
+class Exited(msgspec.Struct, frozen=True, tag=True):
     """The command is over; whether its result may be used is not known yet."""
 
     end: End
@@ -91,7 +92,7 @@ class Exited(msgspec.Struct, frozen=True):
     took_s: float
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, tag=True):
     end: End
     out_bytes: int
     err_bytes: int
@@ -145,12 +146,12 @@ class Attempt(msgspec.Struct, kw_only=True):
 # --- one requested job's phases ---------------------------------------------------------------------------------------------
 
 
-class WaitsFor(msgspec.Struct, frozen=True):
+class WaitsFor(msgspec.Struct, frozen=True, tag=True):
     others: frozenset[JobKey]
     """Those of its dependencies that have not passed; never empty."""
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(msgspec.Struct, frozen=True, tag=True):
     tries: int = 0
     due_mono_s: float = 0.0
     """Not before this time of the log's monotonic clock: the pause before a retry."""
@@ -158,38 +159,38 @@ class Ready(msgspec.Struct, frozen=True):
     """Why it has not begun, as the supervisor last said."""
 
 
-class UnderWay(msgspec.Struct, frozen=True):
+class UnderWay(msgspec.Struct, frozen=True, tag=True):
     attempt: AttemptId
     tries: int
 
 
-class Stopping(msgspec.Struct, frozen=True):
+class Stopping(msgspec.Struct, frozen=True, tag=True):
     """Cancelled, and its process is not gone yet."""
 
     attempt: AttemptId
     reason: str
 
 
-class Passed(msgspec.Struct, frozen=True):
+class Passed(msgspec.Struct, frozen=True, tag=True):
     attempt: AttemptId
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Failed(msgspec.Struct, frozen=True, tag=True):
     end: End
 
 
-class Cancelled(msgspec.Struct, frozen=True):
+class Cancelled(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
-class PutAside(msgspec.Struct, frozen=True):
+class PutAside(msgspec.Struct, frozen=True, tag=True):
     """It failed at every try it was given."""
 
     end: End
     tries: int
 
 
-class Lost(msgspec.Struct, frozen=True):
+class Lost(msgspec.Struct, frozen=True, tag=True):
     """It can never begin (again)."""
 
     reason: str
@@ -451,7 +452,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
 
 
 def _forget_oldest(state: State) -> None:
-    for attempt in list(state.attempts.values())[: len(state.attempts) - ATTEMPTS_KEPT]:
+    for attempt in list(islice(state.attempts.values(), len(state.attempts) - ATTEMPTS_KEPT)):
         if not attempt.open:
             del state.attempts[attempt.attempt]
 

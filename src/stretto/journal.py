@@ -1,74 +1,179 @@
 """events.jsonl: one JSON object a line, append-only, shared by every process of a project.
 
-Hides locking, torn tails and bad lines. Promises:
+Hides locking, segments, torn tails and bad lines. Promises:
 - one record is one `write` under an advisory lock of its own file (`events.lock`, never renamed, never unlinked);
 - an appender that finds the last byte is no newline copies that torn tail aside (`torn/<offset>`) and closes it first; otherwise its
   own record would be glued to it and lost (3 to 56 in some thousand acknowledged records when killed at random without this);
-- a record is acknowledged (`append` returns its offset) only after every byte was written;
+- a record is acknowledged (`append` returns its offset) only after every byte was written; what a failing write left is cut off again;
 - a reader gets whole lines only, in order, each with its byte offset; a line it cannot use comes as `Bad` with its bytes: never
-  silently dropped, never a crash.
+  silently dropped, never a crash;
+- a record that must last is synced before it is acknowledged; a sync that failed is never tried again: the mark `events.failed`
+  makes every later append of every process fail, because nobody knows which bytes the disk has.
+
+The log is one stream of bytes, and the offset in it is an event's sequence number. Its end lies in `events.jsonl`; what was rotated
+away lies in `events-<begin>-<end>.jsonl` (20 digits each; `.gz` once compressed). `events.jsonl` begins where the newest of those
+ends, so that one rename is the whole rotation, and nothing beside the names has to agree. An appender compares the file it holds with
+the one of that name under the lock; a reader lists the names before and after it opens.
 
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from stretto.system import Lock, open_private, private_directory, write_all
+from stretto.system import Lock, atomic_write, open_private, private_directory, write_all
 
 if TYPE_CHECKING:
     from stretto.model import Bad, LogEvent
 
 LOG_NAME = "events.jsonl"
 LOCK_NAME = "events.lock"
+FAILED_NAME = "events.failed"
 LOCK_LIMIT_S = 2.0
 """Longest wait for the lock: it is held for one write, so whoever holds it longer is stopped or broken."""
 LINE_LIMIT_BYTES = 1024 * 1024
 """No record of ours is longer than some kilobytes; a longer line is foreign."""
 BLOCK_BYTES = 256 * 1024
+KEEP_BYTES = 64 * 1024 * 1024
+"""What rotated segments may take on disk together; beyond it the oldest go."""
+
+Fsync = Literal["exits", "always", "never"]
+"""What is synced: the records appended as `lasting`, all, or none."""
+
+_CLOSED = re.compile(r"events-(\d{20})-(\d{20})\.jsonl(\.gz)?")
+
+
+class Segment(NamedTuple):
+    """A rotated part of the log."""
+
+    begin: int
+    end: int
+    name: str
+
+
+def segments(folder: str) -> list[Segment]:
+    """Return the rotated segments, oldest first; one that is there plain and compressed counts once, plain."""
+    found: dict[int, Segment] = {}
+    try:
+        names = sorted(os.listdir(folder), reverse=True)  # `.jsonl.gz` before `.jsonl`
+    except FileNotFoundError:
+        return []
+    for name in names:
+        if match := _CLOSED.fullmatch(name):
+            found[int(match[1])] = Segment(int(match[1]), int(match[2]), name)
+    return [found[begin] for begin in sorted(found)]
+
+
+def _base(closed: list[Segment]) -> int:
+    return closed[-1].end if closed else 0
 
 
 class Journal:
-    """Appends to the log in `folder`; keeps its two files open, and opens them again when they were removed."""
+    """Appends to the log in `folder`; keeps its file open, and opens it again when it was rotated or removed."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, fsync: Fsync = "exits") -> None:
         self._folder = folder
+        self._fsync = fsync
         self._descriptor = -1
+        self._begin = 0
+        """Offset of the open file's first byte."""
 
-    def append(self, record: bytes) -> int:
+    def append(self, record: bytes, *, lasting: bool = False) -> int:
         """Write one record (a JSON object without its newline) and return the byte offset it begins at.
+
+        Args:
+            lasting: an exit or a verdict: on the disk before this returns, unless `fsync` is "never".
 
         Raises:
             UnavailableError: the lock stayed held for `LOCK_LIMIT_S`.
-            OSError: the file could not be written (full disk, folder gone); nothing is acknowledged.
+            OSError: the file could not be written (full disk, folder gone), or a sync has failed before; nothing is acknowledged.
         """
-        lock = self._open()
-        lock.acquire(LOCK_LIMIT_S)
+        if b"\n" in record:
+            raise ValueError("a record is one line")
+        lock = self._locked()
         try:
-            end = os.fstat(self._descriptor).st_size
-            opening = self._close_torn_tail(end)
-            write_all(self._descriptor, opening + record + b"\n")
-            return end + len(opening)
+            size = os.fstat(self._descriptor).st_size
+            opening = self._close_torn_tail(size)
+            try:
+                write_all(self._descriptor, opening + record + b"\n")
+            except OSError:
+                os.ftruncate(self._descriptor, size)
+                raise
+            if self._fsync == "always" or (lasting and self._fsync == "exits"):
+                self._sync()
+            return self._begin + size + len(opening)
         finally:
             lock.close()  # closing is releasing; the log itself stays open
 
+    def rotate(self, limit_bytes: int) -> bool:
+        """Begin a new file when the present one has reached `limit_bytes`; say whether that was so.
+
+        Raises:
+            UnavailableError, OSError: as for `append`; nothing has changed.
+        """
+        lock = self._locked()
+        try:
+            size = os.fstat(self._descriptor).st_size
+            if not size or size < limit_bytes:
+                return False
+            if opening := self._close_torn_tail(size):
+                write_all(self._descriptor, opening)
+            end = self._begin + size + len(opening)
+            if self._fsync != "never":
+                self._sync()
+            os.rename(os.path.join(self._folder, LOG_NAME), os.path.join(self._folder, f"events-{self._begin:020}-{end:020}.jsonl"))
+            self.close()
+            return True
+        finally:
+            lock.close()
+
     def close(self) -> None:
-        """Let go of the files; the next append opens them again."""
+        """Let go of the file; the next append opens it again."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _open(self) -> Lock:
+    def _locked(self) -> Lock:
+        """Take the lock, and make sure that the open file is the one whose name is the log's."""
         lock = Lock(os.path.join(self._folder, LOCK_NAME))
-        if self._descriptor >= 0 and os.fstat(self._descriptor).st_nlink == 0:
-            self.close()
-        if self._descriptor < 0:
-            self._descriptor = open_private(os.path.join(self._folder, LOG_NAME), os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        try:
+            lock.acquire(LOCK_LIMIT_S)
+            if os.path.lexists(os.path.join(self._folder, FAILED_NAME)):
+                raise OSError(errno.EIO, "the log failed to reach the disk; remove the mark once the disk is sound", self._folder)
+            self._open()
+        except BaseException:
+            lock.close()
+            raise
         return lock
+
+    def _open(self) -> None:
+        path = os.path.join(self._folder, LOG_NAME)
+        if self._descriptor >= 0:
+            try:
+                named = os.lstat(path)
+            except FileNotFoundError:
+                self.close()
+            else:
+                held = os.fstat(self._descriptor)
+                if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino):
+                    self.close()
+        if self._descriptor < 0:
+            self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            self._begin = _base(segments(self._folder))
+
+    def _sync(self) -> None:
+        try:
+            _to_disk(self._descriptor)
+        except OSError:
+            # After a failed sync the kernel calls the pages clean: a second one would succeed and mean nothing.
+            os.close(open_private(os.path.join(self._folder, FAILED_NAME), os.O_WRONLY | os.O_CREAT))
+            raise
 
     def _close_torn_tail(self, end: int) -> bytes:
         if end == 0 or os.pread(self._descriptor, 1, end - 1) == b"\n":
@@ -81,7 +186,8 @@ class Journal:
             tail = os.pread(self._descriptor, step, begin) + tail
         tail = tail[tail.rfind(b"\n") + 1 :]
         aside = open_private(
-            os.path.join(private_directory(os.path.join(self._folder, "torn")), str(end - len(tail))), os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            os.path.join(private_directory(os.path.join(self._folder, "torn")), str(self._begin + end - len(tail))),
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
         )
         try:
             write_all(aside, tail)
@@ -90,32 +196,133 @@ class Journal:
         return b"\n"
 
 
+_to_disk = getattr(os, "fdatasync", os.fsync)
+"""Some systems have no call that leaves the times out."""
+
+
+def tidy(folder: str, keep_bytes: int = KEEP_BYTES) -> None:
+    """Compress all rotated segments but the newest, and remove the oldest beyond `keep_bytes`; only the supervisor calls this.
+
+    The newest stays whatever its size: its name says where `events.jsonl` begins.
+
+    Raises:
+        OSError: a segment could not be written or removed; the others are as they should be.
+    """
+    import zlib
+
+    for segment in segments(folder)[:-1]:
+        if segment.name.endswith(".gz"):
+            continue
+        path = os.path.join(folder, segment.name)
+        if not os.path.lexists(f"{path}.gz"):  # else a tidier died before its last step
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                press = zlib.compressobj(6, zlib.DEFLATED, 31)
+                atomic_write(f"{path}.gz", press.compress(file.read()) + press.flush(), durable=True)
+        os.unlink(path)
+    closed = segments(folder)
+    sizes = [os.stat(os.path.join(folder, segment.name)).st_size for segment in closed]
+    while len(closed) > 1 and sum(sizes) > keep_bytes:
+        os.unlink(os.path.join(folder, closed.pop(0).name))
+        sizes.pop(0)
+
+
 def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
     """Yield the whole lines from a byte offset on: where it begins, where the next one begins, its bytes without the newline.
 
-    A tail without a newline is not yielded: its writer may still be writing.
+    A tail without a newline is not yielded: its writer may still be writing. What was removed with an old segment is left out.
 
     A line longer than `LINE_LIMIT_BYTES` is yielded cut to that length (it cannot be one of ours).
     """
-    try:
-        descriptor = os.open(os.path.join(folder, LOG_NAME), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
+    while True:
+        closed = segments(folder)
+        older = next((segment for segment in closed if segment.end > offset), None)
+        if older is not None:
+            try:
+                descriptor = _open_to_read(folder, older.name)
+            except FileNotFoundError:
+                continue  # compressed or removed this very moment
+            offset = max(offset, older.begin)
+            yield from _lines_of(_blocks(descriptor, older.name.endswith(".gz"), offset - older.begin), offset)
+            offset = older.end
+            continue
+        try:
+            descriptor = _open_to_read(folder, LOG_NAME)
+        except FileNotFoundError:
+            if segments(folder) == closed:
+                return
+            continue
+        if _base(segments(folder)) != _base(closed):
+            os.close(descriptor)
+            continue  # rotated between the list and the opening: which part this is would be a guess
+        yield from _lines_of(_blocks(descriptor, False, offset - _base(closed)), offset)
         return
+
+
+def end(folder: str) -> int:
+    """Return the offset behind the last byte of the log."""
+    while True:
+        base = _base(segments(folder))
+        try:
+            size = os.lstat(os.path.join(folder, LOG_NAME)).st_size
+        except FileNotFoundError:
+            size = 0
+        if _base(segments(folder)) == base:
+            return base + size
+
+
+def before(folder: str, offset: int, count: int = 256) -> bytes:
+    """Return at most `count` bytes that stand before `offset` in the same file; b"" where that file is gone or begins there.
+
+    Raises:
+        OSError: a file is there and cannot be read.
+    """
+    closed = segments(folder)
+    own = next((segment for segment in closed if segment.begin < offset <= segment.end), None)
+    begin, name = (own.begin, own.name) if own else (_base(closed), LOG_NAME)
     try:
-        rest = b""
-        begin = offset  # of `rest`
-        skipped = 0  # bytes of an overlong line already let go
-        while block := os.pread(descriptor, BLOCK_BYTES, begin + skipped + len(rest)):
-            *whole, rest = (rest + block).split(b"\n")
-            for line in whole:
-                after = begin + skipped + len(line) + 1
-                yield begin, after, line[:LINE_LIMIT_BYTES]
-                begin, skipped = after, 0
-            if len(rest) > LINE_LIMIT_BYTES:
-                skipped += len(rest) - LINE_LIMIT_BYTES
-                rest = rest[:LINE_LIMIT_BYTES]
-    finally:
-        os.close(descriptor)
+        blocks = _blocks(_open_to_read(folder, name), name.endswith(".gz"), max(0, offset - begin - count))
+    except FileNotFoundError:
+        return b""
+    return next(blocks, b"")[: min(count, max(0, offset - begin))]
+
+
+def _open_to_read(folder: str, name: str) -> int:
+    return os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _blocks(descriptor: int, compressed: bool, skip: int) -> Iterator[bytes]:
+    """Yield the bytes of an open file from `skip` on, and close it; a compressed one that is damaged ends where the damage begins."""
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not compressed:
+            file.seek(skip)
+            while block := file.read(BLOCK_BYTES):
+                yield block
+            return
+        import gzip
+        import zlib
+
+        with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
+            try:
+                unpacked.seek(skip)
+                while block := unpacked.read(BLOCK_BYTES):
+                    yield block
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                yield b"\0damaged compressed segment\n"  # no event, so it is counted and shown as one
+
+
+def _lines_of(blocks: Iterator[bytes], begin: int) -> Iterator[tuple[int, int, bytes]]:
+    rest = b""
+    skipped = 0  # bytes of an overlong line already let go
+    for block in blocks:
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            after = begin + skipped + len(line) + 1
+            yield begin, after, line[:LINE_LIMIT_BYTES]
+            begin, skipped = after, 0
+        if len(rest) > LINE_LIMIT_BYTES:
+            skipped += len(rest) - LINE_LIMIT_BYTES
+            rest = rest[:LINE_LIMIT_BYTES]
 
 
 def read(folder: str, offset: int = 0) -> Iterator[tuple[int, LogEvent | Bad]]:

@@ -86,7 +86,7 @@ PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "d
 # --- how a run ends ---------------------------------------------------------------------------------------------------------
 
 
-class End(Record, frozen=True, kw_only=True):
+class End(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How one attempt ended. `how` says which fact `value` is; only `code` and `signal` are the command's own doing."""
 
     how: Literal["code", "signal", "timeout", "cancelled", "oversize", "memory", "processes", "unstarted", "lost"]
@@ -250,7 +250,7 @@ class AttemptSpawned(Event, tag="attempt.spawned", frozen=True, kw_only=True):
     start: str
 
 
-class AttemptExited(Event, tag="attempt.exited", frozen=True, kw_only=True):
+class AttemptExited(Event, tag="attempt.exited", frozen=True, kw_only=True, forbid_unknown_fields=True):
     attempt: AttemptId
     end: End
     out_bytes: int
@@ -261,7 +261,7 @@ class AttemptExited(Event, tag="attempt.exited", frozen=True, kw_only=True):
     """Processes the command left running."""
 
 
-class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True):
+class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The evidence is complete: what the run changed, and whether its result may ever be used."""
 
     attempt: AttemptId

@@ -303,7 +303,7 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
         f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
     )
-    Journal(os.fsdecode(spec["journal"])).append(event.encode())
+    Journal(os.fsdecode(spec["journal"])).append(event.encode(), lasting=True)
     _tell("exited\n")
 
 

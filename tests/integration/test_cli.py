@@ -680,3 +680,20 @@ def test_claude_hook_says_not_yet_and_never_blocks(world):
         [sys.executable, "-c", code, "--exit", "2"], env=world.env, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert done.returncode == 1 and done.stdout == "" and "not yet" in done.stderr
+
+
+def test_log_check_says_damage_with_code_4_and_repair_keeps_a_copy(log, world):
+    """F55, C-3."""
+    log(model.SupervisorStopped, reason="r")
+    assert "1 events, 0 bad lines" in world.ok("log", "check")
+    with open(f"{world.paths.folder}/events.jsonl", "ab") as file:
+        file.write(b"\0\n{torn")
+    before = Path(world.paths.folder, "events.jsonl").read_bytes()
+    damaged = world("log", "check", "--json")
+    assert damaged.code == 4
+    found = json.loads(damaged.out)
+    assert (found["sound"], found["bad_lines"], found["tail_bytes"]) == (False, 1, 5)
+    assert Path(json.loads(world.ok("log", "repair", "--json"))["copy"]).read_bytes() == before
+    after = json.loads(world("log", "check", "--json").out)
+    assert (after["bad_lines"], after["tail_bytes"]) == (2, 0)
+    assert "2 lines nobody can use" in world("doctor").out
