@@ -55,12 +55,18 @@ def _own(spec: Message) -> None:
     lock = Lock(os.path.join(folder, "lock"))
     if not lock.try_acquire():
         return  # somebody owns this attempt already
+    if os.path.lexists(os.path.join(folder, "exit")):
+        return  # given up before we came: a later supervisor found nobody at work here, and may have started it anew
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     cancelled: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: cancelled.append(number))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     me = identify(os.getpid())
     assert me is not None
+    try:
+        lock.sign(me)  # whoever takes this run over may never have read our line below
+    except OSError:
+        pass  # a full disk: the line below and the log say it, too
     _tell(f"started {me.pid} {me.start}\n")
     began_s = mono_s()
     try:
@@ -76,6 +82,7 @@ def _spawn(spec: Message, folder: str) -> int:
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
     out = open_private(os.path.join(folder, "out"), flags)
     err = open_private(os.path.join(folder, "err"), flags) if spec["streams"] == b"split" else out
+    owner = os.getpid()
     pid = os.fork()
     if pid:
         os.close(out)
@@ -85,6 +92,8 @@ def _spawn(spec: Message, folder: str) -> int:
     try:
         os.setsid()
         _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != owner:
+            os._exit(137)  # it was killed before we could ask to die with it
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.umask(int(spec["umask"], 8))

@@ -14,6 +14,7 @@ import msgspec
 
 from stretto.fold import Attempt, Begun, Exited, Job, Running, Settled, State
 from stretto.model import AttemptId, End, Event, JobKey, JoinDecided, JoinDone
+from stretto.retries import TRIES
 
 SHORT_ID = 8
 """Digits of an id that are shown; any unique beginning is taken back."""
@@ -138,6 +139,7 @@ def not_ahead(job: Job) -> str:
         (job.leaves, "leaves processes"),
         (job.remote, "talks to the network"),
         (job.asked, "needs a permission"),
+        (job.crashes >= TRIES, f"put aside, {job.crashes} runs died"),
     )
     return next((reason for applies, reason in known if applies), "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -46,12 +47,15 @@ class Bench:
             "CLAUDE_PID": str(os.getpid()),
         }
         self.calls = 0
+        self.python = sys.executable
+        """The interpreter a hook starts the supervisor with; a test puts `faults.interpreter` here."""
 
     # --- the host's side
 
     def hook(self, event: str, **fields: Any) -> subprocess.CompletedProcess[bytes]:
         """Call our hook as Claude Code would."""
-        entry = install.entry(next(item for item in install.EVENTS if item.name == event), install.wiring(str(self.base)))
+        wired = dataclasses.replace(install.wiring(str(self.base)), supervisor=self.python)
+        entry = install.entry(next(item for item in install.EVENTS if item.name == event), wired)
         body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
         env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
         return subprocess.run(
