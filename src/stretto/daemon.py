@@ -64,7 +64,7 @@ BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
 LINGER_S = 20.0
 """A supervisor without sessions waits this long for the next one: `/clear` and a restart of `claude` come in between."""
 SESSION_END_GRACE_S = 4.0
-"""Ahead runs that nobody reads are ended this long after the last session. Promised are 10 s: two looks and the worker's own 2 s are added."""
+"""Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
 BUSY_LOOK_S = 0.5
@@ -124,6 +124,7 @@ class Supervisor:
         self._announced = False
         self._trouble = ""
         """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
+        self._met_last = ""
         self._told: set[SessionId] = set()
         """Sessions that were told of it."""
         self._socket_inode = 0
@@ -206,9 +207,12 @@ class Supervisor:
             self._met(error)
 
     def _met(self, error: Exception) -> None:
-        if str(error) != self._trouble:
-            print(f"{wall_s():.3f} {error!r}", file=sys.stderr, flush=True)
-        self._trouble = str(error)
+        if repr(error) != self._met_last:
+            self._met_last = repr(error)
+            try:
+                print(f"{wall_s():.3f} {error!r}", file=sys.stderr, flush=True)
+            except OSError:
+                pass  # its file is on the disk that is full
         if not self._lock.stands():
             self._leaving = "its state directory is gone"
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
@@ -296,9 +300,12 @@ class Supervisor:
             OSError: nothing was written; the caller must not act as if it had been.
         """
         event = kind(ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
-        self._journal.append(ENCODER.encode(event))
+        try:
+            self._journal.append(ENCODER.encode(event))
+        except (OSError, StrettoError) as error:
+            self._trouble = str(error)
+            raise
         self._trouble = ""
-        self._told.clear()
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -345,9 +352,11 @@ class Supervisor:
             case b"hook":
                 try:
                     reply = self._hook(peer, message)
+                    if self._trouble and not reply.out:
+                        reply = self._notice(message, self._trouble)
                 except TROUBLES as error:
                     self._met(error)
-                    reply = self._notice(message)
+                    reply = self._notice(message, str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
@@ -403,7 +412,7 @@ class Supervisor:
 
     # --- hooks ---------------------------------------------------------------------------------------------------------------
 
-    def _notice(self, message: rpc.Message) -> hookwire.HookReply:
+    def _notice(self, message: rpc.Message, why: str) -> hookwire.HookReply:
         """Say once in each session that we are of no use for the moment."""
         event = message["event"].decode()
         if event not in TOLD_AT:
@@ -415,17 +424,17 @@ class Supervisor:
         if session in self._told:
             return hookwire.HookReply()
         self._told.add(session)
-        return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {self._trouble}")
+        return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {why}")
 
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
 
-        Two installations that both fire would else recycle each other for ever; one whose own files were exchanged is old in any case.
+        Two installations that both fire would else recycle each other for ever (the next hook may be of either); one whose own files were exchanged is old in any case.
         """
         theirs = message.get("version", b"").decode("ascii", "replace")
         if theirs in ("", __version__) or self._makes_way:
             return
-        if theirs != self.state.made_way or _version_on_disk() != __version__:
+        if self.state.made_way not in (theirs, __version__) or _version_on_disk() != __version__:
             self._makes_way = theirs
 
     def _nested(self, peer: Peer) -> bool:

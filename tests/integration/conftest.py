@@ -47,6 +47,8 @@ class Bench:
             "CLAUDE_PID": str(os.getpid()),
         }
         self.calls = 0
+        self.islands = install.wiring(str(base)).islands
+        """Where the hook's client is; a test puts another installation's here."""
         self.python = sys.executable
         """The interpreter a hook starts the supervisor with; a test puts `faults.interpreter` here."""
 
@@ -54,7 +56,7 @@ class Bench:
 
     def hook(self, event: str, **fields: Any) -> subprocess.CompletedProcess[bytes]:
         """Call our hook as Claude Code would."""
-        wired = dataclasses.replace(install.wiring(str(self.base)), supervisor=self.python)
+        wired = dataclasses.replace(install.wiring(str(self.base)), supervisor=self.python, islands=self.islands)
         entry = install.entry(next(item for item in install.EVENTS if item.name == event), wired)
         body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
         env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
@@ -178,7 +180,7 @@ def bench(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
     if os.path.isdir(one.paths.folder):
         one.stop()
         for path in (one.paths.supervisor_errors, one.paths.events):
-            print(Path(path).read_text() if os.path.exists(path) else f"no {path}")
+            print(Path(path).read_text(errors="replace") if os.path.exists(path) else f"no {path}")
 
 
 @pytest.fixture

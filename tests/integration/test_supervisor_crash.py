@@ -5,6 +5,7 @@ The check of these tests always ends with 3: an exit code 0 anywhere in the log 
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -74,6 +75,7 @@ def test_c1_c2_a_fault_at_any_step_costs_no_command_and_invents_no_result(bench,
     assert all(hook.returncode == 0 for hook in hooks)
     wait_until(lambda: not workers(bench), limit_s=20, what="the end of every worker and monitor")
     bench.stop()
+    assert SOAK or (bench.short / "fired").exists()
     exits = [event.attempt for event in bench.events(AttemptExited)]
     assert len(exits) == len(set(exits))
     assert not [event for event in bench.events(AttemptExited) if event.end.passed]
@@ -129,11 +131,14 @@ def test_c18_on_a_full_or_read_only_disk_everything_runs_as_without_us_with_one_
         filler = None
         if how == "full":
             filler = fill(state_base)
+            body = {"session_id": "x", "tool_name": "Bash", "tool_use_id": "x", "tool_input": {"command": "./unknown"}}
+            for _ in range(40):  # the last page of the log has room for some records
+                bench.ask(op=b"hook", event=b"PreToolUse", input=json.dumps(body).encode(), claude_pid=b"0")
         else:
             process = bench.supervisor()
             bench.stop()
             wait_until(lambda: not lives(process), what="its end")
-            make_read_only()
+            wait_until(lambda: make_read_only() is None, what="a read-only disk")
         notices = [bench.hook("UserPromptSubmit", prompt="p").stdout, bench.hook("SessionStart", source="resume").stdout]
         for text in (b"one\n", b"two\n"):
             bench.edit("src.py", text.decode(), told=False)

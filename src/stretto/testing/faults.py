@@ -38,11 +38,14 @@ class Fault(NamedTuple):
 
 
 def interpreter(folder: Path, fault: Fault) -> str:
-    """Write a program that stands for the supervisor's interpreter and opens the door; return its path."""
+    """Write a program that stands for the supervisor's interpreter and opens the door; return its path.
+
+    The file `fired` in the folder says afterwards that the fault happened.
+    """
     path = folder / "faulty-python"
     package = Path(__file__).resolve().parents[2]
     code = f"import sys; sys.path.insert(0, {str(package)!r}); from stretto.testing.faults import supervise; supervise(sys.argv[1:])"
-    words = shlex.join([sys.executable, "-I", "-c", code, fault.who, fault.call, str(fault.when), fault.do])
+    words = shlex.join([sys.executable, "-I", "-c", code, fault.who, fault.call, str(fault.when), fault.do, str(folder / "fired")])
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
     path.chmod(0o700)
     return str(path)
@@ -50,27 +53,27 @@ def interpreter(folder: Path, fault: Fault) -> str:
 
 def supervise(arguments: list[str]) -> None:
     """Be the supervisor that the arguments behind the fault's describe, with the fault in it or in its monitors."""
-    who, call, when, do = arguments[:4]
+    who, call, when, do, fired = arguments[:5]
     base, key, word = arguments[-3:]
     from stretto.executors import local
 
     if who == "monitor":
-        door = f"from stretto.testing.faults import install; install({call!r}, {int(when)}, {do!r}); from stretto.monitor"
+        door = f"from stretto.testing.faults import install; install({call!r}, {int(when)}, {do!r}, {fired!r}); from stretto.monitor"
         local.LAUNCH = local.LAUNCH.replace("from stretto.monitor", door)
     from stretto import daemon
 
     if who == "supervisor":
-        install(call, int(when), do)
+        install(call, int(when), do, fired)
     daemon.main([base, key, word])
 
 
-def install(call: str, when: int, do: str) -> None:
+def install(call: str, when: int, do: str, fired: str) -> None:
     """Open the door in this process, and in what it forks from now on."""
     owner, name = (subprocess, "Popen") if call == "spawn" else (os, call)
-    setattr(owner, name, _faulty(getattr(owner, name), when, do))
+    setattr(owner, name, _faulty(getattr(owner, name), when, do, fired))
 
 
-def _faulty(real: Callable[..., Any], when: int, do: str) -> Callable[..., Any]:
+def _faulty(real: Callable[..., Any], when: int, do: str, fired: str) -> Callable[..., Any]:
     count = 0
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -78,6 +81,7 @@ def _faulty(real: Callable[..., Any], when: int, do: str) -> Callable[..., Any]:
         count += 1
         if count != when:
             return real(*args, **kwargs)
+        open(fired, "w").close()
         if do == "kill-before":
             os.kill(os.getpid(), signal.SIGKILL)
         if do == "short":
