@@ -429,7 +429,8 @@ class Supervisor:
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
 
-        Two installations that both fire would else recycle each other for ever (the next hook may be of either); one whose own files were exchanged is old in any case.
+        Two installations that both fire would else recycle each other for ever, as the next hook may be of either; one
+        whose own files were exchanged is old in any case.
         """
         theirs = message.get("version", b"").decode("ascii", "replace")
         if theirs in ("", __version__) or self._makes_way:
