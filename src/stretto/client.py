@@ -34,7 +34,7 @@ ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STA
 
 
 VERSION = b"0.1.0"
-"""Equal to the package's (tests/unit/test_install.py): a supervisor of another one makes way for its successor."""
+"""Equal to the package's (tests/unit/test_retries.py): a supervisor of another one makes way for its successor."""
 
 
 def main(argv):
