@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Bench
 from stretto import observe
 from stretto.model import AttemptExited, SupervisorStarted
 from stretto.system import identify, lives, signal_process
@@ -119,8 +120,6 @@ def fill(folder: Path) -> Path:
 @pytest.mark.parametrize("how", ["full", "read-only"])
 def test_c18_on_a_full_or_read_only_disk_everything_runs_as_without_us_with_one_notice(short, project, state_base, how):
     """C-18, F57; and F27: once there is room it works again."""
-    from conftest import Bench
-
     state_base.mkdir(mode=0o700)
     try:
         disk = mounted(state_base, 1 << 20)
