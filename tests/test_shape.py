@@ -32,6 +32,7 @@ RANKS = {
     "gates": 3,
     "ahead": 3,
     "schedule": 3,
+    "retries": 3,
     "monitor": 3,
     "install": 3,
     "shellenv": 3,
@@ -50,7 +51,7 @@ RANKS = {
     "testing": 8,
     "demo": 9,
 }
-PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule")
+PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule", "retries")
 ISLANDS = ("client", "shim")
 WORLD = {
     "os",

@@ -33,6 +33,10 @@ ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STA
 """All the supervisor inherits: no key, no token, nothing of the session."""
 
 
+VERSION = b"0.1.0"
+"""Equal to the package's (tests/unit/test_retries.py): a supervisor of another one makes way for its successor."""
+
+
 def main(argv):
     """Answer one hook call; does not return."""
     islands, base, python, _, event = (argument.encode() for argument in argv)
@@ -61,6 +65,7 @@ def ask(islands, base, python, event):
     message = {
         b"op": b"hook",
         b"event": event,
+        b"version": VERSION,
         b"input": body,
         b"env_file": environ.get(b"CLAUDE_ENV_FILE", b""),
         b"claude_pid": environ.get(b"CLAUDE_PID", b"0"),
@@ -154,7 +159,10 @@ def start(islands, base, python, key, state):
         if posix.fork():
             posix._exit(0)
         null = posix.open(b"/dev/null", posix.O_RDWR)
-        errors = posix.open(state + b"/supervisor.err", posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW, 0o600)
+        try:
+            errors = posix.open(state + b"/supervisor.err", posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_NOFOLLOW, 0o600)
+        except OSError:
+            errors = null  # something else stands there: the supervisor puts it aside
         posix.dup2(null, 0)
         posix.dup2(null, 1)
         posix.dup2(errors, 2)

@@ -13,7 +13,9 @@ It is one idea in one file: the loop and the handlers that share its state.
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import selectors
 import shutil
 import socket
@@ -28,9 +30,24 @@ from typing import Any, cast
 import psutil
 import watchfiles
 
-from stretto import __version__, ahead, bundle, commands, gates, hookwire, observe, rpc, rules, schedule, shellenv, snapshot, trust
+from stretto import (
+    __version__,
+    ahead,
+    bundle,
+    commands,
+    gates,
+    hookwire,
+    observe,
+    retries,
+    rpc,
+    rules,
+    schedule,
+    shellenv,
+    snapshot,
+    trust,
+)
 from stretto.errors import CorruptError, StrettoError
-from stretto.fold import Job, apply
+from stretto.fold import MAKES_WAY, Job, apply
 from stretto.journal import Journal, lines, parse
 from stretto.model import (
     ENCODER,
@@ -56,7 +73,7 @@ from stretto.model import (
     invocation_from,
 )
 from stretto.requests import WALL_S, Requests
-from stretto.runs import Run, Runs, last_line
+from stretto.runs import ATTEMPT_ID, Run, Runs, last_line
 from stretto.sessions import UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker, settings_of_host
 from stretto.system import Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
 from stretto.tree import Scan, Scanner, tool_identity
@@ -64,8 +81,13 @@ from stretto.tree import Scan, Scanner, tool_identity
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
 LINGER_S = 20.0
 """A supervisor without sessions waits this long for the next one: `/clear` and a restart of `claude` come in between."""
-SESSION_END_GRACE_S = 8.0
-"""Ahead runs that nobody reads are ended this long after the last session (10 s is what is promised)."""
+SESSION_END_GRACE_S = 4.0
+"""Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
+SESSIONS_MOST = 64
+"""Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
+BUSY_LOOK_S = 0.5
+CLOCK_SLACK_S = 5.0
+"""By how much the wall clock may have been set back while a session was open, before its process is taken for another one."""
 SAMPLE_S = 0.25
 HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
@@ -75,6 +97,12 @@ QUICK_S = 1.0
 JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 SO_PEERCRED_BYTES = 12
+
+
+TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
+"""What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+TOLD_AT = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop")
+"""Hooks whose answer may show the user a line."""
 
 
 class Peer:
@@ -94,8 +122,9 @@ class Peer:
 class Supervisor:
     """Serves one project until it has no more reason to."""
 
-    def __init__(self, project: trust.Project) -> None:
+    def __init__(self, project: trust.Project, lock: Lock) -> None:
         self.project = project
+        self._lock = lock
         self.paths = project.paths
         self.root = os.fsencode(project.root)
         self._salt = Path(self.paths.salt).read_bytes()
@@ -106,6 +135,19 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._scanner = Scanner(self.root)
         self._runs = Runs(self._scanner, self.paths.folder, self.log, self.state)
+        self._runs.catch_up = self._catch_up
+        self._retries = retries.Budget()
+        self._refused: dict[JobKey, tuple[int, int]] = {}
+        """Commands whose ahead run the user cancelled, and the generation and epoch that goes for."""
+        self._makes_way = ""
+        """The version of a hook that is not ours: we leave when no session waits for us any more."""
+        self._announced = False
+        self._trouble = ""
+        """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
+        self._met_last = ""
+        self._told: set[SessionId] = set()
+        """Sessions that were told of it."""
+        self._socket_inode = 0
         self._context = observe.own_context()
         self._umask = _umask()
         self._requests = Requests(project.root, self.paths.slots, self.log, self.state)
@@ -137,30 +179,66 @@ class Supervisor:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._load_rules()
         self._scan = self._scanner.scan()
-        me = identify(os.getpid())
-        assert me is not None
-        unclean = self.state.supervisor is not None
-        self.log(SupervisorStarted, pid=me.pid, start=me.start, version=__version__, mode=self.project.grant.mode)
-        if unclean:
-            self._new_epoch("an earlier supervisor died; what happened without it was not seen", None)
-        self._runs.adopt(self._scan)
-        for session in self.state.sessions.values():
-            if not session.closed and (claude := identify(session.claude_pid)):
-                self._conversations[session.session] = Conversation(claude)
+        self._unclean = self.state.supervisor is not None
+        self._guarded(self._announce)
         self._watch()
         try:
             while not self._leaving:
-                for key, _ in self._selector.select(BUSY_TICK_S if self._runs.open or self._poked_s or self._cold else IDLE_TICK_S):
-                    key.data(key.fileobj)
-                self._tick()
+                busy = self._runs.open or self._poked_s or self._cold
+                for key, _ in self._selector.select(BUSY_TICK_S if busy else IDLE_TICK_S):
+                    self._guarded(key.data, key.fileobj)
+                self._guarded(self._tick)
         finally:
-            self._end_requests()
+            self._guarded(self._end_requests)
             for run in list(self._runs.open.values()):
                 if run.kind == "ahead":
                     self._runs.cancel(run, "the supervisor leaves")
-            if os.path.isdir(self.paths.folder):
-                Path(self.paths.socket).unlink(missing_ok=True)
-                self.log(SupervisorStopped, reason=self._leaving or "an error")
+            self._guarded(self._say_goodbye)
+
+    def _announce(self) -> None:
+        """Say that we are here and take over what an earlier one left. Until that is in the log nothing is begun."""
+        me = identify(os.getpid())
+        assert me is not None
+        self.log(SupervisorStarted, pid=me.pid, start=me.start, version=__version__, mode=self.project.grant.mode)
+        if self._unclean:
+            self._new_epoch("an earlier supervisor died; what happened without it was not seen", None)
+        self._runs.adopt(self._scan)
+        for session in list(self.state.sessions.values()):
+            if session.closed:
+                continue
+            claude = identify(session.claude_pid)
+            if claude is not None and _began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
+                self._conversations[session.session] = Conversation(claude)
+            else:
+                self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
+        self._announced = True
+
+    def _say_goodbye(self) -> None:
+        """Remove the socket and log the end, if the state directory is still the one we served; another one may have its own supervisor."""
+        if not self._lock.stands():
+            return
+        if os.path.lexists(self.paths.socket) and os.lstat(self.paths.socket).st_ino == self._socket_inode:
+            os.unlink(self.paths.socket)
+        self.log(SupervisorStopped, reason=self._leaving or "an error")
+
+    def _guarded(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Do one thing; what goes wrong ends that and nothing else. A session never waits for us to get better."""
+        try:
+            act(*arguments)
+        except TROUBLES as error:
+            self._met(error)
+
+    def _met(self, error: Exception) -> None:
+        if repr(error) != self._met_last:
+            self._met_last = repr(error)
+            try:
+                print(f"{wall_s():.3f} {error!r}", file=sys.stderr, flush=True)
+            except OSError:
+                pass  # its file is on the disk that is full
+        if not self._lock.stands():
+            self._leaving = "its state directory is gone"
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            time.sleep(BUSY_TICK_S)  # what waits to be accepted would wake us again at once
 
     def _listen(self) -> socket.socket:
         """Take the socket's name; whoever had it before is dead, since we hold the lock."""
@@ -173,6 +251,7 @@ class Supervisor:
         mask = os.umask(0o177)
         listener.bind("s")
         os.umask(mask)
+        self._socket_inode = os.lstat("s").st_ino
         os.chdir("/")
         listener.listen(128)
         listener.setblocking(False)
@@ -186,11 +265,16 @@ class Supervisor:
         if now_s - self._last_sample_s >= SAMPLE_S:
             self._last_sample_s = now_s
             self._sample()
-        if now_s - self._last_look_s >= IDLE_TICK_S:
+        if not self._announced:
+            self._announce()
+        if now_s - self._last_look_s >= (BUSY_LOOK_S if self._runs.open else IDLE_TICK_S):
             self._last_look_s = now_s
             self._check_sessions(now_s)
             self._tend_log()
             self._dirty = True
+        if self._makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self._runs.open.values()):
+            self._leaving = f"{MAKES_WAY}: {self._makes_way}, this is {__version__}"
+            return
         if self._dirty:
             self._dirty = False
             self._plan()
@@ -199,6 +283,9 @@ class Supervisor:
             tool_identity(tool, self.root, [tool], os.fsencode(os.path.dirname(tool)), self.root)
 
     def _check_sessions(self, now_s: float) -> None:
+        if not self._lock.stands():
+            self._leaving = "its state directory is gone"
+            return
         if not os.path.isdir(self.root) or not os.path.isfile(self.paths.grant):
             self._leaving = "the project or its grant is gone"
             return
@@ -220,7 +307,7 @@ class Supervisor:
 
     def _sample(self) -> None:
         for run in list(self._runs.open.values()):
-            if run.adopted and not self._runs.lives(run):
+            if run.adopted and self._runs.gone(run):
                 self._catch_up()
                 self._runs.lost(run, "the supervisor was not there when it began")
                 self._request_ended(run)
@@ -239,7 +326,12 @@ class Supervisor:
             OSError: nothing was written; the caller must not act as if it had been.
         """
         event = kind(ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
-        self._journal.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+        try:
+            self._journal.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+        except (OSError, StrettoError) as error:
+            self._trouble = str(error)
+            raise
+        self._trouble = ""
         self._catch_up()
 
     def _catch_up(self) -> None:
@@ -281,18 +373,22 @@ class Supervisor:
         try:
             for message in peer.reader.feed(data):
                 self._handle(peer, message)
-        except (StrettoError, OSError, ValueError, KeyError) as error:
+        except TROUBLES as error:
             # Whatever it was, the peer must not wait for us: a shim runs its command, a hook stays silent.
-            print(f"{wall_s():.3f} {error!r}", file=sys.stderr, flush=True)
+            self._met(error)
             self._answer(peer, {"do": b"exec", "reason": b"the supervisor met an error", "code": b"0", "out": b"", "err": b""})
             self._gone(peer)
-            if not os.path.isdir(self.paths.folder):
-                self._leaving = "its state directory is gone"
 
     def _handle(self, peer: Peer, message: rpc.Message) -> None:
         match message["op"]:
             case b"hook":
-                reply = self._hook(message)
+                try:
+                    reply = self._hook(peer, message)
+                    if self._trouble and not reply.out:
+                        reply = self._notice(message, self._trouble)
+                except TROUBLES as error:
+                    self._met(error)
+                    reply = self._notice(message, str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
@@ -322,6 +418,7 @@ class Supervisor:
             case b"cancel":
                 run = self._runs.open.get(AttemptId(message["attempt"].decode()))
                 if run is not None and run.kind == "ahead":
+                    self._refused[run.job] = (self._scan.generation, self.state.epoch)
                     self._runs.cancel(run, "the user cancelled it")
                 self._answer(peer, {"ok": b"1" if run is not None else b"0"})
             case b"stop":
@@ -353,9 +450,53 @@ class Supervisor:
 
     # --- hooks ---------------------------------------------------------------------------------------------------------------
 
-    def _hook(self, message: rpc.Message) -> hookwire.HookReply:
+    def _notice(self, message: rpc.Message, why: str) -> hookwire.HookReply:
+        """Say once in each session that we are of no use for the moment."""
+        event = message["event"].decode()
+        if event not in TOLD_AT:
+            return hookwire.HookReply()
+        try:
+            session = hookwire.parse(event, message["input"]).session
+        except ValueError:
+            return hookwire.HookReply()  # the host said nothing we can read; nothing is wrong with us
+        if session in self._told:
+            return hookwire.HookReply()
+        self._told.add(session)
+        return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {why}")
+
+    def _compare_versions(self, message: rpc.Message) -> None:
+        """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
+
+        Two installations that both fire would else recycle each other for ever, as the next hook may be of either; one
+        whose own files were exchanged is old in any case.
+        """
+        theirs = message.get("version", b"").decode("ascii", "replace")
+        if theirs in ("", __version__) or self._makes_way:
+            return
+        if self.state.made_way not in (theirs, __version__) or _version_on_disk() != __version__:
+            self._makes_way = theirs
+
+    def _nested(self, peer: Peer) -> bool:
+        """Say whether a call comes out of a worker of ours: an agent in it shall not start workers of its own (C-13).
+
+        Its own mark may have been wiped from the environment, so its ancestors are looked at.
+        """
+        pid = _peer_pid(peer.connection)
+        above = {pid, *observe.ancestors(pid)} if pid else set()
+        if any(run.process is not None and run.process.pid in above for run in self._runs.open.values() if run.kind != "foreground"):
+            return True
+        marks = [mark for mark in observe.workers_above(pid) if ATTEMPT_ID.fullmatch(mark)] if pid else []
+        keys = trust.keys(self.paths.base) if marks else []
+        return any(os.path.isdir(f"{self.paths.base}/projects/{key}/attempts/{mark}") for key in keys for mark in marks)
+
+    def _hook(self, peer: Peer, message: rpc.Message) -> hookwire.HookReply:
         event = message["event"].decode()
         call = hookwire.parse(event, message["input"])
+        if self._nested(peer):
+            return hookwire.HookReply()
+        self._compare_versions(message)
+        if call.session not in self._conversations and len(self._conversations) >= SESSIONS_MOST:
+            return hookwire.HookReply()
         claude = identify(int(message.get("claude_pid") or b"0"))
         if isinstance(call, hookwire.SessionEnded):
             if call.session in self._conversations:
@@ -485,6 +626,11 @@ class Supervisor:
     def _invoke(self, peer: Peer, message: rpc.Message) -> rpc.Message:
         began_s = time.perf_counter()
         invocation = invocation_from(message)
+        self._compare_versions(message)
+        if self._makes_way or not self._announced:
+            return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
+        if self._nested(peer):
+            return {"do": b"exec", "reason": b"it runs inside a worker"}
         session = SessionId(message["session"].decode()) or None
         peer.session = session
         check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=self._rules.add)
@@ -728,12 +874,14 @@ class Supervisor:
         return blocker(self._conversations.values())
 
     def _desired(self) -> list[JobKey]:
-        if not self._conversations:
+        if not self._conversations or self._makes_way or not self._announced:
             return []
         candidates = []
         under_way = {run.job for run in self._runs.open.values() if run.kind == "foreground" and not self._runs.moved(run)}
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
+            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (job.crashes and not self._retries.allows()):
+                continue
             if not self._ineligible(job) and self._runs.wants_run(job):
                 asked = job.foreground_runs + job.joins
                 candidates.append(ahead.Candidate(job=key, asked=asked, asked_ago_s=mono_s() - job.last_asked_mono, usual_s=job.median_s))
@@ -741,6 +889,9 @@ class Supervisor:
 
     def _ineligible(self, job: Job) -> str:
         text = commands.display(self._invocations[job.job].argv)
+        ago_s = mono_s() - job.crashed_mono if job.crashed_boot == boot_id() else -1.0
+        if aside := retries.put_aside(job.crashes, ago_s):
+            return aside
         return ahead.ineligible(
             job,
             self._checks[job.job],
@@ -754,7 +905,13 @@ class Supervisor:
         slot = self._slot()
         if slot is None:
             return
-        run = self._runs.begin(action.job, "ahead", None, self._scan, why=action.why)
+        if self.state.jobs[action.job].crashes:
+            self._retries.spend()
+        try:
+            run = self._runs.begin(action.job, "ahead", None, self._scan, why=action.why)
+        except TROUBLES:
+            slot.close()
+            raise
         try:
             self._runs.spawn(run, self._invocations[action.job], self._umask, slot)
         except OSError as error:
@@ -800,6 +957,8 @@ class Supervisor:
         if attempt is None or attempt.end is None:
             self._runs.lost(run, "its monitor died")
             return
+        if attempt.end.by_itself:
+            self._retries.earn()
         found = bundle.read_exit(run.folder)
         self._scan_now()
         self._runs.ended(
@@ -838,11 +997,8 @@ class Supervisor:
         """We leave: nothing that was asked for runs on. After an error of ours it does, and the next supervisor adopts it."""
         if not self._leaving:
             return
-        try:
-            for request in self._requests.open():
-                self._cancel_request(request.job, "the supervisor was ended")
-        except (OSError, StrettoError) as error:
-            print(f"{wall_s():.3f} cannot say that jobs are cancelled: {error}", file=sys.stderr, flush=True)
+        for request in self._requests.open():
+            self._guarded(self._cancel_request, request.job, "the supervisor was ended")
         for run in self._runs.open.values():
             if run.kind == "requested" and not run.cancelled_for:
                 self._runs.cancel(run, "the supervisor was ended")
@@ -912,6 +1068,23 @@ def _peer_pid(connection: socket.socket) -> int:
     return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, SO_PEERCRED_BYTES))[0])
 
 
+def _began_at(pid: int) -> float:
+    """Return when a process began (wall clock), infinity when it is gone."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.Error:
+        return float("inf")
+
+
+def _version_on_disk() -> str:
+    """Return the version our own package has on disk by now, "" when it is gone."""
+    try:
+        found = re.search(r'^__version__ = "([^"]*)"', (Path(__file__).parent / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return ""
+    return found[1] if found else ""
+
+
 def _is_served(folder: str) -> bool:
     """Say whether somebody takes connections for the project; who holds the lock may only be on its way out."""
     os.chdir(folder)  # a short name, as in `_listen`
@@ -933,7 +1106,11 @@ def main(arguments: list[str]) -> None:
         arguments: state base, project key, and the descriptor of a pipe that gets one byte when somebody serves the project.
     """
     base, key, word = arguments
-    project = trust.load(base, key)
+    try:
+        project = trust.load(base, key)
+    except StrettoError as error:
+        print(f"{wall_s():.3f} {error}", file=sys.stderr, flush=True)
+        return  # without a word; `stretto doctor` says the same
     if project is None:
         return
 
@@ -954,7 +1131,11 @@ def main(arguments: list[str]) -> None:
             return  # without a word: the hook gives up
         time.sleep(0.01)
     try:
-        Supervisor(project).run(served)
+        for aside in trust.mend(project.paths):
+            print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)
+        Supervisor(project, lock).run(served)
+    except OSError as error:
+        print(f"{wall_s():.3f} cannot serve: {error}", file=sys.stderr, flush=True)
     finally:
         lock.close()
 

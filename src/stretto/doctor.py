@@ -235,6 +235,9 @@ def _state_directory(patient: _Patient) -> Iterator[Check]:
     with tempfile.NamedTemporaryFile(dir=folder, prefix="doctor.") as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
         works = is_locked(file.name)
+    broken = Path(folder, "broken")
+    if broken.is_dir() and (names := sorted(entry.name for entry in broken.iterdir())):
+        yield Check("warn", "damage", f"put aside in {broken}: {', '.join(names)[:120]}", "remove it when you have looked at it")
     kind = _filesystem(folder)
     if not works:
         yield Check("fail", "state", f"{folder}: locks do not work on this file system ({kind})", "set STRETTO_STATE_DIR to a local disk")

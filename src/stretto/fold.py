@@ -63,6 +63,8 @@ RECENT = 500
 """How many joins, news and anomalies the state remembers; the log has them all."""
 DURATIONS = 9
 """Of how many last runs the usual duration is the median."""
+MAKES_WAY = "a hook of another version came"
+"""How the reason begins with which a supervisor leaves for one of another version."""
 ATTEMPTS_KEPT = 1000
 """Ended attempts the state remembers; older ones are only in the log."""
 REQUESTS_KEPT = 500
@@ -285,6 +287,10 @@ class Job(msgspec.Struct, kw_only=True):
     """Ignored files it was seen to write."""
     leaves: bool = False
     remote: bool = False
+    crashes: int = 0
+    """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
+    crashed_mono: float = 0.0
+    crashed_boot: str = ""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
@@ -331,6 +337,8 @@ class State(msgspec.Struct, kw_only=True):
     generation: int = 0
     supervisor: SupervisorStarted | None = None
     """The latest supervisor that said it began and has not said that it stopped; it may be dead."""
+    made_way: str = ""
+    """Version of the supervisor that left because a hook of another version came, "" when the last one left for anything else."""
     saved_s: float = 0.0
     last_at: float = 0.0
 
@@ -372,6 +380,8 @@ def _supervisor_started(state: State, event: SupervisorStarted) -> str:
 
 
 def _supervisor_stopped(state: State, event: SupervisorStopped) -> str:
+    if state.supervisor is not None:
+        state.made_way = state.supervisor.version if event.reason.startswith(MAKES_WAY) else ""
     state.supervisor = None
     return ""
 
@@ -473,6 +483,11 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
     if not problem:
         job = state.jobs[state.attempts[event.attempt].job]
         job.last_end = event.end
+        if state.attempts[event.attempt].kind == "ahead":
+            if event.end.by_itself:
+                job.crashes = 0
+            elif event.end.how != "cancelled":
+                job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
         if event.end.by_itself:
             job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
     return problem or _request_exited(state, event)

@@ -94,6 +94,8 @@ def _own(spec: Message) -> None:
     lock = Lock(os.path.join(folder, "lock"))
     if not lock.try_acquire():
         return  # somebody owns this attempt already
+    if os.path.lexists(os.path.join(folder, "exit")):
+        return  # given up before we came: a later supervisor found nobody at work here, and may have started it anew
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     watch = _Watch(spec, folder)
     signal.signal(signal.SIGTERM, watch.cancel)
@@ -102,6 +104,10 @@ def _own(spec: Message) -> None:
         signal.signal(number, signal.SIG_IGN)
     me = identify(os.getpid())
     assert me is not None
+    try:
+        lock.sign(me)  # whoever takes this run over may never have read our line below
+    except OSError:
+        pass  # a full disk: the line below and the log say it, too
     _tell(f"started {me.pid} {me.start}\n")
     began_s = mono_s()
     if os.path.exists(os.path.join(folder, "cancel")):

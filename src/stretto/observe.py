@@ -77,6 +77,16 @@ def ancestors(pid: int) -> Iterator[int]:
         yield pid
 
 
+def workers_above(pid: int) -> set[str]:
+    """Return the marks (attempt ids) of the workers a process runs in, its own and its ancestors': one of them may have wiped its own."""
+    found = set()
+    for each in (pid, *ancestors(pid)):
+        for entry in _bytes(f"/proc/{each}/environ").split(b"\0"):
+            if entry.startswith(b"STRETTO_WORKER="):
+                found.add(entry[15:].decode("ascii", "replace"))
+    return found
+
+
 def descendants(pid: int) -> list[int]:
     """Return all living descendants of a process."""
     found: list[int] = []

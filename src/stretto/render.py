@@ -33,6 +33,7 @@ from stretto.fold import (
     WaitsFor,
 )
 from stretto.model import AttemptId, End, Event, JobKey, JoinDecided, JoinDone
+from stretto.retries import TRIES
 
 SHORT_ID = 8
 """Digits of an id that are shown; any unique beginning is taken back."""
@@ -220,6 +221,7 @@ def not_ahead(job: Job) -> str:
         (job.leaves, "leaves processes"),
         (job.remote, "talks to the network"),
         (job.asked, "needs a permission"),
+        (job.crashes >= TRIES, f"put aside, {job.crashes} runs died"),
     )
     return next((reason for applies, reason in known if applies), "")
 

@@ -10,12 +10,13 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import bundle, freshness, kin
 from stretto.executors import local
-from stretto.fold import Job, State
+from stretto.fold import Exited, Job, State
 from stretto.model import (
     AttemptExited,
     AttemptId,
@@ -32,7 +33,7 @@ from stretto.model import (
     Standing,
     Verdict,
 )
-from stretto.system import Lock, Process, is_locked, memory_bytes, mono_s
+from stretto.system import Lock, Process, atomic_write, is_locked, memory_bytes, mono_s, signer
 from stretto.tree import Scan, Scanner
 
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -71,6 +72,10 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
+NEVER_RAN = b"lost 0 0 0\n"
+"""The exit of a run that was given up before its monitor was seen: one that comes late finds it and leaves."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -112,6 +117,8 @@ class Runs:
         self._scanner, self._attempts, self._log, self._state = scanner, os.path.join(folder, "attempts"), log, state
         self._journal = folder
         self._forker = local.Forker()
+        self.catch_up: Callable[[], None] = lambda: None
+        """Reads the log to its end; the owner of the log sets it."""
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -195,6 +202,8 @@ class Runs:
             bundle.forbid(run.folder)
         except OSError:
             pass  # a full disk, a removed directory: the signal does without
+        if run.process is None and run.adopted:
+            run.process = signer(os.path.join(run.folder, "lock"))  # begun between two supervisors: the log does not name its monitor
         if run.process is not None:
             local.cancel(run.process)
 
@@ -287,13 +296,16 @@ class Runs:
         return wrote if self._unexplained[run.job] >= UNEXPLAINED_LIMIT else ()
 
     def lost(self, run: Run, why: str) -> None:
-        """Nobody knows how the run ended: an exit that is on disk is taken, else it is lost, never 0."""
+        """Nobody knows how the run ended: an exit that is on disk is taken, else it is lost, never 0.
+
+        Call it with the log read to its end: a monitor appends before it lets go of its lock.
+        """
         if run.attempt not in self.open:
             return
         if run.kind == "ahead":
             local.end_orphans(run.attempt)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
-            found = bundle.read_exit(run.folder)
+            found = self._exit_on_disk(run)
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
             self._log(
                 AttemptExited,
@@ -384,6 +396,9 @@ class Runs:
 
     def adopt(self, scan: Scan) -> None:
         """Take over what an earlier supervisor left: what lives is waited for, what died is recorded."""
+        for late in [attempt for attempt in self._state.attempts.values() if isinstance(attempt.phase, Exited)]:
+            # Its exit was recorded, and then nobody was there to say what it is worth: nothing.
+            self._log(AttemptSettled, attempt=late.attempt, generation=scan.generation, torn="the supervisor was not there when it ended")
         for attempt in self._state.open_attempts():
             folder = os.path.join(self._attempts, attempt.attempt)
             run = Run(attempt.attempt, attempt.job, attempt.kind, folder, attempt.session, scan, self._state.epoch)
@@ -392,12 +407,48 @@ class Runs:
             if getattr(phase, "pid", 0):
                 run.process = Process(phase.pid, phase.start, attempt.boot)
             self.open[attempt.attempt] = run
-            if not self.lives(run):
+            if self.gone(run):
+                self.catch_up()
                 self.lost(run, "the supervisor was not there when it ended")
 
     def lives(self, run: Run) -> bool:
         """Say whether somebody owns the run: its lock is held."""
-        return is_locked(os.path.join(run.folder, "lock"))
+        return bool(ATTEMPT_ID.fullmatch(run.attempt)) and is_locked(os.path.join(run.folder, "lock"))
+
+    def gone(self, run: Run) -> bool:
+        """Say whether nobody owns an adopted run, and see to it that nobody will: its monitor may only be on its way."""
+        if self.lives(run):
+            return False
+        if run.kind != "foreground":
+            return self._given_up(run)
+        return True
+
+    def _given_up(self, run: Run) -> bool:
+        """Leave an exit for a monitor that has not come yet; False when it came while we looked."""
+        if not ATTEMPT_ID.fullmatch(run.attempt) or not os.path.isdir(run.folder):
+            return True  # without its directory it cannot begin
+        try:
+            lock = Lock(os.path.join(run.folder, "lock"))
+        except OSError:
+            return True  # neither can its monitor open it
+        try:
+            if not lock.try_acquire():
+                return False
+            if not os.path.lexists(os.path.join(run.folder, "exit")):
+                atomic_write(os.path.join(run.folder, "exit"), NEVER_RAN)
+        except OSError:
+            pass  # a full disk: then a late monitor would not get its files either
+        finally:
+            lock.close()
+        return True
+
+    def _exit_on_disk(self, run: Run) -> bundle.Exit | None:
+        if not ATTEMPT_ID.fullmatch(run.attempt):
+            return None
+        try:
+            return bundle.read_exit(run.folder)
+        except OSError:
+            return None  # a directory or a link where the exit should be: damage, and never an exit
 
     def _prune(self) -> None:
         keep = {result.run.attempt for result in self.results.values()} | set(self.open)

@@ -29,6 +29,8 @@ import time
 LINUX = sys.platform.startswith("linux")
 ENTRY_MARK = b"#!/bin/sh\n# stretto entry\n"
 """How our own PATH entries begin (shellenv.py): never taken for the real command, whatever state directory they are from."""
+VERSION = b"0.1.0"
+"""Equal to the package's (tests/unit/test_retries.py)."""
 ASK_LIMIT_S = 1.5
 FORWARD_AFTER_S = 0.05
 KEEP_LIMIT_BYTES = 64 * 1024 * 1024
@@ -233,6 +235,7 @@ def ask(call):
     request = {
         b"op": b"invoke",
         b"v": b"1",
+        b"version": VERSION,
         b"session": env.get(b"CLAUDE_CODE_SESSION_ID", b""),
         b"name": call.name,
         b"exe": call.exe,

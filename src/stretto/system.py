@@ -20,6 +20,8 @@ from typing import NamedTuple
 from stretto.errors import UnavailableError, UserError
 
 LINUX = sys.platform.startswith("linux")
+PID_MOST = 1 << 22
+"""The largest pid Linux gives (PID_MAX_LIMIT), other systems give smaller ones; a record may hold any number."""
 
 
 def wall_s() -> float:
@@ -91,7 +93,7 @@ def signal_process(process: Process, number: int) -> bool:
 
     Where the system has pidfds the check and the signal cannot be parted by a reuse of the pid.
     """
-    if process.pid <= 1 or process.pid == os.getpid():
+    if not 1 < process.pid <= PID_MOST or process.pid == os.getpid():
         return False
     try:
         if LINUX:
@@ -204,6 +206,22 @@ class Lock:
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.02)
 
+    def stands(self) -> bool:
+        """Say whether the lock's name still leads to the file we hold; else its folder was removed, and a new one may have a new holder."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path))
+        except OSError:
+            return False
+
+    def sign(self, holder: Process) -> None:
+        """Write into the lock's file who holds it, for whoever has to end the holder and never heard of it.
+
+        Raises:
+            OSError: the file could not be written; the lock is held all the same.
+        """
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{holder.pid} {holder.start} {holder.boot}\n".encode(), 0)
+
     def close(self) -> None:
         """Let go (closing is releasing: no other descriptor of this open file exists)."""
         if self._descriptor >= 0:
@@ -238,6 +256,24 @@ def memory_bytes() -> int:
         if word.isdigit():
             granted = min(granted, int(word))
     return granted
+
+
+def signer(path: str) -> Process | None:
+    """Return who wrote its name into the lock's file, None when nobody did or it does not read; whether it lives is another question."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        words = os.read(descriptor, 200).decode("ascii", "replace")
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    parts = words.split()
+    if not words.endswith("\n") or len(parts) != 3 or not parts[0].isdecimal() or len(parts[0]) > 9:
+        return None
+    return Process(int(parts[0]), parts[1], parts[2])
 
 
 def state_base() -> str:

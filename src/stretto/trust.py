@@ -190,6 +190,42 @@ def keys(base: str) -> list[str]:
         return []
 
 
+def put_aside(path: str) -> str:
+    """Take away what stands in a state file's place and is none; return where it is kept (`broken/NAME.NUMBER` beside it).
+
+    Raises:
+        OSError: it could not be moved.
+    """
+    folder = private_directory(f"{Path(path).parent}/broken")
+    number = 0
+    while os.path.lexists(aside := f"{folder}/{Path(path).name}.{number}"):
+        number += 1
+    os.rename(path, aside)
+    return aside
+
+
+def mend(paths: ProjectPaths) -> list[str]:
+    """Put aside whatever would keep a supervisor from starting; return where. Call it with the supervisor's lock held.
+
+    What may be lost so: the log's history, the salt (all commands then count as new), sessions' files (the next session writes its own).
+
+    Raises:
+        OSError: something could not be moved or made; the state directory itself is of no use then.
+    """
+    files = (paths.events, f"{paths.folder}/events.lock", paths.salt, paths.supervisor_errors)
+    moved = [put_aside(path) for path in files if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode)]
+    directories = (paths.sessions, paths.attempts, f"{paths.folder}/torn")
+    moved += [put_aside(path) for path in directories if os.path.lexists(path) and not stat.S_ISDIR(os.lstat(path).st_mode)]
+    if os.path.lexists(paths.socket) and not stat.S_ISSOCK(os.lstat(paths.socket).st_mode):
+        moved.append(put_aside(paths.socket))
+    for directory in (paths.sessions, paths.attempts):
+        private_directory(directory)
+    if os.path.lexists(paths.salt) and Path(paths.salt).stat().st_size != SALT_BYTES:
+        moved.append(put_aside(paths.salt))
+    _make_salt(paths.salt)
+    return moved
+
+
 def verify(project: Project) -> bytes | None:
     """Return the granted bytes of `stretto.toml` (None: granted without one). Use these bytes, do not read the file again.
 
