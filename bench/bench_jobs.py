@@ -32,7 +32,7 @@ from huey import SqliteHuey
 huey = SqliteHuey(filename="huey.db")
 @huey.task()
 def job():
-    subprocess.run(["{NO_OP}"], check=True)
+    return subprocess.run(["{NO_OP}"], check=True).args
 """
 HUEY_FILL = "import sys, tasks\nfor result in [tasks.job() for _ in range(int(sys.argv[1]))]: result.get(blocking=True, max_delay=0.02)"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
 import statistics
@@ -13,7 +15,7 @@ import msgspec
 
 from bench import Figure, in_turn
 from bench.writers import WAYS, Outcome, load
-from stretto.fold import fold
+from stretto.fold import State, apply, fold
 from stretto.journal import LOG_NAME, read
 
 MIXED = (200,) * 8 + (6_000, 70_000)
@@ -27,6 +29,10 @@ ROUNDS = 3
 EVENTS = 1_000_000
 FOLD_TARGET = 3.0
 EVENTS_OF_A_RUN = 6
+START_TARGET_MS = 150.0
+START_RUNS = 9
+TAIL_EVENTS = 1_000
+"""About as long as a tail gets: a snapshot is made after every 256 kB."""
 
 
 def run(writers: int = WRITERS, records: int = RECORDS, appends: int = APPENDS, events: int = EVENTS, rounds: int = ROUNDS) -> list[Figure]:
@@ -107,7 +113,37 @@ def _folding(events: int) -> list[Figure]:
                     against=pair.spread(),
                 )
             )
-    return figures
+        return [*figures, _start(folder, written)]
+
+
+def _start(folder: str, events: int) -> Figure:
+    """From a snapshot that stands 1,000 events before the log's end: what a supervisor or `status` begins with."""
+    name = f"start from a snapshot of {events} events"
+    if importlib.util.find_spec("stretto.snapshot") is None:
+        return Figure(name=name, value=0, unit="ms", target=START_TARGET_MS, missing="this version keeps no snapshots")
+    snapshot = importlib.import_module("stretto.snapshot")
+    state, count, offset = State(), 0, 0
+    for begin, event in read(folder):
+        if count >= events - TAIL_EVENTS:
+            offset = begin
+            break
+        state = apply(state, event, begin)
+        count += 1
+    snapshot.save(folder, state, offset)
+    taken_s = []
+    for _ in range(START_RUNS):
+        began_s = time.perf_counter()
+        found, _ = snapshot.load(folder)
+        taken_s.append(time.perf_counter() - began_s)
+        if found.events != events:
+            raise RuntimeError(f"the snapshot and its tail give {found.events} of {events} events")
+    return Figure(
+        name=name,
+        value=statistics.median(taken_s) * 1000,
+        unit="ms",
+        target=START_TARGET_MS,
+        against=f"{min(taken_s) * 1000:.1f} to {max(taken_s) * 1000:.1f} ms, {START_RUNS} runs, {events - count} events in the tail",
+    )
 
 
 def _write_log(folder: str, runs: int) -> int:
