@@ -29,10 +29,12 @@ class Figure:
     """The target is the least wanted, not the most allowed."""
     against: str = ""
     """What it was measured against, and the spread."""
+    missing: str = ""
+    """Why there is no figure; "" when there is one."""
 
     @property
     def met(self) -> bool:
-        return self.value >= self.target if self.at_least else self.value <= self.target
+        return not self.missing and (self.value >= self.target if self.at_least else self.value <= self.target)
 
 
 @dataclass(frozen=True, slots=True)

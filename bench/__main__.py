@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import Figure, bench_hook, bench_session, bench_shim, bench_tree
+from bench import Figure, bench_hook, bench_idle, bench_jobs, bench_journal, bench_launch, bench_session, bench_shim, bench_tree
 
 
 def main() -> None:
@@ -17,7 +17,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
     parser.add_argument("--no-session", action="store_true", help="leave out the demo's session, which takes minutes")
     chosen = parser.parse_args()
-    parts: list[Callable[[], Sequence[Figure]]] = [bench_hook.run, bench_shim.run, bench_tree.run]
+    parts: list[Callable[[], Sequence[Figure]]] = [
+        bench_hook.run,
+        bench_shim.run,
+        bench_tree.run,
+        bench_journal.run,
+        bench_launch.run,
+        bench_jobs.run,
+        bench_idle.run,
+    ]
     if not chosen.no_session:
         parts.append(bench_session.run_session)
     figures: list[Figure] = []
@@ -31,6 +39,8 @@ def main() -> None:
 
 
 def _line(figure: Figure) -> str:
+    if figure.missing:
+        return f"       {figure.name}: {figure.missing}"
     bound = "at least" if figure.at_least else "at most"
     verdict = "met" if figure.met else "MISSED"
     return f"{verdict:6} {figure.name}: {figure.value:.2f} {figure.unit} (target: {bound} {figure.target:g}) [{figure.against}]"

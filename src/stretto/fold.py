@@ -586,7 +586,7 @@ def _join_decided(state: State, event: JoinDecided) -> str:
 
 
 def _join_done(state: State, event: JoinDone) -> str:
-    if not any(join.ask == event.ask for join in state.joins):
+    if not any(join.ask == event.ask for join in reversed(state.joins)):
         return f"join.done for unknown question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s
