@@ -71,5 +71,5 @@ def desired(candidates: Iterable[Candidate]) -> list[JobKey]:
 
 def worth(candidate: Candidate) -> float:
     """Return the seconds this run is expected to hide: how likely it is asked for, times what of it fits into the usual lead."""
-    likely = candidate.asked / (candidate.asked + 1) * 0.5 ** (candidate.asked_ago_s / HALF_LIFE_S)
+    likely = candidate.asked / (candidate.asked + 1) * 0.5 ** (max(0.0, candidate.asked_ago_s) / HALF_LIFE_S)
     return float(likely * min(candidate.usual_s, LEAD_S))

@@ -143,6 +143,8 @@ class Supervisor:
         """The version of a hook that is not ours: we leave when no session waits for us any more."""
         self._announced = False
         self._trouble = ""
+        self._owed_epoch = ""
+        """Why an epoch began that the log does not have yet, "" when it has them all."""
         """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
         self._met_last = ""
         self._told: set[SessionId] = set()
@@ -208,7 +210,7 @@ class Supervisor:
                 continue
             claude = identify(session.claude_pid)
             if claude is not None and _began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
-                self._conversations[session.session] = Conversation(claude)
+                self._conversations[session.session] = Conversation(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         self._announced = True
@@ -259,6 +261,7 @@ class Supervisor:
 
     def _tick(self) -> None:
         now_s = mono_s()
+        self._guarded(self._pay_epoch)
         if self._poked_s and now_s - self._poked_s >= self._rules.quiet_s:
             self._poked_s = 0.0
             self._look()
@@ -346,8 +349,24 @@ class Supervisor:
             print(f"{wall_s():.3f} cannot tend the log: {error!r}", file=sys.stderr, flush=True)
 
     def _new_epoch(self, reason: str, session: SessionId | None) -> None:
+        """End all earlier results. One that cannot be written is owed: until it is in the log nothing is joined, told or run ahead.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._owed_epoch = reason
         self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)
+        self._owed_epoch = ""
         self._dirty = True
+
+    def _pay_epoch(self) -> None:
+        """Write the epoch that is owed, if any.
+
+        Raises:
+            OSError: there is still no room for it.
+        """
+        if self._owed_epoch:
+            self._new_epoch(self._owed_epoch, None)
 
     # --- connections ---------------------------------------------------------------------------------------------------------
 
@@ -515,6 +534,8 @@ class Supervisor:
             case hookwire.PermissionQuestion():
                 conversation.question(call.command)
             case hookwire.PromptSubmitted() | hookwire.TurnEnded():
+                if not call.agent:
+                    conversation.unseen_over()
                 for open_call in conversation.turn_ended(call.agent):
                     self._call_ended(open_call, call.session)
             case hookwire.BatchEnded():
@@ -525,9 +546,10 @@ class Supervisor:
     def _conversation(self, call: hookwire.HookCall, claude: Process | None) -> Conversation:
         conversation = self._conversations.get(call.session)
         if conversation is None:
+            started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
             self.log(SessionOpened, session=call.session, source=source, claude_pid=claude.pid if claude else 0)
-            conversation = self._conversations[call.session] = Conversation(claude)
+            conversation = self._conversations[call.session] = Conversation(claude, unseen=not started)
         return conversation
 
     def _close_session(self, session: SessionId, reason: str) -> None:
@@ -574,9 +596,13 @@ class Supervisor:
             self._poke()
 
     def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
+        if not batch.agent:
+            conversation.unseen_over()
         for call in batch.calls:
             if open_call := conversation.call_ended(call.id):
                 self._call_ended(open_call, batch.session)
+            elif call.tool == "Bash" and commands.effect_of(call.command, frozenset(self._names())) in UNKNOWN_EFFECTS:
+                self._new_epoch(f"it ended, and its beginning was not seen: {gates.clean(call.command)[:80]}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS and call.path:
                 conversation.write_ended(call.id, call.path)
                 self._poke()
@@ -596,6 +622,7 @@ class Supervisor:
     def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> hookwire.HookReply:
         if self.project.grant.mode != "on" or batch.agent:
             return hookwire.HookReply()
+        self._pay_epoch()
         results = []
         for job, result in self._runs.results.items():
             known = conversation.known.get(job)
@@ -631,6 +658,7 @@ class Supervisor:
             return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
         if self._nested(peer):
             return {"do": b"exec", "reason": b"it runs inside a worker"}
+        self._pay_epoch()
         session = SessionId(message["session"].decode()) or None
         peer.session = session
         check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=self._rules.add)
@@ -834,7 +862,9 @@ class Supervisor:
             running=running,
             foreground=sum(self._needs_machine(run) for run in self._runs.open.values()),
             slots=os.cpu_count() or 1,
-            ahead_slots=self._rules.slots,
+            ahead_slots=max(
+                0, self._rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self._runs.open.values())
+            ),
             held=held,
             settling=bool(self._poked_s),
             free_bytes=psutil.virtual_memory().available,
@@ -869,6 +899,8 @@ class Supervisor:
 
     def _blocker(self) -> str:
         """Say why nothing may be joined or run ahead at this moment, "" when it may."""
+        if self._owed_epoch:
+            return f"the log has no room to say that all earlier results ended: {self._owed_epoch}"
         if any(run.kind == "requested" for run in self._runs.open.values()):
             return "it stands beside a job that was asked for, whose effects are not known"
         return blocker(self._conversations.values())
@@ -877,7 +909,9 @@ class Supervisor:
         if not self._conversations or self._makes_way or not self._announced:
             return []
         candidates = []
-        under_way = {run.job for run in self._runs.open.values() if run.kind == "foreground" and not self._runs.moved(run)}
+        under_way = {
+            run.job for run in self._runs.open.values() if run.cancelled_for or (run.kind == "foreground" and not self._runs.moved(run))
+        }
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
             if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (job.crashes and not self._retries.allows()):

@@ -2,9 +2,10 @@
 
 Who comes first: the sessions' own foreground runs, then jobs that were asked for (by priority, then in the order they were asked), then
 ahead runs. Promises: a foreground run is never stopped, nor an ahead run that somebody waits for, nor a requested job for another one; an
-ahead run whose tree has moved is stopped before another one of the same command starts; nothing starts ahead while anything runs whose
-effects are unknown; a requested job starts only after everything it waits for has passed, and one whose dependency came to anything else is
-dropped with the reason; whenever a place is free, the memory is enough and the machine is not overloaded, the first ready job starts.
+ahead run whose tree has moved is stopped, and the next one of the same command starts when that has ended; nothing starts ahead while
+anything runs whose effects are unknown; a requested job starts only after everything it waits for has passed, and one whose dependency
+came to anything else is dropped with the reason; whenever a place is free, the memory is enough and the machine is not overloaded, the
+first ready job starts.
 
 A job that does not fit into memory lets smaller ones pass: a place is not kept empty for it.
 """
@@ -152,7 +153,7 @@ def plan(view: View) -> list[Action]:
     if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES or view.load_per_core >= OVERLOADED:
         return actions
 
-    taken = {run.job for run in kept} | {run.job for run in view.running if run.read}
+    taken = {run.job for run in view.running}  # just stopped ones, too: two of one command spoil each other
     busy, ahead = fixed + begun + len(kept) + stopped, len(view.running)
     for job in view.desired:
         if busy >= view.slots or ahead >= view.ahead_slots:

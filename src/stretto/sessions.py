@@ -41,8 +41,14 @@ class Edit:
 class Conversation:
     """One session of Claude Code, its subagents included."""
 
-    def __init__(self, claude: Process | None) -> None:
+    def __init__(self, claude: Process | None, *, unseen: bool = False) -> None:
+        """Begin to follow a session.
+
+        Args:
+            unseen: it was under way before: calls may be open of which no hook of ours has told this supervisor.
+        """
         self.claude = claude
+        self._unseen_since_s = mono_s() if unseen else None
         self.mode = ""
         """Claude Code's permission mode as last seen."""
         self.known: dict[JobKey, str] = {}
@@ -77,6 +83,14 @@ class Conversation:
         keys = [key for key, call in self._calls.items() if call.agent == agent]
         return [self._calls.pop(key) for key in keys]
 
+    def unseen_over(self) -> None:
+        """The main agent came to the end of a batch or of its turn: what it had under way before we came is over."""
+        self._unseen_since_s = None
+
+    @property
+    def may_hide_calls(self) -> bool:
+        return self._unseen_since_s is not None and mono_s() - self._unseen_since_s < CALL_LIFE_S
+
     def open_of_unknown_effects(self) -> OpenCall | None:
         now_s = mono_s()
         calls = (call for call in self._calls.values() if call.effect in UNKNOWN_EFFECTS and now_s - call.since_s < CALL_LIFE_S)
@@ -98,8 +112,11 @@ class Conversation:
 
 def blocker(conversations: Iterable[Conversation]) -> str:
     """Say why nothing may be joined or run ahead at this moment, "" when it may."""
+    conversations = list(conversations)
     if any(conversation.open_of_unknown_effects() for conversation in conversations):
         return "it stands beside a command whose effects are not known"
+    if any(conversation.may_hide_calls for conversation in conversations):
+        return "a session was under way before this supervisor, and what it is running is not known"
     return ""
 
 

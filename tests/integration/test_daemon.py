@@ -12,7 +12,8 @@ from pathlib import Path
 
 from conftest import SESSION
 from stretto.gates import QUIET_S
-from stretto.model import AttemptStarted, EpochBegan, NewsTold, SupervisorStarted
+from stretto.journal import read
+from stretto.model import AttemptExited, AttemptStarted, EpochBegan, NewsTold, SupervisorStarted
 from stretto.system import Lock, identify, lives, signal_process
 from stretto.testing import leftovers
 from stretto.testing.wait import wait_until
@@ -202,6 +203,45 @@ def test_a_hook_that_meets_a_supervisor_on_its_way_out_gets_the_next_one(bench):
         done = asked.result()
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert len(bench.events(SupervisorStarted)) == len(first) + 1
+
+
+def test_a_command_of_unknown_effects_that_outlives_its_supervisor_ends_results_all_the_same(bench):
+    """The next supervisor has not seen it begin: nothing is joined until that session's calls are over, and its end ends all results."""
+    ready(bench)
+    unknown = {"tool_name": "Bash", "tool_use_id": "u", "tool_input": {"command": "./unknown-thing"}}
+    bench.hook("PreToolUse", session_id="another", **unknown)
+    first = bench.supervisor()
+    signal_process(first, signal.SIGKILL)
+    wait_until(lambda: not lives(first), what="its death")
+    bench.hook("UserPromptSubmit", prompt="p")
+    wait_until(lambda: bench.supervisor() != first, what="another supervisor")
+    for _ in range(2):
+        bench.bash("pytest -q")
+    assert bench.did() == ["record", "record"]
+    epoch = bench.state().epoch
+    bench.hook("PostToolBatch", session_id="another", tool_calls=[unknown])
+    assert bench.state().epoch == epoch + 1
+    for _ in range(2):
+        bench.bash("pytest -q")
+    assert bench.did() == ["record", "record", "record", "replay"]
+
+
+def test_a_command_that_is_slow_to_stop_does_not_run_twice_at_once(bench):
+    """F51: the next ahead run of it begins when the one that was overtaken has ended."""
+    ready(bench, "trap '' TERM; while [ -f \"$HOME/hold\" ]; do sleep 0.05; done; sleep 0.3; " + COUNT)
+    bench.bash("pytest -q")
+    hold = Path(bench.env["HOME"]) / "hold"
+    hold.touch()
+    bench.edit("src.py", "two\n")
+    (first,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="an ahead run")
+    bench.edit("src.py", "three\n")
+    wait_until(lambda: len([event for event in bench.events(AttemptStarted) if event.kind == "ahead"]) == 2, what="the next one")
+    hold.unlink()
+    told = [event for _, event in read(bench.paths.folder) if isinstance(event, AttemptStarted | AttemptExited)]
+    ended = next(at for at, event in enumerate(told) if isinstance(event, AttemptExited) and event.attempt == first.attempt)
+    again = max(at for at, event in enumerate(told) if isinstance(event, AttemptStarted))
+    assert ended < again
+    bench.settled(2, "ahead")
 
 
 def waits_for_lock(bench) -> bool:

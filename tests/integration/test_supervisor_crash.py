@@ -172,6 +172,45 @@ def test_c18_on_a_full_or_read_only_disk_everything_runs_as_without_us_with_one_
         disk.__exit__(None, None, None)
 
 
+def test_a_command_of_unknown_effects_on_a_full_disk_ends_results_once_there_is_room(short, project, state_base):
+    """C-18: its epoch could not be written when it began, nor when it ended; what was recorded before is not joined after it."""
+    state_base.mkdir(mode=0o700)
+    disk = mounted(state_base, 1 << 20)
+    try:
+        disk.__enter__()
+    except PermissionError as error:
+        pytest.skip(f"no file system of our own here: {error}")
+    try:
+        bench = Bench(short, project, state_base)
+        (project / "src.py").write_text("one\n")
+        bench.tool("pytest", CHECK.replace("exit 3", "exit 0"))
+        bench.begin()
+        bench.bash("pytest -q")
+        assert bench.did() == ["record"]
+        filler = fill(state_base)
+        fill_log(bench)
+        epoch = bench.state().epoch
+        unknown = {"tool_name": "Bash", "tool_use_id": "u", "tool_input": {"command": "./unknown-thing"}}
+        bench.hook("PreToolUse", **unknown)
+        bench.hook("PostToolBatch", tool_calls=[unknown])
+        assert bench.state().epoch == epoch
+        filler.unlink()
+        bench.bash("pytest -q")
+        assert bench.did() == ["record", "record"]
+        assert bench.state().epoch > epoch
+        bench.stop()
+    finally:
+        leftovers.end(str(short))
+        disk.__exit__(None, None, None)
+
+
+def fill_log(bench) -> None:
+    """Use up what room the last page of the log has, with prompts of sessions, which end nothing."""
+    for number in range(40):
+        body = {"session_id": f"s{number}", "prompt": "p"}
+        bench.ask(op=b"hook", event=b"UserPromptSubmit", input=json.dumps(body).encode(), claude_pid=str(os.getpid()).encode())
+
+
 def test_c18_without_a_home_everything_works(bench):
     (bench.root / "src.py").write_text("one\n")
     bench.tool("pytest", CHECK)

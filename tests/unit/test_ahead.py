@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from stretto.ahead import HALF_LIFE_S, KEPT, WORTH_S, Candidate, desired, ineligible, worth
 from stretto.commands import Check
 from stretto.fold import Job
+from stretto.model import JobKey
 
 
 def candidate(job: str = "j", asked: int = 3, asked_ago_s: float = 0.0, usual_s: float = 5.0) -> Candidate:
@@ -71,3 +72,9 @@ def test_a_build_does_not_run_ahead_unless_it_is_allowed():
     build = Check(kind="build", ahead=False)
     assert reason(check=build)
     assert reason(check=build, allowed=True) == ""
+
+
+def test_a_command_last_asked_for_in_an_earlier_boot_counts_as_asked_just_now():
+    """Its time is of another clock then, and may lie far ahead of ours."""
+    now, before = (Candidate(job=JobKey("a"), asked=3, asked_ago_s=ago_s, usual_s=5.0) for ago_s in (0.0, -1e9))
+    assert worth(before) == worth(now)
