@@ -232,8 +232,9 @@ class _Watch:
             _cut(self._folder, self._streams, self._limit_bytes)
         if verdict is not None:
             return verdict
-        if status != 0 and _oom_kills() > self._out_of_memory:
-            return "memory", 0  # whichever process the kernel took, this failure may be of its making
+        killed = status in (signal.SIGKILL, 128 + signal.SIGKILL << 8)  # itself, or the command that a shell says was killed
+        if killed and _oom_kills() > self._out_of_memory:
+            return "memory", 0
         return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
 
     def _beyond(self) -> tuple[str, int] | None:
