@@ -142,9 +142,9 @@ class Supervisor:
         self._makes_way = ""
         """The version of a hook that is not ours: we leave when no session waits for us any more."""
         self._announced = False
-        self._trouble = ""
         self._owed_epoch = ""
         """Why an epoch began that the log does not have yet, "" when it has them all."""
+        self._trouble = ""
         """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
         self._met_last = ""
         self._told: set[SessionId] = set()
@@ -1043,8 +1043,13 @@ class Supervisor:
             self._requests.hold(job, "no place is free")
             return
         order = self._requests.order(job)
-        self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", self.state.requests[job].session)
-        run = self._runs.begin(job, "requested", self.state.requests[job].session, self._scan, why="it was asked for")
+        session = self.state.requests[job].session
+        try:
+            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", session)
+            run = self._runs.begin(job, "requested", session, self._scan, why="it was asked for")
+        except TROUBLES:
+            slot.close()
+            raise
         self._requests.promise(slot.path, self.state.requests[job].memory_bytes, 0)
         try:
             self._runs.spawn(run, order.invocation, order.umask, slot, WALL_S)

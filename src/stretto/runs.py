@@ -302,7 +302,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
-        if run.kind == "ahead":
+        if run.kind != "foreground":
             local.end_orphans(run.attempt)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
             found = self._exit_on_disk(run)

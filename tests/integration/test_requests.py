@@ -14,12 +14,12 @@ import pytest
 
 import stretto
 from conftest import SESSION
-from stretto import control, observe
+from stretto import control, kin, observe
 from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Running, State, Stopping, UnderWay, WaitsFor, fold
 from stretto.model import AttemptStarted, EpochBegan, JobKey, JobSeen, RequestMade, SessionId, SessionOpened
 from stretto.requests import Requests
 from stretto.schedule import OVERLOADED
-from stretto.system import LINUX, Lock, lives, signal_process
+from stretto.system import LINUX, Lock, Process, boot_id, lives, signal_process
 from stretto.testing import leftovers
 from stretto.testing.wait import wait_until
 
@@ -348,3 +348,19 @@ def test_memory_promised_in_any_project_counts_until_it_is_used_or_its_place_is_
     assert observe.resident_bytes(os.getpid()) > 1 << 20
     place.close()
     assert seen.promised_bytes() == 0
+
+
+@pytest.mark.skipif(not LINUX, reason="finds what is left by its mark in /proc, which only Linux has")
+def test_f2_what_a_job_started_is_ended_when_its_monitor_was_killed(bench):
+    """F4, C-8: also what has a session of its own; the job is lost and never passed."""
+    bench.begin()
+    path, waiting = gate(bench, "hold")
+    job = ask(bench, "--", "sh", "-c", f"setsid sh -c '{waiting}' & wait")
+    attempt = becomes(bench, job, UnderWay).attempt
+    wait_until(lambda: len(list(kin.carrying(attempt))) >= 3, limit_s=LIMIT_S, what="the worker and what it started")
+    has_monitor(bench)
+    monitor = bench.state().attempts[attempt].phase
+    assert signal_process(Process(monitor.pid, monitor.start, boot_id()), signal.SIGKILL)
+    assert becomes(bench, job, Failed).phase.end.how == "lost"
+    wait_until(lambda: not list(kin.carrying(attempt)), limit_s=LIMIT_S, what="nothing left of it")
+    assert path.exists()
