@@ -58,6 +58,7 @@ from stretto.model import (
     EpochBegan,
     Invocation,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -440,6 +441,13 @@ class Supervisor:
                     self._refused[run.job] = (self._scan.generation, self.state.epoch)
                     self._runs.cancel(run, "the user cancelled it")
                 self._answer(peer, {"ok": b"1" if run is not None else b"0"})
+            case b"retry":
+                job = self.state.jobs.get(JobKey(message["job"].decode()))
+                if job is not None and job.crashes:
+                    self.log(JobRetried, job=job.job)
+                    self._catch_up()
+                    self._dirty = True
+                self._answer(peer, {"ok": b"1" if job is not None else b"0"})
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
                 self._leaving = "it was asked to"

@@ -39,6 +39,7 @@ from stretto.model import (
     EpochBegan,
     Event,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -291,6 +292,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
     crashed_mono: float = 0.0
     crashed_boot: str = ""
+    crashed_at: float = 0.0
+    """The last of them, for display."""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
@@ -420,6 +423,14 @@ def _job_seen(state: State, event: JobSeen) -> str:
     return ""
 
 
+def _job_retried(state: State, event: JobRetried) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.retried for unknown job {event.job}"
+    job.crashes = 0
+    return ""
+
+
 def _permission_asked(state: State, event: PermissionAsked) -> str:
     job = state.jobs.get(event.job)
     if job is None:
@@ -487,7 +498,7 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
             if event.end.by_itself:
                 job.crashes = 0
             elif event.end.how != "cancelled":
-                job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
+                job.crashes, job.crashed_mono, job.crashed_boot, job.crashed_at = job.crashes + 1, event.mono, event.boot, event.ts
         if event.end.by_itself:
             job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
     return problem or _request_exited(state, event)
@@ -610,6 +621,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     EpochBegan: _epoch_began,
     TreeMoved: _tree_moved,
     JobSeen: _job_seen,
+    JobRetried: _job_retried,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,

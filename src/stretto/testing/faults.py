@@ -85,6 +85,16 @@ def interpreter(folder: Path, fault: Fault) -> str:
     return str(path)
 
 
+def altered(folder: Path, statement: str) -> str:
+    """Write a program that stands for the supervisor's interpreter and does a Python statement first (a pause made shorter); its path."""
+    path = folder / "altered-python"
+    package = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {package!r}); {statement}; from stretto.daemon import main; main(sys.argv[-3:])"
+    path.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-I", "-c", code])} "$@"\n')
+    path.chmod(0o700)
+    return str(path)
+
+
 def supervise(arguments: list[str]) -> None:
     """Be the supervisor that the arguments behind the fault's describe, with the fault in it or in its monitors."""
     who, call, when, do, _, fired = arguments[:6]
@@ -134,9 +144,9 @@ def island(arguments: list[str]) -> None:
             setattr(posix, name, door.wrap(name, getattr(posix, name)))
     fcntl.flock = door.wrap("flock", fcntl.flock)
     members = {name: door.wrap(name, getattr(_socket.socket, name)) for name in _SOCKET}
-    _socket.socket = type("socket", (_socket.socket,), members)  # type: ignore[misc]
+    _socket.socket = type("socket", (_socket.socket,), members)  # type: ignore[assignment, misc]
     sys.argv = ["-c", *rest]
-    exec(compile(code, "<island>", "exec"), {"__name__": "__main__"})  # noqa: S102  what its interpreter would have done
+    exec(compile(code, "<island>", "exec"), {"__name__": "__main__"})
 
 
 class _Door:
@@ -177,6 +187,8 @@ class _Door:
             descriptor, data = args
             return real(descriptor, bytes(data)[: max(1, len(data) // 2)])
         if not self._do.startswith("kill"):
+            if real is _CLOSE:  # lets go of the descriptor whatever it reports
+                real(*args, **kwargs)
             number = getattr(errno, self._do)
             raise OSError(number, os.strerror(number))
         result = real(*args, **kwargs)
