@@ -37,7 +37,7 @@ _LAUNCH = """\
 import sys
 sys.path.append(sys.argv[1])
 try:
- import shim
+ from shim import main
 except BaseException:
  import _signal, posix
  for n in 13, 25: _signal.signal(n, _signal.SIG_DFL)
@@ -46,7 +46,7 @@ except BaseException:
    try: posix.execv((d or ".") + "/" + sys.argv[4], sys.argv[4:])
    except OSError: pass
  sys.exit(127)
-shim.main(sys.argv[2:])"""
+main(sys.argv[2:])"""
 LAUNCH = f"exec({json.dumps(_LAUNCH)})"
 """What the interpreter is given: a module is read from its cached bytecode, a script would be compiled at every call.
 A shim that cannot be imported (a damaged or half-written installation, a disk that fails) is replaced by the tool itself.

@@ -186,10 +186,9 @@ class Attach(ShimWalk):
             first = pool.submit(self.bench.bash, "pytest -q", told=False)
             try:
                 wait_until(lambda: self.runs() > self.before, what="the first one's run")
+                before = self.attached()
                 second = pool.submit(super().act, program)
-                wait_until(
-                    lambda: second.done() or (self.bench.short / "fired").exists() or self.joined(), what="the question of the second"
-                )
+                wait_until(lambda: second.done() or self.attached() > before, what="the question of the second, or its own run")
             finally:
                 hold.unlink()
             assert first.result()[:2] == (self.text.encode(), 3)
@@ -325,3 +324,31 @@ def test_c2_an_island_with_any_call_failing_once_loses_no_command_and_invents_no
             findings.add(walk, Fault(walk.who, step.call, at, how, step.depth), step.at)
     print(f"scale: {'soak' if SOAK else 'everyday'}, {walk.name}: {len(found)} steps that can fail, {findings.points} failures")
     assert not findings.wrong, "\n".join(findings.wrong)
+
+
+def test_c2_a_file_that_takes_no_more_is_not_an_exit_code_0(bench):
+    """The command wrote to our own file and noticed nothing: only we can say so."""
+    walk = Record(bench)
+    bench.tool("pytest", "cat src.py")
+    walk.fresh(0)
+    assert walk.act(interpreter(bench.short, Fault("shim", "any", 0, "trace"))).code == 0
+    found = steps(bench.short)
+    first = next(step for step in found if step.call == "write" and step.fd == 1)
+    at = sum(step.call == "write" and step.depth == 0 and step.at <= first.at for step in found)
+    walk.fresh(1)
+    seen = walk.act(interpreter(bench.short, Fault("shim", "write", at, "ENOSPC")))
+    assert seen == Outcome(b"pytest: write error: No space left on device\n", 1)
+
+
+@pytest.mark.parametrize("how", ["damaged", "empty"])
+def test_a_shim_that_cannot_be_imported_is_replaced_by_the_tool(bench, how):
+    """An installation that is being replaced, a disk that fails."""
+    walk = Record(bench)
+    broken = bench.short / "broken"
+    broken.mkdir()
+    (broken / "shim.py").write_text("def main(:\n" if how == "damaged" else "")
+    walk.session = walk.session.replace(shellenv.islands(), str(broken))
+    walk.fresh(1)
+    seen = walk.act(shellenv.interpreter())
+    assert seen == Outcome(walk.text.encode(), 3)
+    assert walk.runs() - walk.before == 1
