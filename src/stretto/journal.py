@@ -24,7 +24,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stretto.system import Lock, atomic_write, open_private, private_directory, write_all
@@ -75,41 +75,62 @@ def _base(closed: list[Segment]) -> int:
 
 
 class Journal:
-    """Appends to the log in `folder`; keeps its file open, and opens it again when it was rotated or removed."""
+    """Appends to the log in `folder`; for one thread.
+
+    Keeps the log and its lock open, and opens them again when they were rotated, removed, or opened by the process we were forked from:
+    a lock that is held through a copied descriptor would keep nobody out.
+    """
 
     def __init__(self, folder: str, fsync: Fsync = "exits") -> None:
         self._folder = folder
+        self._log, self._failed = os.path.join(folder, LOG_NAME), os.path.join(folder, FAILED_NAME)
         self._fsync = fsync
+        self._owner = os.getpid()
+        self._lock: Lock | None = None
         self._descriptor = -1
+        self._file = (0, 0)
+        """Device and inode of the open log."""
         self._begin = 0
-        """Offset of the open file's first byte."""
+        """Offset of the open log's first byte."""
+        self._size = 0
+        """Of the open log, as found when the lock was taken."""
+        self._whole = 0
+        """Up to here the open log is known to end in a newline; 0: nothing is known."""
 
     def append(self, record: bytes, *, lasting: bool = False) -> int:
-        """Write one record (a JSON object without its newline) and return the byte offset it begins at.
+        """Write one record (a JSON object without its newline) and return the byte offset it begins at; else as `append_all`."""
+        return self.append_all((record,), lasting=lasting)
+
+    def append_all(self, records: Sequence[bytes], *, lasting: bool = False) -> int:
+        """Write records one after the other, all of them or none, and return the byte offset the first one begins at.
 
         Args:
-            lasting: an exit or a verdict: on the disk before this returns, unless `fsync` is "never".
+            records: JSON objects without their newline; at least one.
+            lasting: an exit or a verdict is among them: on the disk before this returns, unless `fsync` is "never".
 
         Raises:
             UnavailableError: the lock stayed held for `LOCK_LIMIT_S`.
             OSError: the file could not be written (full disk, folder gone), or a sync has failed before; nothing is acknowledged.
         """
-        if b"\n" in record:
+        if any(b"\n" in record for record in records):
             raise ValueError("a record is one line")
         lock = self._locked()
         try:
-            size = os.fstat(self._descriptor).st_size
+            size = self._size
             opening = self._close_torn_tail(size)
+            data = b"\n".join((*records, b""))
             try:
-                write_all(self._descriptor, opening + record + b"\n")
+                write_all(self._descriptor, opening + data)
             except OSError:
                 os.ftruncate(self._descriptor, size)
                 raise
             if self._fsync == "always" or (lasting and self._fsync == "exits"):
                 self._sync()
-            return self._begin + size + len(opening)
+            begin = size + len(opening)
+            self._whole = begin + len(data)
+            return self._begin + begin
         finally:
-            lock.close()  # closing is releasing; the log itself stays open
+            lock.release()
 
     def rotate(self, limit_bytes: int) -> bool:
         """Begin a new file when the present one has reached `limit_bytes`; say whether that was so.
@@ -119,7 +140,7 @@ class Journal:
         """
         lock = self._locked()
         try:
-            size = os.fstat(self._descriptor).st_size
+            size = self._size
             if not size or size < limit_bytes:
                 return False
             if opening := self._close_torn_tail(size):
@@ -127,45 +148,64 @@ class Journal:
             end = self._begin + size + len(opening)
             if self._fsync != "never":
                 self._sync()
-            os.rename(os.path.join(self._folder, LOG_NAME), os.path.join(self._folder, f"events-{self._begin:020}-{end:020}.jsonl"))
-            self.close()
+            os.rename(self._log, os.path.join(self._folder, f"events-{self._begin:020}-{end:020}.jsonl"))
+            self._close_log()
             return True
         finally:
-            lock.close()
+            lock.release()
 
     def close(self) -> None:
-        """Let go of the file; the next append opens it again."""
+        """Let go of the files; the next append opens them again."""
+        self._close_log()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _close_log(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
     def _locked(self) -> Lock:
-        """Take the lock, and make sure that the open file is the one whose name is the log's."""
-        lock = Lock(os.path.join(self._folder, LOCK_NAME))
-        try:
+        """Take the lock, and make sure that the open files are those whose names they were opened by."""
+        if self._owner != os.getpid():
+            self.close()
+            self._owner = os.getpid()
+        while True:
+            if self._lock is None:
+                self._lock = Lock(os.path.join(self._folder, LOCK_NAME))
+            lock = self._lock
             lock.acquire(LOCK_LIMIT_S)
-            if os.path.lexists(os.path.join(self._folder, FAILED_NAME)):
-                raise OSError(errno.EIO, "the log failed to reach the disk; remove the mark once the disk is sound", self._folder)
-            self._open()
-        except BaseException:
-            lock.close()
-            raise
-        return lock
+            try:
+                if lock.stands():
+                    if os.access(self._failed, os.F_OK, follow_symlinks=False):
+                        raise OSError(errno.EIO, "the log failed to reach the disk; remove the mark once the disk is sound", self._folder)
+                    self._open()
+                    return lock
+            except BaseException:
+                lock.release()
+                raise
+            self.close()  # the folder was removed and made anew
 
     def _open(self) -> None:
-        path = os.path.join(self._folder, LOG_NAME)
+        """Have the log open and know its size; the lock is held."""
         if self._descriptor >= 0:
             try:
-                named = os.lstat(path)
+                named = os.lstat(self._log)
             except FileNotFoundError:
-                self.close()
+                self._close_log()
             else:
-                held = os.fstat(self._descriptor)
-                if (held.st_dev, held.st_ino) != (named.st_dev, named.st_ino):
-                    self.close()
-        if self._descriptor < 0:
-            self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            self._begin = _base(segments(self._folder))
+                if (named.st_dev, named.st_ino) == self._file:
+                    self._size = named.st_size
+                    return
+                self._close_log()
+        self._descriptor = open_private(self._log, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+        held = os.fstat(self._descriptor)
+        self._file, self._size, self._whole = (held.st_dev, held.st_ino), held.st_size, 0
+        self._begin = _base(segments(self._folder))
 
     def _sync(self) -> None:
         try:
@@ -176,7 +216,7 @@ class Journal:
             raise
 
     def _close_torn_tail(self, end: int) -> bytes:
-        if end == 0 or os.pread(self._descriptor, 1, end - 1) == b"\n":
+        if end == self._whole or os.pread(self._descriptor, 1, end - 1) == b"\n":
             return b""
         begin = end
         tail = b""

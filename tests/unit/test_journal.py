@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -104,6 +105,61 @@ def test_a_removed_log_is_made_anew(folder):
     os.unlink(os.path.join(folder, LOG_NAME))
     assert journal.append(RECORD) == 0
     assert len(list(read(folder))) == 1
+
+
+def test_a_journal_that_is_kept_open_takes_the_lock_by_its_name(folder, monkeypatch):
+    """Its folder was removed and made anew: whoever holds the new lock keeps it out; the old one means nothing any more."""
+    monkeypatch.setattr("stretto.journal.LOCK_LIMIT_S", 0.05)
+    journal = Journal(folder)
+    journal.append(RECORD)
+    shutil.rmtree(folder)
+    os.mkdir(folder)
+    holder = Lock(os.path.join(folder, LOCK_NAME))
+    holder.acquire(1)
+    with pytest.raises(UnavailableError):
+        journal.append(RECORD)
+    holder.close()
+    assert journal.append(RECORD) == 0
+    assert len(list(read(folder))) == 1
+
+
+def test_a_journal_used_in_a_forked_child_takes_a_lock_of_its_own(folder, monkeypatch):
+    """Through the copied descriptor the lock would be the parent's, and both would be let in at once."""
+    monkeypatch.setattr("stretto.journal.LOCK_LIMIT_S", 0.05)
+    journal = Journal(folder)
+    journal.append(RECORD)
+    lock = journal._locked()
+    child = os.fork()
+    if child == 0:
+        try:
+            journal.append(RECORD)
+        except UnavailableError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    lock.release()
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert len(list(read(folder))) == 1
+
+
+def test_records_appended_together_stand_together_or_not_at_all(folder):
+    journal = Journal(folder)
+    journal.append(RECORD)
+    assert journal.append_all([RECORD, RECORD]) == len(RECORD) + 1
+    with pytest.raises(ValueError, match="one line"):
+        journal.append_all([RECORD, b"two\nlines"])
+    assert [line for _, _, line in lines(folder)] == [RECORD] * 3
+
+
+def test_a_tail_that_tears_behind_a_kept_journal_is_closed_by_it(folder):
+    """It knows where its own last record ended, and nothing of what others wrote since."""
+    journal = Journal(folder)
+    journal.append(RECORD)
+    Journal(folder).append(RECORD)
+    put(folder, b"torn")
+    journal.append(RECORD)
+    assert [line for _, _, line in lines(folder)] == [RECORD, RECORD, b"torn", RECORD]
 
 
 def test_a_lock_that_stays_held_is_an_error_and_writes_nothing(folder, monkeypatch):
