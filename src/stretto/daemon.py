@@ -47,8 +47,8 @@ from stretto import (
     trust,
 )
 from stretto.errors import CorruptError, StrettoError
-from stretto.fold import MAKES_WAY, Job, apply
-from stretto.journal import Journal, lines, parse
+from stretto.fold import MAKES_WAY, Job, apply_all
+from stretto.journal import Journal, Tail, parse_all
 from stretto.model import (
     ENCODER,
     AttemptExited,
@@ -128,7 +128,8 @@ class Supervisor:
         self.paths = project.paths
         self.root = os.fsencode(project.root)
         self._salt = Path(self.paths.salt).read_bytes()
-        self.state, self._offset = snapshot.load(self.paths.folder)
+        self.state, offset = snapshot.load(self.paths.folder)
+        self._tail = Tail(self.paths.folder, offset)
         self._journal = Journal(self.paths.folder)
         self._tender = snapshot.Tender(self.paths.folder, self._journal)
         self._by = f"supervisor:{os.getpid()}"
@@ -338,13 +339,12 @@ class Supervisor:
         self._catch_up()
 
     def _catch_up(self) -> None:
-        for begin, after, line in lines(self.paths.folder, self._offset):
-            self._offset = after
-            apply(self.state, parse(line), begin)
+        for batch in self._tail.new():
+            apply_all(self.state, parse_all(batch.lines), batch.offset_of)
 
     def _tend_log(self) -> None:
         try:
-            self._tender.tend(self.state, self._offset)
+            self._tender.tend(self.state, self._tail.offset)
         except (OSError, StrettoError) as error:
             print(f"{wall_s():.3f} cannot tend the log: {error!r}", file=sys.stderr, flush=True)
 

@@ -65,8 +65,8 @@ DURATIONS = 9
 """Of how many last runs the usual duration is the median."""
 MAKES_WAY = "a hook of another version came"
 """How the reason begins with which a supervisor leaves for one of another version."""
-ATTEMPTS_KEPT = 1000
-"""Ended attempts the state remembers; older ones are only in the log."""
+ATTEMPTS_KEPT, ATTEMPTS_BEYOND = 1000, 100
+"""Ended attempts the state remembers; older ones are only in the log. It may be some more: they are forgotten so many at a time."""
 REQUESTS_KEPT = 500
 """Requested jobs that are over and still remembered; older ones once their attempts are forgotten, too."""
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
@@ -76,16 +76,16 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 # --- one attempt's phases ---------------------------------------------------------------------------------------------------
 
 
-class Begun(msgspec.Struct, frozen=True, tag=True):
+class Begun(msgspec.Struct, frozen=True, tag=True, gc=False):
     """It was decided that it starts; nobody has seen its process yet."""
 
 
-class Running(msgspec.Struct, frozen=True, tag=True):
+class Running(msgspec.Struct, frozen=True, tag=True, gc=False):
     pid: int
     start: str
 
 
-class Exited(msgspec.Struct, frozen=True, tag=True):
+class Exited(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The command is over; whether its result may be used is not known yet."""
 
     end: End
@@ -94,7 +94,7 @@ class Exited(msgspec.Struct, frozen=True, tag=True):
     took_s: float
 
 
-class Settled(msgspec.Struct, frozen=True, tag=True):
+class Settled(msgspec.Struct, frozen=True, tag=True, gc=False):
     end: End
     out_bytes: int
     err_bytes: int
@@ -117,7 +117,7 @@ NEXT: dict[type[Phase], dict[type[Event], Callable[..., Phase]]] = {
 }
 
 
-class Attempt(msgspec.Struct, kw_only=True):
+class Attempt(msgspec.Struct, kw_only=True, gc=False):
     attempt: AttemptId
     job: JobKey
     kind: Kind
@@ -134,26 +134,26 @@ class Attempt(msgspec.Struct, kw_only=True):
 
     @property
     def end(self) -> End | None:
-        return self.phase.end if isinstance(self.phase, Exited | Settled) else None
+        return self.phase.end if isinstance(self.phase, (Exited, Settled)) else None
 
     @property
     def took_s(self) -> float | None:
-        return self.phase.took_s if isinstance(self.phase, Exited | Settled) else None
+        return self.phase.took_s if isinstance(self.phase, (Exited, Settled)) else None
 
     @property
     def open(self) -> bool:
-        return isinstance(self.phase, Begun | Running)
+        return isinstance(self.phase, (Begun, Running))
 
 
 # --- one requested job's phases ---------------------------------------------------------------------------------------------
 
 
-class WaitsFor(msgspec.Struct, frozen=True, tag=True):
+class WaitsFor(msgspec.Struct, frozen=True, tag=True, gc=False):
     others: frozenset[JobKey]
     """Those of its dependencies that have not passed; never empty."""
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
+class Ready(msgspec.Struct, frozen=True, tag=True, gc=False):
     tries: int = 0
     due_mono_s: float = 0.0
     """Not before this time of the log's monotonic clock: the pause before a retry."""
@@ -161,38 +161,38 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Why it has not begun, as the supervisor last said."""
 
 
-class UnderWay(msgspec.Struct, frozen=True, tag=True):
+class UnderWay(msgspec.Struct, frozen=True, tag=True, gc=False):
     attempt: AttemptId
     tries: int
 
 
-class Stopping(msgspec.Struct, frozen=True, tag=True):
+class Stopping(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Cancelled, and its process is not gone yet."""
 
     attempt: AttemptId
     reason: str
 
 
-class Passed(msgspec.Struct, frozen=True, tag=True):
+class Passed(msgspec.Struct, frozen=True, tag=True, gc=False):
     attempt: AttemptId
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class Failed(msgspec.Struct, frozen=True, tag=True, gc=False):
     end: End
 
 
-class Cancelled(msgspec.Struct, frozen=True, tag=True):
+class Cancelled(msgspec.Struct, frozen=True, tag=True, gc=False):
     reason: str
 
 
-class PutAside(msgspec.Struct, frozen=True, tag=True):
+class PutAside(msgspec.Struct, frozen=True, tag=True, gc=False):
     """It failed at every try it was given."""
 
     end: End
     tries: int
 
 
-class Lost(msgspec.Struct, frozen=True, tag=True):
+class Lost(msgspec.Struct, frozen=True, tag=True, gc=False):
     """It can never begin (again)."""
 
     reason: str
@@ -353,16 +353,24 @@ def apply(state: State, event: LogEvent | Bad, offset: int = -1) -> State:
     Args:
         offset: where the line begins, for the anomaly list; -1 when it does not matter.
     """
-    if isinstance(event, Bad):
-        state.bad_lines += 1
-        return state
-    state.events += 1
-    state.last_at = event.ts
-    step = APPLY[type(event)]
-    problem = step(state, event)
-    if problem:
-        state.anomaly_count += 1
-        state.anomalies.append(Anomaly(offset, problem))
+    return apply_all(state, (event,), lambda _: offset)
+
+
+def apply_all(state: State, events: Iterable[LogEvent | Bad], offset_of: Callable[[int], int]) -> State:
+    """Return the state after many lines of the log; uses up the one passed in.
+
+    Args:
+        offset_of: where the line with this index among them begins; asked for what goes onto the anomaly list only.
+    """
+    for index, event in enumerate(events):
+        if isinstance(event, Bad):
+            state.bad_lines += 1
+            continue
+        state.events += 1
+        state.last_at = event.ts
+        if problem := APPLY[type(event)](state, event):
+            state.anomaly_count += 1
+            state.anomalies.append(Anomaly(offset_of(index), problem))
     return state
 
 
@@ -456,7 +464,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
     elif event.kind == "ahead":
         job.ahead_runs += 1
     job.last_attempt = event.attempt
-    if len(state.attempts) > ATTEMPTS_KEPT:
+    if len(state.attempts) >= ATTEMPTS_KEPT + ATTEMPTS_BEYOND:
         _forget_oldest(state)
     return ""
 
@@ -479,22 +487,20 @@ def _attempt_step(state: State, event: AttemptSpawned | AttemptExited | AttemptS
 
 
 def _attempt_exited(state: State, event: AttemptExited) -> str:
-    problem = _attempt_step(state, event)
-    if not problem:
-        job = state.jobs[state.attempts[event.attempt].job]
-        job.last_end = event.end
-        if state.attempts[event.attempt].kind == "ahead":
-            if event.end.by_itself:
-                job.crashes = 0
-            elif event.end.how != "cancelled":
-                job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
-        if event.end.by_itself:
-            job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
-    return problem or _request_exited(state, event)
-
-
-def _request_exited(state: State, event: AttemptExited) -> str:
+    if problem := _attempt_step(state, event):
+        return problem
     attempt = state.attempts[event.attempt]
+    job = state.jobs[attempt.job]
+    job.last_end = event.end
+    by_itself = event.end.by_itself
+    if attempt.kind == "ahead":
+        if by_itself:
+            job.crashes = 0
+        elif event.end.how != "cancelled":
+            job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
+    if by_itself:
+        job.durations_s.append(event.took_s)
+        del job.durations_s[:-DURATIONS]
     return _request_step(state, event, attempt.job) if attempt.kind == "requested" else ""
 
 
@@ -506,10 +512,11 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
     job = state.jobs[attempt.job]
     # Each of these is for good: a formatter that found nothing to do at its second run still is a formatter.
     job.mutating = job.mutating or bool(event.wrote)
-    job.product_paths |= set(event.products)
+    if event.products:
+        job.product_paths |= set(event.products)
     job.leaves = job.leaves or bool(event.left)
     job.remote = job.remote or event.remote
-    if attempt.end is not None and attempt.end.by_itself and not event.torn:
+    if not (job.clean or event.torn) and attempt.end is not None and attempt.end.by_itself:
         job.clean = True
     return ""
 
@@ -586,7 +593,10 @@ def _join_decided(state: State, event: JoinDecided) -> str:
 
 
 def _join_done(state: State, event: JoinDone) -> str:
-    if not any(join.ask == event.ask for join in reversed(state.joins)):
+    for join in reversed(state.joins):
+        if join.ask == event.ask:
+            break
+    else:
         return f"join.done for unknown question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s

@@ -15,6 +15,8 @@ away lies in `events-<begin>-<end>.jsonl` (20 digits each; `.gz` once compressed
 ends, so that one rename is the whole rotation, and nothing beside the names has to agree. An appender compares the file it holds with
 the one of that name under the lock; a reader lists the names before and after it opens.
 
+It is one idea in one file: who appends and who reads agree here on where a line begins, ends, and is looked for.
+
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.
 """
 
@@ -24,7 +26,8 @@ import errno
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from stretto.system import Lock, atomic_write, open_private, private_directory, write_all
@@ -267,12 +270,25 @@ def tidy(folder: str, keep_bytes: int = KEEP_BYTES) -> None:
         sizes.pop(0)
 
 
-def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the whole lines from a byte offset on: where it begins, where the next one begins, its bytes without the newline.
+class Batch(NamedTuple):
+    """Whole lines that stand one behind the other in the log, without their newlines."""
+
+    begin: int
+    after: int
+    """Where the next batch begins, unless what comes next was removed with an old segment."""
+    lines: list[bytes]
+
+    def offset_of(self, index: int) -> int:
+        """Return where a line begins."""
+        return self.begin + sum(map(len, self.lines[:index])) + index
+
+
+def batches(folder: str, offset: int = 0) -> Iterator[Batch]:
+    """Yield the whole lines from a byte offset on, many at a time.
 
     A tail without a newline is not yielded: its writer may still be writing. What was removed with an old segment is left out.
 
-    A line longer than `LINE_LIMIT_BYTES` is yielded cut to that length (it cannot be one of ours).
+    A line as long as `LINE_LIMIT_BYTES` or longer is a batch of its own, cut to that length (it cannot be one of ours).
     """
     while True:
         closed = segments(folder)
@@ -283,20 +299,96 @@ def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
             except FileNotFoundError:
                 continue  # compressed or removed this very moment
             offset = max(offset, older.begin)
-            yield from _lines_of(_blocks(descriptor, older.name.endswith(".gz"), offset - older.begin), offset)
+            yield from _batches_of(_blocks(descriptor, older.name.endswith(".gz"), offset - older.begin), offset)
             offset = older.end
             continue
-        try:
-            descriptor = _open_to_read(folder, LOG_NAME)
-        except FileNotFoundError:
+        found = _open_last(folder)
+        if found is None:
             if segments(folder) == closed:
                 return
             continue
-        if _base(segments(folder)) != _base(closed):
+        descriptor, begin = found
+        if begin != _base(closed):
             os.close(descriptor)
-            continue  # rotated between the list and the opening: which part this is would be a guess
-        yield from _lines_of(_blocks(descriptor, False, offset - _base(closed)), offset)
+            continue  # rotated meanwhile
+        yield from _batches_of(_blocks(descriptor, False, offset - begin), offset)
         return
+
+
+def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
+    """Yield what `batches` does line by line: where it begins, where the next one begins, its bytes without the newline."""
+    for batch in batches(folder, offset):
+        begin = batch.begin
+        for line in batch.lines:
+            after = begin + len(line) + 1 if len(line) < LINE_LIMIT_BYTES else batch.after
+            yield begin, after, line
+            begin = after
+
+
+class Tail:
+    """Reads the log from an offset on, again and again, each time what is new; keeps the file open, so that a look costs two calls."""
+
+    def __init__(self, folder: str, offset: int) -> None:
+        self._folder = folder
+        self._log = os.path.join(folder, LOG_NAME)
+        self.offset = offset
+        """Of the first line not given out yet."""
+        self._descriptor = -1
+        self._file = (0, 0)
+        self._begin = 0
+
+    def new(self) -> Iterator[Batch]:
+        """Yield what was appended since the last look; `offset` stands behind the batch that was given out last."""
+        if self._descriptor >= 0 and not self._stands():
+            self.close()
+        if self._descriptor < 0:
+            for batch in batches(self._folder, self.offset):
+                self.offset = batch.after
+                yield batch
+            self._open()
+            return
+        size = os.fstat(self._descriptor).st_size
+        if self._begin + size <= self.offset:
+            return
+        for batch in _batches_of(_blocks(os.dup(self._descriptor), False, self.offset - self._begin), self.offset):
+            self.offset = batch.after
+            yield batch
+
+    def close(self) -> None:
+        """Let go of the file; the next look opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _stands(self) -> bool:
+        try:
+            named = os.lstat(self._log)
+        except FileNotFoundError:
+            return False
+        return (named.st_dev, named.st_ino) == self._file
+
+    def _open(self) -> None:
+        found = _open_last(self._folder)
+        if found is None:
+            return
+        self._descriptor, self._begin = found
+        held = os.fstat(self._descriptor)
+        self._file = (held.st_dev, held.st_ino)
+        if self.offset < self._begin:
+            self.close()  # rotated since: the next look reads on in the closed one
+
+
+def _open_last(folder: str) -> tuple[int, int] | None:
+    """Open the log's last file; return its descriptor and where it begins, None when it is not there."""
+    while True:
+        begin = _base(segments(folder))
+        try:
+            descriptor = _open_to_read(folder, LOG_NAME)
+        except FileNotFoundError:
+            return None
+        if _base(segments(folder)) == begin:
+            return descriptor, begin
+        os.close(descriptor)  # rotated between the list and the opening: which part this is would be a guess
 
 
 def end(folder: str) -> int:
@@ -351,15 +443,21 @@ def _blocks(descriptor: int, compressed: bool, skip: int) -> Iterator[bytes]:
                 yield b"\0damaged compressed segment\n"  # no event, so it is counted and shown as one
 
 
-def _lines_of(blocks: Iterator[bytes], begin: int) -> Iterator[tuple[int, int, bytes]]:
+def _batches_of(blocks: Iterator[bytes], begin: int) -> Iterator[Batch]:
     rest = b""
     skipped = 0  # bytes of an overlong line already let go
     for block in blocks:
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
+        whole = (rest + block).split(b"\n")
+        rest = whole.pop()
+        if whole and len(whole[0]) >= LINE_LIMIT_BYTES:  # only the first one can have begun in an earlier block
+            line = whole.pop(0)
             after = begin + skipped + len(line) + 1
-            yield begin, after, line[:LINE_LIMIT_BYTES]
+            yield Batch(begin, after, [line[:LINE_LIMIT_BYTES]])
             begin, skipped = after, 0
+        if whole:
+            after = begin + sum(map(len, whole)) + len(whole)
+            yield Batch(begin, after, whole)
+            begin = after
         if len(rest) > LINE_LIMIT_BYTES:
             skipped += len(rest) - LINE_LIMIT_BYTES
             rest = rest[:LINE_LIMIT_BYTES]
@@ -384,16 +482,32 @@ def follow(folder: str, offset: int, stop: Callable[[], bool], pause_s: float = 
 
 def parse(line: bytes) -> LogEvent | Bad:
     """Return the event a line holds, or `Bad` with the reason."""
+    return _parser()(line)
+
+
+def parse_all(lines: Iterable[bytes]) -> list[LogEvent | Bad]:
+    """Return what `parse` makes of each line."""
+    return list(map(_parser(), lines))
+
+
+@cache
+def _parser() -> Callable[[bytes], LogEvent | Bad]:
+    """Return what parses one line; made once, because looking its parts up would take as long as the decoding."""
     import msgspec
 
     from stretto.model import EVENT_DECODER, FORMAT_VERSION, Bad
 
-    if not line:
-        return Bad(line, "an empty line")
-    try:
-        event: LogEvent = EVENT_DECODER.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Bad(line, str(error))
-    if event.v > FORMAT_VERSION:
-        return Bad(line, f"written by a newer version (format {event.v}, this one reads {FORMAT_VERSION})")
-    return event
+    decode, undecodable = EVENT_DECODER.decode, (msgspec.DecodeError, UnicodeDecodeError)
+
+    def parsed(line: bytes) -> LogEvent | Bad:
+        if not line:
+            return Bad(line, "an empty line")
+        try:
+            event: LogEvent = decode(line)
+        except undecodable as error:
+            return Bad(line, str(error))
+        if event.v > FORMAT_VERSION:
+            return Bad(line, f"written by a newer version (format {event.v}, this one reads {FORMAT_VERSION})")
+        return event
+
+    return parsed

@@ -31,8 +31,8 @@ Streams = Literal["merged", "split"]
 """merged: descriptors 1 and 2 are the same file; split: they are not."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all records. None can be part of a cycle, so the garbage collector need not look at them: a long log makes millions."""
 
 
 # --- what a shim sees -------------------------------------------------------------------------------------------------------

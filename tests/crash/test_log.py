@@ -19,7 +19,7 @@ import pytest
 
 from stretto import journal, logcheck, snapshot
 from stretto.errors import UnavailableError
-from stretto.fold import Settled, State, fold
+from stretto.fold import Settled, State, apply, fold
 from stretto.journal import FAILED_NAME, LOCK_NAME, LOG_NAME, Journal, follow, lines, read, segments, tidy
 from stretto.model import Bad
 from stretto.testing.wait import wait_until
@@ -385,7 +385,7 @@ def test_a_state_from_snapshot_and_tail_is_the_fold_of_the_whole_log(folder):
     whole = fold(read(folder))
     state = State()
     for begin, after, line in lines(folder):
-        state = snapshot.apply(state, journal.parse(line), begin)
+        state = apply(state, journal.parse(line), begin)
         snapshot.save(folder, state, after)
         loaded, offset = snapshot.load(folder)
         assert loaded == whole
