@@ -127,13 +127,13 @@ class Journal:
             except OSError:
                 os.ftruncate(self._descriptor, size)
                 raise
-            if self._fsync == "always" or (lasting and self._fsync == "exits"):
-                self._sync()
             begin = size + len(opening)
             self._whole = begin + len(data)
-            return self._begin + begin
         finally:
             lock.release()
+        if self._fsync == "always" or (lasting and self._fsync == "exits"):
+            self._sync()  # without the lock: several that wait for the disk are served by one of its turns
+        return self._begin + begin
 
     def rotate(self, limit_bytes: int) -> bool:
         """Begin a new file when the present one has reached `limit_bytes`; say whether that was so.

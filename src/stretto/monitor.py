@@ -21,16 +21,19 @@ from __future__ import annotations
 
 import _socket
 import errno
+import gc
 import os
 import resource
 import select
 import signal
 import sys
+from functools import cache
+from typing import Any
 
 from stretto import kin
 from stretto.journal import Journal
 from stretto.rpc import Message, Reader
-from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s, open_private, wall_s, write_all
+from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s, open_private, read_file, wall_s, write_all
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
@@ -45,7 +48,11 @@ INT_BYTES = 4
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
 """System call numbers; on another machine the I/O class stays as it is."""
+CLOSE_RANGE, CLOSE_RANGE_CLOEXEC, INT_MOST = 436, 4, (1 << 31) - 1
+"""Number of a system call (the same on every machine), its flag (Linux 5.11) and the largest descriptor there could be."""
 IOPRIO_WHO_PROCESS, IOPRIO_NONE, IOPRIO_IDLE = 1, 0, 3 << 13
+DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+"""An owner hears none of these: they are meant for a terminal's foreground."""
 HASTE_LOOKS = 4
 """So many walks in a row set the I/O class back: what was just being forked in one of them is met by the next."""
 
@@ -53,9 +60,14 @@ HASTE_LOOKS = 4
 def main() -> None:
     """Fork an owner for every request, until the supervisor is gone."""
     requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 0)
+    for number in range(1, signal.NSIG):
+        if number in DEAF_TO or signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, _unheard)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the owners
     boot_id()  # read once for all of them
-    _prctl(0, 0)  # and so is what it loads
+    _libc()  # and so is what it loads
+    gc.freeze()  # what is here now is shared with every owner, and stays so as long as nobody writes to it
     while True:
         byte, rights, _, _ = requests.recvmsg(1, _socket.CMSG_LEN(2 * INT_BYTES), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
         if not byte:
@@ -73,6 +85,10 @@ def main() -> None:
                 os._exit(0)
         for descriptor in given:
             os.close(descriptor)
+
+
+def _unheard(number: int, frame: object) -> None:
+    """Do nothing at a signal. It is caught and not ignored, because the exec of a worker sets back by itself what is caught."""
 
 
 def _begin(spec: int, supervisor: int) -> None:
@@ -100,8 +116,6 @@ def _own(spec: Message) -> None:
     watch = _Watch(spec, folder)
     signal.signal(signal.SIGTERM, watch.cancel)
     signal.signal(signal.SIGUSR1, watch.hasten)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
     me = identify(os.getpid())
     assert me is not None
     try:
@@ -132,44 +146,55 @@ def _spawn(spec: Message, folder: str) -> int:
     out = open_private(os.path.join(folder, "out"), flags)
     err = open_private(os.path.join(folder, "err"), flags) if spec["streams"] == b"split" else out
     owner = os.getpid()
+    env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
     hears, tells = os.pipe()  # closed by the exec; before that an error number comes through it
     pid = os.fork()
     if pid == 0:
         try:
-            _become(spec, owner, out, err, tells)
+            _become(spec, env, owner, out, err)
         except (OSError, ValueError) as error:
             os.write(tells, str(getattr(error, "errno", None) or errno.EINVAL).encode())
         finally:
             os._exit(127)
     for descriptor in {out, err, tells}:
         os.close(descriptor)
-    with os.fdopen(hears, "rb", 0) as pipe:
-        failed = pipe.read()
+    failed = os.read(hears, 100)
+    os.close(hears)
     if failed:
         os.waitpid(pid, 0)
         raise OSError(int(failed), os.strerror(int(failed)))
     return pid
 
 
-def _become(spec: Message, owner: int, out: int, err: int, tells: int) -> None:
-    """Turn this fresh child into the command, with nothing of ours about it."""
+def _become(spec: Message, env: dict[bytes, bytes], owner: int, out: int, err: int) -> None:
+    """Turn this fresh child into the command, with nothing of ours about it.
+
+    It does as little as it can: each page of memory that it touches is copied first.
+    """
     os.setsid()
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:
         os._exit(127)  # the owner died before it could take us along
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _set_io_class(0, IOPRIO_IDLE)
     os.umask(int(spec["umask"], 8))
     os.chdir(spec["cwd"])
     os.dup2(out, 1)
     os.dup2(err, 2)
-    for name in os.listdir("/proc/self/fd" if LINUX else "/dev/fd"):
-        if int(name) > 2 and int(name) != tells:
-            _close(int(name))
-    env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
+    _keep_from_exec()
     os.execve(spec["exe"], spec["argv"].split(b"\0"), env)
+
+
+def _keep_from_exec() -> None:
+    """See to it that no descriptor but the first three goes on; one that the exec closes has to stay until then."""
+    libc, _ = _libc()
+    if libc is not None and libc.syscall(CLOSE_RANGE, 3, INT_MOST, CLOSE_RANGE_CLOEXEC) == 0:
+        return
+    for name in os.listdir("/proc/self/fd" if LINUX else "/dev/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            continue  # the one the listing itself was read from
 
 
 class _Watch:
@@ -206,20 +231,21 @@ class _Watch:
             poller.register(os.pidfd_open(worker), select.POLLIN)
         verdict: tuple[str, int] | None = None
         while verdict is None and not self._ended():
-            poller.poll((CLOSE_LOOK_S if self._printed() * 2 > self._limit_bytes else LOOK_S) * 1000)
+            if poller.poll((CLOSE_LOOK_S if self._printed() * 2 > self._limit_bytes else LOOK_S) * 1000):
+                continue
             if self._order:
                 self._order.look()
             verdict = self._beyond()
-        by_us = verdict is not None
-        if not by_us:
-            self.left = sum(each.process.pid != worker for each in kin.below(os.getpid()))
-        kin.end(
-            lambda: kin.below(os.getpid()),
-            grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
-            group=worker if self._status is None else 0,
-            hurry=lambda: self._printed() > self._limit_bytes,
-            reap=self._reap_adopted,
-        )
+        if verdict is not None or kin.children(os.getpid()) != [worker]:  # a worker that has ended has no children: they are ours by now
+            if verdict is None:
+                self.left = sum(each.process.pid != worker for each in kin.below(os.getpid()))
+            kin.end(
+                lambda: kin.below(os.getpid()),
+                grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
+                group=worker if self._status is None else 0,
+                hurry=lambda: self._printed() > self._limit_bytes,
+                reap=self._reap_adopted,
+            )
         status = self._wait()
         if self._order:
             self._order.look()
@@ -359,8 +385,7 @@ class _Order:
 def _machine_tasks() -> int:
     """Return how many tasks the whole machine has: one short read, where a walk through a fork bomb would never come to its end."""
     try:
-        with open("/proc/loadavg", "rb", buffering=0) as file:
-            return int(file.read().split()[3].split(b"/")[1])
+        return int(read_file("/proc/loadavg").split()[3].split(b"/")[1])
     except (OSError, IndexError, ValueError):
         return 0
 
@@ -368,10 +393,10 @@ def _machine_tasks() -> int:
 def _oom_kills() -> int:
     """Return how many processes the kernel has killed for want of memory since boot, in any control group; 0 where it does not count."""
     try:
-        with open("/proc/vmstat", "rb", buffering=0) as file:
-            return next((int(line.split()[1]) for line in file.read().splitlines() if line.startswith(b"oom_kill ")), 0)
+        _, found, after = read_file("/proc/vmstat").partition(b"\noom_kill ")
     except OSError:
         return 0
+    return int(after.split(None, 1)[0]) if found else 0
 
 
 def _signal_group(leader: int, number: int) -> None:
@@ -384,11 +409,9 @@ def _signal_group(leader: int, number: int) -> None:
 
 def _set_io_class(task: int, value: int) -> None:
     """Set the I/O class of one task, 0 for ourselves; without a system call for it, it stays as it is."""
-    number = IOPRIO_SET.get(os.uname().machine) if LINUX else None
-    if number is not None:
-        import ctypes
-
-        ctypes.CDLL(None).syscall(number, IOPRIO_WHO_PROCESS, task, value)
+    libc, number = _libc()
+    if libc is not None and number is not None:
+        libc.syscall(number, IOPRIO_WHO_PROCESS, task, value)
 
 
 def _restore_io_class(pids: list[int]) -> None:
@@ -400,13 +423,6 @@ def _restore_io_class(pids: list[int]) -> None:
             continue  # it ended meanwhile
 
 
-def _close(descriptor: int) -> None:
-    try:
-        os.close(descriptor)
-    except OSError:
-        pass  # the one the listing itself was read from
-
-
 def _size(folder: str, name: str) -> int:
     try:
         return os.stat(os.path.join(folder, name)).st_size
@@ -415,10 +431,19 @@ def _size(folder: str, name: str) -> int:
 
 
 def _prctl(option: int, value: int) -> None:
-    if LINUX:
-        import ctypes
+    libc, _ = _libc()
+    if libc is not None:
+        libc.prctl(option, value, 0, 0, 0)
 
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+@cache
+def _libc() -> tuple[Any, int | None]:
+    """Return the C library and its number of the call that sets an I/O class; nothing of both on other systems than Linux."""
+    if not LINUX:
+        return None, None
+    import ctypes
+
+    return ctypes.CDLL(None), IOPRIO_SET.get(os.uname().machine)
 
 
 def _tell(text: str) -> None:
