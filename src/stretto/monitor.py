@@ -38,13 +38,16 @@ from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s,
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 LOOK_S = 0.02
-"""How often sizes, limits and the order of two streams are looked at; the end of the worker is seen at once."""
+"""How often sizes, limits and the order of two streams are looked at while the worker prints; its end is seen at once."""
 CLOSE_LOOK_S = 0.002
 """The same when more than half of the output allowed is there."""
+QUIET_LOOK_S = 0.1
+"""The same while it prints nothing: its next output and any signal wake us at once (on Linux); this bounds how late too many tasks are seen."""
 TREE_LOOK_S = 0.25
 """How often the tree is walked: its memory and its tasks."""
 COPY_BYTES = 1 << 18
 INT_BYTES = 4
+IN_MODIFY = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
 """System call numbers; on another machine the I/O class stays as it is."""
@@ -203,6 +206,7 @@ class _Watch:
     def __init__(self, spec: Message, folder: str) -> None:
         self._folder, self._streams = folder, ("out", "err") if spec["streams"] == b"split" else ("out",)
         self._order = _Order(folder) if spec["streams"] == b"split" else None
+        self._pause_s, self._seen_bytes = 0.0, 0
         self._until_s = mono_s() + float(spec["wall_s"])
         self._limit_bytes, self._memory_bytes, self._tasks = (int(spec[name]) for name in ("limit_bytes", "memory_bytes", "tasks"))
         self._cancelled = False
@@ -226,12 +230,11 @@ class _Watch:
     def until_end(self, worker: int) -> tuple[str, int]:
         """Return how the run ended and the value that goes with it; its tree is gone then."""
         self._worker = worker
-        poller = select.poll()
-        if LINUX:
-            poller.register(os.pidfd_open(worker), select.POLLIN)
+        alarm = _Alarm(worker, [os.path.join(self._folder, name) for name in self._streams])
         verdict: tuple[str, int] | None = None
         while verdict is None and not self._ended():
-            if poller.poll((CLOSE_LOOK_S if self._printed() * 2 > self._limit_bytes else LOOK_S) * 1000):
+            quiet, pause_s = self._pause()
+            if alarm.wait(pause_s, quiet):
                 continue
             if self._order:
                 self._order.look()
@@ -262,6 +265,16 @@ class _Watch:
         if killed and _oom_kills() > self._out_of_memory:
             return "memory", 0
         return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
+
+    def _pause(self) -> tuple[bool, float]:
+        """Say whether nothing was printed since the last look, and how long to wait for the next one."""
+        printed = self._printed()
+        if printed == self._seen_bytes:
+            quiet, self._pause_s = self._pause_s > 0, min(max(self._pause_s * 2, LOOK_S), QUIET_LOOK_S)
+        else:
+            quiet, self._seen_bytes = False, printed
+            self._pause_s = CLOSE_LOOK_S if printed * 2 > self._limit_bytes else LOOK_S
+        return quiet, self._pause_s
 
     def _beyond(self) -> tuple[str, int] | None:
         """Say why the run has to be ended now, if it has to."""
@@ -361,6 +374,50 @@ def _cut(folder: str, streams: tuple[str, ...], limit_bytes: int) -> None:
         os.close(new)
         os.close(old)
         os.rename(path + ".cut", path)
+
+
+class _Alarm:
+    """Wakes us at the end of the worker, at a signal to us, and when it prints after a silence; on other systems than Linux at a signal."""
+
+    def __init__(self, worker: int, outputs: list[str]) -> None:
+        self._outputs = outputs
+        self._poller = select.poll()
+        self._end = os.pidfd_open(worker) if LINUX else -1
+        if LINUX:
+            self._poller.register(self._end, select.POLLIN)
+        self._growth = -2
+        """Tells that an output grew; -1 where nothing does, -2 before the first silence: most runs have none."""
+
+    def wait(self, limit_s: float, quiet: bool) -> bool:
+        """Wait for at most so long; say whether the worker has ended.
+
+        Args:
+            quiet: it has not printed lately: its next output is to wake us. One that prints all the time would do nothing else.
+        """
+        if quiet and self._growth == -2:
+            self._listen()
+        if quiet and self._growth >= 0:
+            self._poller.register(self._growth, select.POLLIN)
+        ended = False
+        for descriptor, _ in self._poller.poll(limit_s * 1000):
+            if descriptor == self._end:
+                ended = True
+            else:
+                os.read(descriptor, COPY_BYTES)
+        if quiet and self._growth >= 0:
+            self._poller.unregister(self._growth)
+        return ended
+
+    def _listen(self) -> None:
+        hears, tells = os.pipe()
+        os.set_blocking(tells, False)
+        signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+        self._poller.register(hears, select.POLLIN)
+        libc, _ = _libc()
+        self._growth = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK) if libc is not None else -1
+        for path in self._outputs:
+            if self._growth >= 0:
+                libc.inotify_add_watch(self._growth, os.fsencode(path), IN_MODIFY)
 
 
 class _Order:
