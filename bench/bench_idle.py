@@ -17,7 +17,7 @@ from stretto.fold import fold
 from stretto.journal import read
 from stretto.system import LINUX, Process, boot_id
 
-WINDOW_S = 10.0
+WINDOW_S, SETTLE_S = 10.0, 2.0
 SUPERVISOR_MB, MONITOR_MB = 45.0, 12.0
 SUPERVISOR_PERCENT, MONITOR_PERCENT = 0.5, 0.3
 SLEEP = "import time; time.sleep(600)"
@@ -38,6 +38,7 @@ def run(window_s: float = WINDOW_S) -> list[Figure]:
         bare = [subprocess.Popen([python, *options, "-c", SLEEP]) for options in (["-I", "-S"], [])]
         try:
             pids = [supervisor.pid, int(monitor), *(process.pid for process in bare)]
+            time.sleep(SETTLE_S)
             before = [_cpu_s(pid) for pid in pids]
             time.sleep(window_s)
             cpu = [(_cpu_s(pid) - then) / window_s * 100 for pid, then in zip(pids, before, strict=True)]

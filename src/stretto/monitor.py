@@ -42,7 +42,7 @@ LOOK_S = 0.02
 CLOSE_LOOK_S = 0.002
 """The same when more than half of the output allowed is there."""
 QUIET_LOOK_S = 0.1
-"""The same while it prints nothing: its next output and any signal wake us at once (on Linux); this bounds how late too many tasks are seen."""
+"""The same while it prints nothing: output and signals wake us at once (on Linux); it bounds how late too many tasks are seen."""
 TREE_LOOK_S = 0.25
 """How often the tree is walked: its memory and its tasks."""
 COPY_BYTES = 1 << 18
