@@ -282,6 +282,14 @@ class Batch(NamedTuple):
         """Return where a line begins."""
         return self.begin + sum(map(len, self.lines[:index])) + index
 
+    def each(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield each line: where it begins, where the next one begins, its bytes."""
+        begin = self.begin
+        for line in self.lines:
+            after = begin + len(line) + 1 if len(line) < LINE_LIMIT_BYTES else self.after
+            yield begin, after, line
+            begin = after
+
 
 def batches(folder: str, offset: int = 0) -> Iterator[Batch]:
     """Yield the whole lines from a byte offset on, many at a time.
@@ -318,11 +326,7 @@ def batches(folder: str, offset: int = 0) -> Iterator[Batch]:
 def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
     """Yield what `batches` does line by line: where it begins, where the next one begins, its bytes without the newline."""
     for batch in batches(folder, offset):
-        begin = batch.begin
-        for line in batch.lines:
-            after = begin + len(line) + 1 if len(line) < LINE_LIMIT_BYTES else batch.after
-            yield begin, after, line
-            begin = after
+        yield from batch.each()
 
 
 class Tail:
