@@ -165,6 +165,7 @@ class Runs:
             "limit_bytes": str(LIMIT_BYTES).encode(),
             "memory_bytes": str(memory_bytes() // 2).encode(),
             "tasks": str(TASKS).encode(),
+            "idle": b"0" if asked_for else b"1",
         }
         run.slot = slot
         try:
@@ -302,8 +303,8 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
-        if run.kind != "foreground":
-            local.end_orphans(run.attempt)
+        if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
+            local.end_orphans(run.attempt, run.folder)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
             found = self._exit_on_disk(run)
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)

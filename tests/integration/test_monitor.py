@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Started
 from stretto import bundle, kin
 from stretto.executors import local
 from stretto.journal import read
@@ -21,81 +22,6 @@ from stretto.system import LINUX, Process, boot_id, identify, is_locked, lives
 from stretto.testing.wait import wait_until
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="looks into /proc")
-
-
-class Started:
-    """One monitor of the test, its bundle, and what it said."""
-
-    def __init__(self, forker: local.Forker, tmp_path: Path, argv: list[str], **changes: bytes) -> None:
-        self.home = tmp_path
-        self.attempt = AttemptId(os.urandom(16).hex())
-        self.folder = bundle.create(str(tmp_path / "attempts"), self.attempt)
-        spec = {
-            "dir": os.fsencode(self.folder),
-            "journal": os.fsencode(str(tmp_path)),
-            "attempt": self.attempt.encode(),
-            "exe": os.fsencode(argv[0]),
-            "argv": b"\0".join(os.fsencode(word) for word in argv),
-            "env": b"PATH=/usr/bin:/bin\0STRETTO_WORKER=" + self.attempt.encode(),
-            "cwd": os.fsencode(str(tmp_path)),
-            "umask": b"22",
-            "streams": b"merged",
-            "wall_s": b"60",
-            "limit_bytes": b"1000000",
-            "memory_bytes": b"1000000000",
-            "tasks": b"1000",
-        }
-        self.owner = forker.spawn(spec | changes)
-        self.said: list[str] = []
-        self.gone = False
-        wait_until(lambda: self.listen() and any(line.startswith("started") for line in self.said), limit_s=10, what="monitor started")
-        _, pid, start = next(line for line in self.said if line.startswith("started")).split()
-        self.process = Process(int(pid), start, boot_id())
-
-    def listen(self) -> bool:
-        lines = self.owner.lines() if not self.gone else None
-        if lines is None:
-            self.gone = True
-        else:
-            self.said += lines
-        return True
-
-    def end(self) -> End:
-        wait_until(lambda: self.listen() and self.gone, limit_s=20, what="monitor gone")
-        found = bundle.read_exit(self.folder)
-        assert found is not None
-        return found.end
-
-    def output(self, name: str = "out") -> bytes:
-        return (Path(self.folder) / name).read_bytes()
-
-    def worker(self) -> int:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(wait_until(lambda: children.read_text().split(), limit_s=5, what="a worker")[0])
-
-
-@pytest.fixture
-def forker():
-    one = local.Forker()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def start(tmp_path, forker):
-    started: list[Started] = []
-
-    def begin(script: str, **changes: bytes) -> Started:
-        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], **changes)
-        started.append(one)
-        return one
-
-    yield begin
-    for one in started:
-        if lives(one.process):
-            local.cancel(one.process)
-            wait_until(lambda one=one: not lives(one.process), limit_s=15, what="the monitor's end")
-        one.owner.close()
 
 
 def test_a_run_leaves_its_output_its_exit_and_one_record(start, tmp_path):
@@ -395,7 +321,7 @@ def test_what_a_killed_owner_leaves_is_ended_by_its_mark_and_nothing_else_is(sta
         os.kill(run.process.pid, signal.SIGKILL)
         wait_until(lambda: not lives(run.process), limit_s=10, what="the owner's end")
         assert identify(int(deep.read_text())) is not None
-        local.end_orphans(run.attempt)
+        local.end_orphans(run.attempt, run.folder)
         wait_until(lambda: identify(int(deep.read_text())) is None, limit_s=10, what="the daemon's end")
         assert not _carriers(run)
         assert [one.poll() for one in others] == [None, None]

@@ -10,8 +10,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from stretto import kin, rpc
-from stretto.system import Process, signal_process
+from stretto import cgroup, kin, rpc
+from stretto.system import Process, identify, signal_process
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
 
@@ -56,7 +56,7 @@ class Forker:
 
         Args:
             spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
-                memory_bytes, tasks.
+                memory_bytes, tasks, and idle (1: the idle I/O class, until somebody waits).
 
         Raises:
             OSError: no process could be started.
@@ -125,9 +125,22 @@ def hasten(owner: Process) -> bool:
     return signal_process(owner, signal.SIGUSR1)
 
 
-def end_orphans(attempt: str) -> list[Process]:
-    """End what a killed monitor left: all that carries the attempt's mark, whoever it was handed to; return what resisted.
+def end_orphans(attempt: str, folder: str) -> list[Process]:
+    """End what a killed monitor left; return what resisted.
 
+    Found by the attempt's control group where it had one, by its mark, and by what its monitor had seen of it: whoever it was handed to.
     Without a grace time: the supervisor cannot wait, and the run is lost already.
+
+    Args:
+        folder: the attempt's directory.
     """
-    return kin.end(lambda: kin.carrying(attempt), grace_s=0.0)
+    group = cgroup.recorded(folder, attempt)
+    seen = kin.remembered(folder)
+
+    def known() -> set[Process]:
+        return seen | {process for pid in (group.members() if group else ()) if (process := identify(pid))}
+
+    resisted = kin.end(lambda: kin.carrying(attempt, known()), grace_s=0.0, at_once=group.kill if group else lambda: None)
+    if group and not resisted:
+        group.remove()
+    return resisted
