@@ -104,7 +104,7 @@ class Group:
 
     def _write(self, name: str, text: str) -> None:
         try:
-            descriptor = os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return  # this kernel, or this group, has no such file
         try:

@@ -58,7 +58,7 @@ def carrying(attempt: str, known: Collection[Process] = ()) -> Iterator[Seen]:
     """Yield the living processes of this user that carry an attempt's mark or are `known` to be its own, and all that descend from one.
 
     This finds what a killed monitor left: whoever it was handed to, in whatever session. What wiped its environment, lost its parent and
-    is not known is not found.
+    is not known is not found. Our own ancestors and pid 1 are never known, whatever a damaged record says.
     """
     mark = MARK + attempt.encode()
     all_seen = {}
@@ -67,8 +67,13 @@ def carrying(attempt: str, known: Collection[Process] = ()) -> Iterator[Seen]:
         if seen is not None and not ended and pid != os.getpid():
             all_seen[pid] = seen
     ours: set[int] = set()
+    above_us = {1}
+    above = os.getppid()
+    while above in all_seen and above not in above_us:
+        above_us.add(above)
+        above = all_seen[above].parent
     for pid, seen in all_seen.items():
-        if seen.process in known or (mark in _environment(pid) and identify(pid) == seen.process):
+        if (seen.process in known and pid not in above_us) or (mark in _environment(pid) and identify(pid) == seen.process):
             ours.add(pid)
     for pid, seen in all_seen.items():
         above = pid

@@ -6,6 +6,7 @@ with two descriptors: where the spec is read from (one rpc frame: an environment
 that tells the supervisor `started PID START` and `exited`, and whose end-of-file says that the owner is gone. It ends when the
 supervisor does. Promises of an owner:
 - it has a session of its own, outlives the supervisor, and is no descendant of a hook (the supervisor is none either);
+- of a run that only a supervisor can make use of it is told a lease: when no supervisor has lived for that long, the run is cancelled;
 - it holds the lock of the attempt's directory for its life: that, and nothing else, is how others know that it lives;
 - the worker's standard input is empty, its output goes straight to the bundle's files (they survive our death), no other descriptor
   reaches it, and on Linux it dies with us;
@@ -33,7 +34,7 @@ import sys
 from stretto import cgroup, kin
 from stretto.journal import Journal
 from stretto.rpc import Message, Reader
-from stretto.system import LINUX, Lock, Process, atomic_write, boot_id, identify, mono_s, open_private, wall_s, write_all
+from stretto.system import LINUX, Lock, Process, atomic_write, boot_id, identify, is_locked, mono_s, open_private, wall_s, write_all
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
@@ -43,6 +44,8 @@ CLOSE_LOOK_S = 0.002
 """The same when more than half of the output allowed is there."""
 TREE_LOOK_S = 0.25
 """How often the tree is walked: its memory and its tasks."""
+LEASE_LOOKS = 8
+"""So often in the time of its lease an owner looks whether a supervisor lives."""
 COPY_BYTES = 1 << 18
 INT_BYTES = 4
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -202,6 +205,8 @@ class _Watch:
         self._order = _Order(folder) if spec["streams"] == b"split" else None
         self._until_s = mono_s() + float(spec["wall_s"])
         self._limit_bytes, self._memory_bytes, self._tasks = (int(spec[name]) for name in ("limit_bytes", "memory_bytes", "tasks"))
+        self._lease, self._lease_s = os.fsdecode(spec.get("lease", b"")), float(spec.get("lease_s", b"0"))
+        self._served_s = self._asked_s = mono_s()
         self._cancelled = False
         self._haste = 0
         self._worker = 0
@@ -284,6 +289,8 @@ class _Watch:
             return "timeout", 0
         if os.path.exists(os.path.join(self._folder, "cancel")):
             return "cancelled", signal.SIGTERM
+        if self._lease and self._lease_ran_out(now_s):
+            return "cancelled", signal.SIGTERM
         self._walked_s = now_s
         self._reap_adopted()
         tree = list(kin.below(os.getpid()))
@@ -294,6 +301,19 @@ class _Watch:
         if sum(each.tasks for each in tree) > self._tasks or (self._group and self._group.refused_tasks()):
             return "processes", 0
         return ("memory", 0) if kin.own_bytes(tree, self._memory_bytes) > self._memory_bytes else None
+
+    def _lease_ran_out(self, now_s: float) -> bool:
+        """Say whether no supervisor has held its lock for the time of the lease; a hand-over from one to the next takes seconds."""
+        if now_s - self._asked_s < self._lease_s / LEASE_LOOKS:
+            return False
+        self._asked_s = now_s
+        try:
+            served = is_locked(self._lease)
+        except OSError:
+            served = False  # something else is in its place
+        if served:
+            self._served_s = now_s
+        return now_s - self._served_s > self._lease_s
 
     def _remember(self, tree: list[kin.Seen]) -> None:
         """Leave the tree on disk for whoever has to end it when we are killed; a control group knows it better."""

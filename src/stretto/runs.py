@@ -41,6 +41,8 @@ WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
 TASKS = 2048
 """Processes and threads of one ahead run at the same time; more is taken for a fork bomb."""
+LEASE_S = 30.0
+"""An ahead run goes on for so long without any supervisor; the next hook starts one, which adopts it. A requested job needs none."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRODUCTS_KEPT = 50
@@ -166,6 +168,8 @@ class Runs:
             "memory_bytes": str(memory_bytes() // 2).encode(),
             "tasks": str(TASKS).encode(),
             "idle": b"0" if asked_for else b"1",
+            "lease": b"" if asked_for else os.fsencode(os.path.join(self._journal, "supervisor.lock")),
+            "lease_s": str(LEASE_S).encode(),
         }
         run.slot = slot
         try:

@@ -56,7 +56,8 @@ class Forker:
 
         Args:
             spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
-                memory_bytes, tasks, and idle (1: the idle I/O class, until somebody waits).
+                memory_bytes, tasks, and if wanted: idle (1: the idle I/O class, until somebody waits), lease and lease_s (the run is
+                cancelled when nobody has held the lock of that path for so long).
 
         Raises:
             OSError: no process could be started.
