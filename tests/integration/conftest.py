@@ -201,7 +201,7 @@ def observed(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
 class Started:
     """One monitor of the test, its bundle, and what it said."""
 
-    def __init__(self, forker: local.Forker, tmp_path: Path, argv: list[str], **changes: bytes) -> None:
+    def __init__(self, forker: local.Forker, tmp_path: Path, words: list[str], **changes: bytes) -> None:
         self.home = tmp_path
         self.attempt = AttemptId(os.urandom(16).hex())
         self.folder = bundle.create(str(tmp_path / "attempts"), self.attempt)
@@ -209,8 +209,8 @@ class Started:
             "dir": os.fsencode(self.folder),
             "journal": os.fsencode(str(tmp_path)),
             "attempt": self.attempt.encode(),
-            "exe": os.fsencode(argv[0]),
-            "argv": b"\0".join(os.fsencode(word) for word in argv),
+            "exe": os.fsencode(words[0]),
+            "argv": b"\0".join(os.fsencode(word) for word in words),
             "env": b"PATH=/usr/bin:/bin\0STRETTO_WORKER=" + self.attempt.encode(),
             "cwd": os.fsencode(str(tmp_path)),
             "umask": b"22",
@@ -280,3 +280,38 @@ def start(tmp_path: Path, forker: local.Forker) -> Iterator[Callable[..., Starte
             wait_until(lambda one=one: not lives(one.process), limit_s=15, what="the monitor's end")
         one.owner.close()
         local.end_orphans(one.attempt, one.folder)  # of one whose monitor the test killed
+
+
+@pytest.fixture
+def pids_group() -> Iterator[Callable[..., None]]:
+    """Puts processes into a control group of at most 300 tasks; skips where none can be made."""
+    yield from _limited("pids", "pids.max", "300")
+
+
+@pytest.fixture
+def memory_group() -> Iterator[Callable[..., None]]:
+    """The same with at most 80 MB."""
+    yield from _limited("memory", "memory.max", str(80 << 20))
+
+
+def _limited(controller: str, name: str, value: str) -> Iterator[Callable[..., None]]:
+    first = Path("/sys/fs/cgroup") / controller  # of the first version, where each controller has a tree
+    if first.exists():
+        group, name = first / f"stretto-test-{os.urandom(4).hex()}", name.replace("memory.max", "memory.limit_in_bytes")
+    else:
+        group = Path(f"/sys/fs/cgroup/stretto-test-{os.urandom(4).hex()}")
+    try:
+        group.mkdir()
+        (group / name).write_text(value)
+    except OSError as error:
+        if group.exists():
+            group.rmdir()
+        pytest.skip(f"no limit for {controller} can be set here beforehand: {error}")
+
+    def enter(*pids: int) -> None:
+        for pid in pids:
+            (group / "cgroup.procs").write_text(str(pid))
+
+    yield enter
+    wait_until(lambda: not (group / "cgroup.procs").read_text(), limit_s=20, what="an empty group")
+    group.rmdir()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,41 +164,6 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_no_signal_from_outside(memor
     memory_group(run.worker())
     (tmp_path / "go").touch()
     assert run.end() == End(how="memory")
-
-
-@pytest.fixture
-def pids_group():
-    """Puts processes into a control group of at most 300 tasks; skips where none can be made."""
-    yield from _limited("pids", "pids.max", "300")
-
-
-@pytest.fixture
-def memory_group():
-    """The same with at most 80 MB."""
-    yield from _limited("memory", "memory.max", str(80 << 20))
-
-
-def _limited(controller: str, name: str, value: str) -> Iterator[Callable[..., None]]:
-    first = Path("/sys/fs/cgroup") / controller  # of the first version, where each controller has a tree
-    if first.exists():
-        group, name = first / f"stretto-test-{os.urandom(4).hex()}", name.replace("memory.max", "memory.limit_in_bytes")
-    else:
-        group = Path(f"/sys/fs/cgroup/stretto-test-{os.urandom(4).hex()}")
-    try:
-        group.mkdir()
-        (group / name).write_text(value)
-    except OSError as error:
-        if group.exists():
-            group.rmdir()
-        pytest.skip(f"no limit for {controller} can be set here beforehand: {error}")
-
-    def enter(*pids: int) -> None:
-        for pid in pids:
-            (group / "cgroup.procs").write_text(str(pid))
-
-    yield enter
-    wait_until(lambda: not (group / "cgroup.procs").read_text(), limit_s=20, what="an empty group")
-    group.rmdir()
 
 
 def test_the_owner_holds_the_lock_for_its_life_and_no_child_inherits_it(start):
