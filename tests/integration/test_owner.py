@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from test_requests import LIMIT_S, ask
 
 import stretto
 from conftest import Started
@@ -103,25 +104,21 @@ def test_what_hides_is_ended_with_its_run(way, start, tmp_path):
 
 
 def test_a_supervisor_ends_what_hides_of_a_run_whose_owner_was_killed(bench):
-    """F2, F3."""
-    hold = Path(bench.env["HOME"]) / "hold"
-    bench.tool("pytest", f"[ -f {hold} ] || exec sleep 0.2; exec {sys.executable} -I -S {bench.short}/wiped.py {bench.short}/wiped")
+    """F2, F3, C-8: of a job that was asked for, so that no load of the machine keeps it from beginning."""
     (bench.short / "wiped.py").write_text(WIPED)
-    (bench.root / "src.py").write_text("one\n")
     bench.begin()
-    bench.bash("pytest -q")
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    pid = int(wait_until(lambda: (bench.short / "wiped").read_text(), limit_s=30, what="the hidden process"))
+    job = ask(bench, "--", sys.executable, "-I", "-S", f"{bench.short}/wiped.py", f"{bench.short}/wiped")
+    pid = int(wait_until(lambda: (bench.short / "wiped").read_text(), limit_s=LIMIT_S, what="the hidden process"))
     wiped = identify(pid)
     assert wiped is not None
-    attempt = next(run for run in bench.state().open_attempts() if run.kind == "ahead").attempt
+    attempt = bench.state().requests[job].attempt
     folder = f"{bench.paths.attempts}/{attempt}"
-    wait_until(lambda: cgroup.recorded(folder, attempt) or wiped in kin.remembered(folder), limit_s=20, what="a trace of it")
-    owner = wait_until(lambda: bench.state().attempts[attempt].phase.pid, limit_s=20, what="its owner in the log")
+    wait_until(lambda: cgroup.recorded(folder, attempt) or wiped in kin.remembered(folder), limit_s=LIMIT_S, what="a trace of it")
+    owner = wait_until(lambda: getattr(bench.state().attempts[attempt].phase, "pid", 0), limit_s=LIMIT_S, what="its owner in the log")
     os.kill(owner, signal.SIGKILL)
-    wait_until(lambda: not lives(wiped), limit_s=20, what="its end")
-    wait_until(lambda: bench.state().attempts[attempt].end == End(how="lost"), limit_s=20, what="its record")
+    wait_until(lambda: not lives(wiped), limit_s=LIMIT_S, what="its end")
+    wait_until(lambda: bench.state().attempts[attempt].end == End(how="lost"), limit_s=LIMIT_S, what="its record")
+    assert not cgroup.place() or not os.path.exists(f"{cgroup.place()}/{cgroup.PREFIX}{attempt}")
 
 
 # --- F5, F7: damaged records --------------------------------------------------------------------------------------------------

@@ -16,11 +16,23 @@ from test_requests import LIMIT_S, PACKAGE, ask, becomes, gate, has_monitor, str
 from stretto import bundle, runs
 from stretto.fold import UnderWay
 from stretto.model import AttemptId
+from stretto.schedule import OVERLOADED
 from stretto.system import LINUX
 from stretto.testing.wait import wait_until
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
 EVERY_BYTE = bytes(range(256)) * 40 + "é€😀\r\n".encode() + "é".encode()[:1] + b"\xed\xa0\x80 lone surrogate\r\n\0"
+
+
+def settled_ahead(bench) -> str:
+    """Wait for an ahead run and return its attempt; skip where the machine is too busy for any."""
+    try:
+        bench.settled(1, "ahead")
+    except AssertionError:
+        if os.getloadavg()[0] / (os.cpu_count() or 1) < OVERLOADED / 2:
+            raise
+        pytest.skip(f"the machine is overloaded (load {os.getloadavg()[0]:.0f}): nothing runs ahead")
+    return next(item.attempt for item in bench.state().attempts.values() if item.kind == "ahead")
 
 
 def cli_bytes(bench, *words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -160,8 +172,7 @@ def test_f32_an_ahead_run_has_the_environment_of_the_call_it_stands_for_and_the_
     native, code, _ = bench.bash("pytest -q", env=odd)
     assert code == 0
     bench.edit("src.py", "two\n")
-    bench.settled(1, "ahead")
-    (attempt,) = [item.attempt for item in bench.state().attempts.values() if item.kind == "ahead"]
+    attempt = settled_ahead(bench)
     ahead = Path(bench.paths.attempts, attempt, "out").read_bytes()
     ours = {entry for entry in ahead.split(b"\0") if entry.startswith(b"STRETTO_")}
     assert ours == {b"STRETTO_WORKER=" + attempt.encode()}
@@ -228,7 +239,7 @@ def test_f52_f60_neither_a_run_nor_a_scan_of_ours_writes_into_the_project(bench)
     bench.begin()
     bench.bash("pytest -q")
     bench.edit("src.py", "two\n")
-    bench.settled(1, "ahead")
+    settled_ahead(bench)
 
     def files() -> dict[str, tuple[int, int, int]]:
         found = {}
