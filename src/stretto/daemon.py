@@ -51,6 +51,7 @@ from stretto.fold import MAKES_WAY, Job, apply
 from stretto.journal import Journal, lines, parse
 from stretto.model import (
     ENCODER,
+    FORMAT_VERSION,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -328,7 +329,7 @@ class Supervisor:
         Raises:
             OSError: nothing was written; the caller must not act as if it had been.
         """
-        event = kind(ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
+        event = kind(v=FORMAT_VERSION, ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
         try:
             self._journal.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
         except (OSError, StrettoError) as error:

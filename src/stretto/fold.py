@@ -588,6 +588,8 @@ def _join_decided(state: State, event: JoinDecided) -> str:
 def _join_done(state: State, event: JoinDone) -> str:
     if not any(join.ask == event.ask for join in reversed(state.joins)):
         return f"join.done for unknown question {event.ask}"
+    if event.ask in state.waits:
+        return f"join.done twice for question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s
     return ""

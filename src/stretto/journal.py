@@ -24,8 +24,9 @@ import errno
 import os
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from stretto.system import Lock, atomic_write, open_private, private_directory, write_all
 
@@ -74,6 +75,24 @@ def _base(closed: list[Segment]) -> int:
     return closed[-1].end if closed else 0
 
 
+def sealed(record: bytes) -> bytes:
+    """Return a record with its checksum as the last field: `crc`, the CRC-32 of all bytes before that field in eight hex digits.
+
+    It finds every damage of up to 32 bits in a row. Whoever can write the log can write it, too: it is against accidents.
+
+    Raises:
+        ValueError: the record is no JSON object with a field, or not one line.
+    """
+    if record[:1] != b"{" or record[-1:] != b"}" or len(record) < len(b'{"":0}') or b"\n" in record:
+        raise ValueError("a record is one line, and one object with a field")
+    body = record[:-1]
+    return b'%b,"crc":"%08x"}' % (body, zlib.crc32(body))
+
+
+_SEAL_BYTES, _CRC_BYTES = len(b',"crc":"01234567"}'), len(b'01234567"}')
+DAMAGED, UNSEALED = "damaged: its checksum does not fit", "damaged: its checksum is missing"
+
+
 class Journal:
     """Appends to the log in `folder`; for one thread.
 
@@ -105,20 +124,18 @@ class Journal:
         """Write records one after the other, all of them or none, and return the byte offset the first one begins at.
 
         Args:
-            records: JSON objects without their newline; at least one.
+            records: JSON objects without their newline, each with at least one field; at least one. Each gets its checksum here.
             lasting: an exit or a verdict is among them: on the disk before this returns, unless `fsync` is "never".
 
         Raises:
             UnavailableError: the lock stayed held for `LOCK_LIMIT_S`.
             OSError: the file could not be written (full disk, folder gone), or a sync has failed before; nothing is acknowledged.
         """
-        if any(b"\n" in record for record in records):
-            raise ValueError("a record is one line")
+        data = b"".join(sealed(record) + b"\n" for record in records)
         lock = self._locked()
         try:
             size = self._size
             opening = self._close_torn_tail(size)
-            data = b"\n".join((*records, b""))
             try:
                 write_all(self._descriptor, opening + data)
             except OSError:
@@ -248,8 +265,6 @@ def tidy(folder: str, keep_bytes: int = KEEP_BYTES) -> None:
     Raises:
         OSError: a segment could not be written or removed; the others are as they should be.
     """
-    import zlib
-
     for segment in segments(folder)[:-1]:
         if segment.name.endswith(".gz"):
             continue
@@ -340,7 +355,6 @@ def _blocks(descriptor: int, compressed: bool, skip: int) -> Iterator[bytes]:
                 yield block
             return
         import gzip
-        import zlib
 
         with gzip.GzipFile(fileobj=file, mode="rb") as unpacked:
             try:
@@ -382,18 +396,40 @@ def follow(folder: str, offset: int, stop: Callable[[], bool], pause_s: float = 
         time.sleep(pause_s)
 
 
+_model: Any = None
+"""The module of the records, once somebody reads: the monitor only appends and does not load it."""
+
+
 def parse(line: bytes) -> LogEvent | Bad:
-    """Return the event a line holds, or `Bad` with the reason."""
-    import msgspec
+    """Return the event a line holds, or `Bad` with the reason.
 
-    from stretto.model import EVENT_DECODER, FORMAT_VERSION, Bad
+    The checksum is compared on the bytes, before anything of them is believed; format 1 had none.
+    """
+    global _model
+    if _model is None:
+        from stretto import model
 
-    if not line:
-        return Bad(line, "an empty line")
+        _model = model
+    text = line
+    if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
+        text = line[:-_SEAL_BYTES]
+        if line[-_CRC_BYTES:] != b'%08x"}' % zlib.crc32(text):
+            return _bad(line, DAMAGED)
+        text += b"}"
+    elif not line:
+        return _bad(line, "an empty line")
     try:
-        event: LogEvent = EVENT_DECODER.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        return Bad(line, str(error))
-    if event.v > FORMAT_VERSION:
-        return Bad(line, f"written by a newer version (format {event.v}, this one reads {FORMAT_VERSION})")
+        event: LogEvent = _model.EVENT_DECODER.decode(text)
+    except (_model.msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _bad(line, str(error))
+    if event.v > _model.FORMAT_VERSION:
+        return _bad(line, f"written by a newer version (format {event.v}, this one reads {_model.FORMAT_VERSION})")
+    if event.v > 1 and text is line:
+        return _bad(line, UNSEALED)
     return event
+
+
+def _bad(line: bytes, reason: str) -> Bad:
+    from stretto.model import Bad
+
+    return Bad(line, reason)

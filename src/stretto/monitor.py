@@ -306,7 +306,7 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
     now_s = mono_s()
     # by hand, since `json` would be half of our start: every text in it is hex digits, a word of ours, or the kernel's uuid
     event = (
-        f'{{"t":"attempt.exited","v":1,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
+        f'{{"t":"attempt.exited","v":2,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
         f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
     )
