@@ -55,6 +55,7 @@ from stretto.model import (
     AttemptExited,
     AttemptId,
     AttemptSettled,
+    Bad,
     End,
     EpochBegan,
     Invocation,
@@ -102,6 +103,9 @@ SO_PEERCRED_BYTES = 12
 
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+BAD_LINE = "a line of the log cannot be used; what it said is not known"
+NOT_WORKING = "Stretto is not working at the moment, everything runs as without it: "
+LOG_DAMAGED = "Stretto's log is damaged: earlier results do not count any more, new ones do; `stretto log check` says more"
 TOLD_AT = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop")
 """Hooks whose answer may show the user a line."""
 
@@ -150,6 +154,8 @@ class Supervisor:
         self._met_last = ""
         self._told: set[SessionId] = set()
         """Sessions that were told of it."""
+        self._untold: set[SessionId] = set()
+        """Sessions that were open when a line of the log could not be used, and were not told yet."""
         self._socket_inode = 0
         self._context = observe.own_context()
         self._umask = _umask()
@@ -328,10 +334,14 @@ class Supervisor:
 
         Raises:
             OSError: nothing was written; the caller must not act as if it had been.
+            CorruptError: the log was cut or made anew by somebody else; what we know is not what it says, so we leave.
         """
         event = kind(v=FORMAT_VERSION, ts=wall_s(), mono=mono_s(), boot=boot_id(), by=self._by, **fields)
         try:
-            self._journal.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+            offset = self._journal.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+            if offset < self._offset:
+                self._leaving = "the log was cut or made anew"
+                raise CorruptError(f"cannot go on with {self.paths.events}: it was cut or made anew; the next hook starts a new supervisor")
         except (OSError, StrettoError) as error:
             self._trouble = str(error)
             raise
@@ -341,7 +351,11 @@ class Supervisor:
     def _catch_up(self) -> None:
         for begin, after, line in lines(self.paths.folder, self._offset):
             self._offset = after
-            apply(self.state, parse(line), begin)
+            event = parse(line)
+            apply(self.state, event, begin)
+            if isinstance(event, Bad):
+                self._owed_epoch = BAD_LINE
+                self._untold |= self._conversations.keys()
 
     def _tend_log(self) -> None:
         try:
@@ -356,8 +370,10 @@ class Supervisor:
             OSError: it could not be written.
         """
         self._owed_epoch = reason
-        self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)
-        self._owed_epoch = ""
+        epoch = self.state.epoch + 1
+        self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
+        if self.state.epoch == epoch:  # else its own line was damaged
+            self._owed_epoch = ""
         self._dirty = True
 
     def _pay_epoch(self) -> None:
@@ -405,10 +421,14 @@ class Supervisor:
                 try:
                     reply = self._hook(peer, message)
                     if self._trouble and not reply.out:
-                        reply = self._notice(message, self._trouble)
+                        reply = self._notice(message, self._told, NOT_WORKING + self._trouble)
+                    elif self._untold and not reply.out:
+                        told = self._conversations.keys() - self._untold
+                        reply = self._notice(message, told, LOG_DAMAGED)
+                        self._untold -= told
                 except TROUBLES as error:
                     self._met(error)
-                    reply = self._notice(message, str(error))
+                    reply = self._notice(message, self._told, NOT_WORKING + str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
@@ -465,13 +485,14 @@ class Supervisor:
         if peer.waits_for is not None:
             peer.waits_for.readers.discard(peer.ask)
         if peer.run is not None and peer.run.attempt in self._runs.open:
+            peer.run.adopted = True  # should its end not get into the log now: `_sample` tries again
             self._runs.lost(peer.run, "its shim ended without saying how")
         self._dirty = True
 
     # --- hooks ---------------------------------------------------------------------------------------------------------------
 
-    def _notice(self, message: rpc.Message, why: str) -> hookwire.HookReply:
-        """Say once in each session that we are of no use for the moment."""
+    def _notice(self, message: rpc.Message, told: set[SessionId], text: str) -> hookwire.HookReply:
+        """Say something to a session's user, once: to those that were `told` no more, and to nobody by a hook that cannot show it."""
         event = message["event"].decode()
         if event not in TOLD_AT:
             return hookwire.HookReply()
@@ -479,10 +500,10 @@ class Supervisor:
             session = hookwire.parse(event, message["input"]).session
         except ValueError:
             return hookwire.HookReply()  # the host said nothing we can read; nothing is wrong with us
-        if session in self._told:
+        if session in told:
             return hookwire.HookReply()
-        self._told.add(session)
-        return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {why}")
+        told.add(session)
+        return hookwire.notice_reply(text)
 
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
@@ -659,6 +680,7 @@ class Supervisor:
             return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
         if self._nested(peer):
             return {"do": b"exec", "reason": b"it runs inside a worker"}
+        self._catch_up()
         self._pay_epoch()
         session = SessionId(message["session"].decode()) or None
         peer.session = session
@@ -986,6 +1008,14 @@ class Supervisor:
             self._dirty = True
 
     def _ahead_ended(self, run: Run) -> None:
+        """Settle a run whose monitor is done; what cannot be written now is tried again by `_sample`, as after a restart."""
+        try:
+            self._settle_ahead(run)
+        except TROUBLES:
+            run.adopted = True
+            raise
+
+    def _settle_ahead(self, run: Run) -> None:
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)

@@ -295,8 +295,9 @@ def _log(patient: _Patient) -> Iterator[Check]:
     if os.path.lexists(f"{patient.project.paths.folder}/{journal.FAILED_NAME}"):
         yield Check("fail", "log", "a sync failed; nothing is recorded", "when the disk is sound, run `stretto log repair`")
     if state.bad_lines or state.anomaly_count:
+        bad = f" (the latest at byte {state.last_bad.offset}: {plain(state.last_bad.what)[:120]})" if state.last_bad else ""
         example = f", the latest: {plain(state.anomalies[-1].what)}" if state.anomalies else ""
-        text = f"{state.bad_lines} lines nobody can use, {state.anomaly_count} events that do not fit{example}"
+        text = f"{state.bad_lines} lines nobody can use{bad}, {state.anomaly_count} events that do not fit{example}"
         yield Check("warn", "log", text, "results they concern do not count; `stretto log check` lists the lines")
     else:
         yield Check("ok", "log", f"{state.events} events, all in order")

@@ -15,7 +15,8 @@ A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its st
 It is one idea in one file: two machines over one log, because a step of an attempt is a step of the job it is a try of.
 
 Promises: an event its attempt cannot take, or one about something unknown, changes nothing but the list of anomalies: a forged, late
-or doubled record can make a result unknown, never passed. `apply` uses up the state it is given (it is changed in place and returned):
+or doubled record can make a result unknown, never passed. A line that is no event makes every command one that has to be seen again
+before it runs ahead (decision 0008). `apply` uses up the state it is given (it is changed in place and returned):
 a log of a million events is folded without copying a million dictionaries.
 """
 
@@ -332,6 +333,8 @@ class State(msgspec.Struct, kw_only=True):
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
     bad_lines: int = 0
+    last_bad: Anomaly | None = None
+    """The latest line that is no event, and why."""
     events: int = 0
     epoch: int = 0
     generation: int = 0
@@ -354,8 +357,7 @@ def apply(state: State, event: LogEvent | Bad, offset: int = -1) -> State:
         offset: where the line begins, for the anomaly list; -1 when it does not matter.
     """
     if isinstance(event, Bad):
-        state.bad_lines += 1
-        return state
+        return _bad_line(state, event, offset)
     state.events += 1
     state.last_at = event.ts
     step = APPLY[type(event)]
@@ -363,6 +365,15 @@ def apply(state: State, event: LogEvent | Bad, offset: int = -1) -> State:
     if problem:
         state.anomaly_count += 1
         state.anomalies.append(Anomaly(offset, problem))
+    return state
+
+
+def _bad_line(state: State, line: Bad, offset: int) -> State:
+    """Count a line nobody can use. It may have said that a command writes sources or was asked about, so each has to be seen anew."""
+    state.bad_lines += 1
+    state.last_bad = Anomaly(offset, line.reason)
+    for job in state.jobs.values():
+        job.clean = False
     return state
 
 

@@ -233,7 +233,7 @@ class Journal:
             raise
 
     def _close_torn_tail(self, end: int) -> bytes:
-        if end == self._whole or os.pread(self._descriptor, 1, end - 1) == b"\n":
+        if end in (0, self._whole) or os.pread(self._descriptor, 1, end - 1) == b"\n":
             return b""
         begin = end
         tail = b""
@@ -253,8 +253,11 @@ class Journal:
         return b"\n"
 
 
-_to_disk = getattr(os, "fdatasync", os.fsync)
-"""Some systems have no call that leaves the times out."""
+def _to_disk(descriptor: int) -> None:
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)  # some systems have no call that leaves the times out
 
 
 def tidy(folder: str, keep_bytes: int = KEEP_BYTES) -> None:

@@ -156,6 +156,13 @@ def test_records_appended_together_stand_together_or_not_at_all(folder):
     assert [line for _, _, line in lines(folder)] == [LINE] * 3
 
 
+def test_a_log_that_was_emptied_behind_a_kept_journal_takes_the_next_record(folder):
+    journal = Journal(folder)
+    journal.append(RECORD)
+    os.truncate(os.path.join(folder, LOG_NAME), 0)
+    assert journal.append(RECORD) == 0
+
+
 def test_a_tail_that_tears_behind_a_kept_journal_is_closed_by_it(folder):
     """It knows where its own last record ended, and nothing of what others wrote since."""
     journal = Journal(folder)
