@@ -1108,6 +1108,8 @@ class Supervisor:
             self.project = project
             text = trust.verify(project)
             self._rules = rules.parse(text.decode() if text is not None else "")
+            self._journal.fsync = self._runs.fsync = self._rules.fsync
+            self._tender.keep_bytes, self._tender.keep_s = self._rules.keep_mb << 20, self._rules.keep_days * 86_400.0
             self._void = ""
         except (StrettoError, UnicodeDecodeError) as error:
             self._void = str(error)

@@ -26,6 +26,8 @@ FORMAT_VERSION = 2
 """2: every line ends with its checksum (`journal.sealed`)."""
 
 Mode = Literal["on", "observe", "off"]
+Fsync = Literal["exits", "always", "never"]
+"""What of the log is synced: the records appended as `lasting`, all, or none."""
 Kind = Literal["foreground", "ahead", "requested"]
 """foreground: the session's own run; ahead: started by us before it is asked for; requested: a job that was asked for."""
 Streams = Literal["merged", "split"]

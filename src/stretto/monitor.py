@@ -26,11 +26,15 @@ import resource
 import select
 import signal
 import sys
+from typing import TYPE_CHECKING, cast
 
 from stretto import kin
 from stretto.journal import Journal
 from stretto.rpc import Message, Reader
 from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s, open_private, wall_s, write_all
+
+if TYPE_CHECKING:
+    from stretto.model import Fsync
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
@@ -310,7 +314,8 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
         f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
     )
-    Journal(os.fsdecode(spec["journal"])).append(event.encode(), lasting=True)
+    fsync = cast("Fsync", spec.get("fsync", b"exits").decode())
+    Journal(os.fsdecode(spec["journal"]), fsync).append(event.encode(), lasting=True)
     _tell("exited\n")
 
 

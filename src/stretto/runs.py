@@ -27,6 +27,7 @@ from stretto.model import (
     End,
     Evidence,
     FileClass,
+    Fsync,
     Invocation,
     JobKey,
     SessionId,
@@ -116,6 +117,8 @@ class Runs:
     def __init__(self, scanner: Scanner, folder: str, log: Callable[..., None], state: State) -> None:
         self._scanner, self._attempts, self._log, self._state = scanner, os.path.join(folder, "attempts"), log, state
         self._journal = folder
+        self.fsync: Fsync = "exits"
+        """What monitors sync of the log."""
         self._forker = local.Forker()
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
@@ -154,6 +157,7 @@ class Runs:
         spec = {
             "dir": os.fsencode(run.folder),
             "journal": os.fsencode(self._journal),
+            "fsync": self.fsync.encode(),
             "attempt": run.attempt.encode(),
             "exe": invocation.exe,
             "argv": b"\0".join(invocation.argv),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Bench
 from stretto import doctor, logcheck
 from stretto.journal import FAILED_NAME, sealed
 from stretto.model import AttemptExited, EpochBegan
@@ -152,6 +153,8 @@ def test_c5_after_a_failed_sync_all_is_as_without_us_until_the_user_repairs_the_
     logcheck.repair(bench.paths.folder)
     assert not mark.exists()
     assert not [check for check in findings(bench, "log") if check.level == "fail"]
+    if who == "monitor":
+        bench.stop()  # each of its monitors would fail its first sync anew
     bench.hook("UserPromptSubmit", prompt="p")
     wait_until(lambda: not bench.state().open_attempts(), what="the record of the runs that ended meanwhile")
     for _ in range(2):
@@ -159,4 +162,32 @@ def test_c5_after_a_failed_sync_all_is_as_without_us_until_the_user_repairs_the_
     assert bench.did()[-2] == "record"
     assert bench.did()[-1] in ("replay", "attach")
     assert not [event for event in bench.events(AttemptExited) if event.end.passed]
+    bench.stop()
+
+
+# --- log.fsync --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fsync", "who", "synced"),
+    [("exits", "supervisor", True), ("always", "supervisor", True), ("never", "supervisor", False), ("never", "monitor", False)],
+)
+def test_the_rule_about_syncs_reaches_the_supervisor_and_its_monitors(short, project, state_base, fsync, who, synced):
+    """A sync that fails leaves its mark, so whether one was asked for can be seen."""
+    bench = Bench(short, project, state_base, rules=f'[log]\nfsync = "{fsync}"\n'.encode())
+    (bench.root / "src.py").write_text("one\n")
+    bench.tool("pytest", "sleep 0.2; " + CHECK)
+    bench.python = interpreter(bench.short, Fault(who, "fdatasync", 1, "EIO"))
+    bench.begin()
+    bench.python = sys.executable
+    if fsync == "always":
+        assert bench.state().supervisor is not None, "written, and then not known to be on the disk"
+        assert Path(bench.paths.folder, FAILED_NAME).exists()
+    assert bench.bash("pytest -q")[:2] == (b"one\n", 3)
+    bench.edit("src.py", "two\n")
+    if not synced:
+        bench.settled(2)
+        assert [attempt.kind for attempt in bench.state().attempts.values()] == ["foreground", "ahead"]
+    assert bench.bash("pytest -q")[:2] == (b"two\n", 3)
+    assert (bench.short / "fired").exists() == Path(bench.paths.folder, FAILED_NAME).exists() == synced
     bench.stop()

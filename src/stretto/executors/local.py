@@ -55,8 +55,8 @@ class Forker:
         """Start a monitor for one attempt.
 
         Args:
-            spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
-                memory_bytes, tasks.
+            spec: dir, journal, fsync (of the journal; else as `exits`), attempt, argv and env (NUL-joined), exe, cwd, umask (octal),
+                streams, wall_s, limit_bytes (of output), memory_bytes, tasks.
 
         Raises:
             OSError: no process could be started.
