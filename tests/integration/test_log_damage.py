@@ -150,11 +150,11 @@ def test_c5_after_a_failed_sync_all_is_as_without_us_until_the_user_repairs_the_
     assert notices(bench) == 1
     (found,) = [check for check in findings(bench, "log") if check.level == "fail"]
     assert "sync failed" in found.text and "stretto log repair" in found.do
+    if who == "monitor":
+        bench.stop()  # each of its monitors would fail its first sync anew
     logcheck.repair(bench.paths.folder)
     assert not mark.exists()
     assert not [check for check in findings(bench, "log") if check.level == "fail"]
-    if who == "monitor":
-        bench.stop()  # each of its monitors would fail its first sync anew
     bench.hook("UserPromptSubmit", prompt="p")
     wait_until(lambda: not bench.state().open_attempts(), what="the record of the runs that ended meanwhile")
     for _ in range(2):
