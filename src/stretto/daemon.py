@@ -47,7 +47,7 @@ from stretto import (
     trust,
 )
 from stretto.errors import CorruptError, StrettoError
-from stretto.fold import MAKES_WAY, Job, apply
+from stretto.fold import MAKES_WAY, Job, Session, apply
 from stretto.journal import Journal, lines, parse
 from stretto.model import (
     ENCODER,
@@ -77,7 +77,7 @@ from stretto.model import (
 from stretto.requests import WALL_S, Requests
 from stretto.runs import ATTEMPT_ID, Run, Runs, last_line
 from stretto.sessions import UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker, settings_of_host
-from stretto.system import Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
+from stretto.system import LINUX, Lock, Process, boot_id, identify, lives, mono_s, private_directory, wall_s
 from stretto.tree import Scan, Scanner, tool_identity
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
@@ -88,8 +88,10 @@ SESSION_END_GRACE_S = 4.0
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
 BUSY_LOOK_S = 0.5
+START_SLACK_S = 0.5
+"""By how much a process may seem to have begun after its session did: the kernel counts in hundredths."""
 CLOCK_SLACK_S = 5.0
-"""By how much the wall clock may have been set back while a session was open, before its process is taken for another one."""
+"""Where only the wall clock tells: by how much it may have been set back while a session was open."""
 SAMPLE_S = 0.25
 HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
@@ -216,7 +218,7 @@ class Supervisor:
             if session.closed:
                 continue
             claude = identify(session.claude_pid)
-            if claude is not None and _began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
+            if claude is not None and _was_there(claude, session):
                 self._conversations[session.session] = Conversation(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
@@ -1140,12 +1142,16 @@ def _peer_pid(connection: socket.socket) -> int:
     return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, SO_PEERCRED_BYTES))[0])
 
 
-def _began_at(pid: int) -> float:
-    """Return when a process began (wall clock), infinity when it is gone."""
+def _was_there(claude: Process, session: Session) -> bool:
+    """Say whether the process that has a session's pid now is the one that had it when the session began. No wall clock is asked (C-19)."""
+    if session.boot != claude.boot:
+        return False
+    if LINUX:
+        return int(claude.start) / os.sysconf("SC_CLK_TCK") <= session.opened_mono + START_SLACK_S
     try:
-        return psutil.Process(pid).create_time()
+        return psutil.Process(claude.pid).create_time() <= session.opened_at + CLOCK_SLACK_S
     except psutil.Error:
-        return float("inf")
+        return False
 
 
 def _version_on_disk() -> str:

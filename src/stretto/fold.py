@@ -310,6 +310,8 @@ class Session(msgspec.Struct, kw_only=True):
     source: str
     claude_pid: int
     opened_at: float
+    opened_mono: float
+    boot: str
     closed: bool = False
 
 
@@ -344,6 +346,8 @@ class State(msgspec.Struct, kw_only=True):
     """Version of the supervisor that left because a hook of another version came, "" when the last one left for anything else."""
     saved_s: float = 0.0
     last_at: float = 0.0
+    last_hook_at: float = 0.0
+    """When a hook last did something that is logged; 0: never."""
 
     def open_attempts(self) -> list[Attempt]:
         """Attempts that began and have not ended, oldest first."""
@@ -398,7 +402,15 @@ def _supervisor_stopped(state: State, event: SupervisorStopped) -> str:
 
 
 def _session_opened(state: State, event: SessionOpened) -> str:
-    state.sessions[event.session] = Session(session=event.session, source=event.source, claude_pid=event.claude_pid, opened_at=event.ts)
+    state.sessions[event.session] = Session(
+        session=event.session,
+        source=event.source,
+        claude_pid=event.claude_pid,
+        opened_at=event.ts,
+        opened_mono=event.mono,
+        boot=event.boot,
+    )
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -414,6 +426,8 @@ def _epoch_began(state: State, event: EpochBegan) -> str:
     if event.epoch <= state.epoch:
         return f"epoch.began {event.epoch} after {state.epoch}"
     state.epoch = event.epoch
+    if event.session is not None:
+        state.last_hook_at = event.ts
     return ""
 
 
@@ -436,6 +450,7 @@ def _permission_asked(state: State, event: PermissionAsked) -> str:
     if job is None:
         return f"permission.asked for unknown job {event.job}"
     job.asked = True
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -608,6 +623,7 @@ def _join_done(state: State, event: JoinDone) -> str:
 
 def _news_told(state: State, event: NewsTold) -> str:
     state.news.append(event)
+    state.last_hook_at = event.ts
     return ""
 
 
