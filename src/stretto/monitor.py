@@ -34,7 +34,7 @@ import select
 import signal
 import sys
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stretto import cgroup, kin
 from stretto.journal import Journal
@@ -53,6 +53,9 @@ from stretto.system import (
     wall_s,
     write_all,
 )
+
+if TYPE_CHECKING:
+    from stretto.model import Fsync
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
@@ -424,11 +427,12 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
     now_s = mono_s()
     # by hand, since `json` would be half of our start: every text in it is hex digits, a word of ours, or the kernel's uuid
     event = (
-        f'{{"t":"attempt.exited","v":1,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
+        f'{{"t":"attempt.exited","v":2,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
         f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
     )
-    Journal(os.fsdecode(spec["journal"])).append(event.encode(), lasting=True)
+    fsync = cast("Fsync", spec.get("fsync", b"exits").decode())
+    Journal(os.fsdecode(spec["journal"]), fsync).append(event.encode(), lasting=True)
     _tell("exited\n")
 
 
