@@ -138,7 +138,7 @@ class _Book:
         self.partial = bool(lines) and lines[0].begin > 0
         self.events = [(line.begin, line.event) for line in lines if not isinstance(line.event, Bad)]
         self.runs: dict[AttemptId, Run] = defaultdict(Run)
-        self.argv: dict[JobKey, tuple[str, ...]] = {}
+        self.jobs: dict[JobKey, JobSeen] = {}
         self.epochs: list[int] = []
         self.moves: list[tuple[int, TreeMoved]] = []
         self.decided: dict[str, tuple[int, JoinDecided]] = {}
@@ -148,7 +148,7 @@ class _Book:
         for offset, event in self.events:
             match event:
                 case JobSeen():
-                    self.argv[event.job] = event.argv
+                    self.jobs[event.job] = event
                 case EpochBegan():
                     self.epochs.append(offset)
                 case TreeMoved():
@@ -550,7 +550,9 @@ def _delivered(book: _Book, deliveries: Iterable[Delivery]) -> Iterator[Violatio
 
 
 def _is_question_of(book: _Book, event: JoinDecided, delivery: Delivery) -> bool:
-    return event.ask == delivery.ask if delivery.ask else book.argv.get(event.job) == delivery.argv
+    if delivery.ask:
+        return event.ask == delivery.ask
+    return event.job in book.jobs and book.jobs[event.job].argv == delivery.argv
 
 
 def _contradiction(book: _Book, event: JoinDecided, delivery: Delivery) -> str:
@@ -569,8 +571,8 @@ def _contradiction(book: _Book, event: JoinDecided, delivery: Delivery) -> str:
         return ""  # a shell adds words about a signal; what a command left running goes on printing
     if delivery.size_bytes != exited.out_bytes + exited.err_bytes:
         return f"{event.ask} says {exited.out_bytes + exited.err_bytes} bytes"
-    digest = getattr(settled, "digest", "")
-    return f"{event.ask} says other bytes" if digest and not exited.err_bytes and digest != delivery.digest else ""
+    merged = event.job in book.jobs and book.jobs[event.job].streams == "merged"
+    return f"{event.ask} says other bytes" if merged and settled.digest not in ("", delivery.digest) else ""
 
 
 # --- news -------------------------------------------------------------------------------------------------------------------
