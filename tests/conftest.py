@@ -81,7 +81,7 @@ def project(short: Path) -> Path:
 
 @pytest.fixture
 def waived(request: pytest.FixtureRequest) -> frozenset[str]:
-    """What the history checker may find after this test: `@pytest.mark.damages_log(KIND..., reason=WHY)`."""
+    """What the history checker may find after this test: `@pytest.mark.damages_log(KIND, ..., reason=WHY)`, or `everything`."""
     marker = request.node.get_closest_marker("damages_log")
     if marker is None:
         return frozenset()

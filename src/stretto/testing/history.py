@@ -3,6 +3,7 @@
 `check` is pure: it takes the lines of a log, what callers of shims were given (`Delivery`), and when others changed the tree (`Edit`), and
 returns every contradiction with the offsets of the lines concerned. It shares no rule with the product: not the fold, not `freshness`.
 Command line: `python -m stretto.testing.history FOLDER [--json]`, where FOLDER is what `stretto path` prints.
+It is one idea in one file: every rule is a pass over the same book, and one page has to say what they together prove.
 
 What a join has to be equal to: a run of the same command at the moment of the ask. A run reads its files between its start and its end, so
 an answer is that of a sequential execution exactly when all it read before the ask may as well have been read at the ask, that is, when no
