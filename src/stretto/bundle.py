@@ -7,6 +7,8 @@
                    (after `oversize` each ends in a line that says so: it was cut there, in a file of its own, since a joiner may have
                    the first one open)
       cancel       there when the run is not wanted any more, whether its owner has begun or not
+      group        the path of the run's control group, where it has one; else
+      tree         the processes of the run as its monitor saw them last: what its successor ends when it was killed
       lock         held (flock) by the writer for as long as the command runs and output is being written
       exit         one line `HOW VALUE OUTBYTES ERRBYTES`, renamed into place last; HOW is a word of `model.End`
                    (`lost` also when processes the command left behind went on printing: that is not all of its output)
@@ -18,6 +20,7 @@ damage and never an exit; a directory is removed only when nobody holds its lock
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -74,6 +77,15 @@ def folder_of(attempts: str, attempt: AttemptId) -> str:
 def sizes(folder: str) -> tuple[int, int]:
     """Return the bytes of both streams so far; 0 for one that is not there."""
     return _size(folder, "out"), _size(folder, "err")
+
+
+def digest_of(out: bytes, err: bytes = b"", frames: bytes = b"") -> str:
+    """Return the digest of what a run printed: each stream, and the order in which two of them came."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (out, err, frames):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def read_exit(folder: str) -> Exit | None:

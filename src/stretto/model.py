@@ -22,17 +22,20 @@ JobKey = NewType("JobKey", str)
 """32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
 SessionId = NewType("SessionId", str)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: every line ends with its checksum (`journal.sealed`)."""
 
 Mode = Literal["on", "observe", "off"]
+Fsync = Literal["exits", "always", "never"]
+"""What of the log is synced: the records appended as `lasting`, all, or none."""
 Kind = Literal["foreground", "ahead", "requested"]
 """foreground: the session's own run; ahead: started by us before it is asked for; requested: a job that was asked for."""
 Streams = Literal["merged", "split"]
 """merged: descriptors 1 and 2 are the same file; split: they are not."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all records. None can be part of a cycle, so the garbage collector need not look at them: a long log makes millions."""
 
 
 # --- what a shim sees -------------------------------------------------------------------------------------------------------
@@ -167,7 +170,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 class Event(Record, tag_field="t", frozen=True, kw_only=True):
     """Fields every event carries."""
 
-    v: int = FORMAT_VERSION
+    v: int = 1
+    """Format of the line: what we write says `FORMAT_VERSION`, a line that says nothing is of the first one."""
     ts: float
     """Wall clock, seconds since 1970; for display only."""
     mono: float
@@ -281,6 +285,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     remote: bool = False
     """A connection beyond loopback was seen."""
     left: int = 0
+    digest: str = ""
+    """`bundle.digest_of` what it printed; "" when that was not read (lost, cancelled, a line of format 1)."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):

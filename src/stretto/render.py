@@ -91,7 +91,19 @@ def phase(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> str:
 
 def clock(at: float) -> str:
     """Return a wall-clock time of day, local."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    return _local("%H:%M:%S", at)
+
+
+def moment(at: float) -> str:
+    """Return a day and a wall-clock time, local."""
+    return _local("%Y-%m-%d %H:%M:%S", at)
+
+
+def _local(form: str, at: float) -> str:
+    try:
+        return time.strftime(form, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "at no time of a calendar"  # a damaged record, or a clock that was
 
 
 # --- status -----------------------------------------------------------------------------------------------------------------
@@ -164,6 +176,7 @@ def _request(state: State, request: Request, alive: Collection[AttemptId], now_a
         "retries": request.retries,
         "asked_at": request.asked_at,
         "attempt": request.attempt,
+        "end": {"how": attempt.end.how, "value": attempt.end.value} if attempt and attempt.end else None,
         "took_s": attempt.took_s if attempt else None,
     }
 

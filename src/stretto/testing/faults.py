@@ -1,8 +1,8 @@
 """Makes the n-th system call of one kind fail or kill its process: a supervisor, the monitors it starts, a shim, a hook's client.
 
 Nothing in the product knows of it: a test hands out another interpreter (`interpreter`), which opens this door and then becomes
-what it stands for. Promises: no variable and no file of a project can open it; a fault happens once in one process; what is not named in
-the fault works as ever. Standard library only, because monitors run without packages.
+what it stands for. Promises: no variable and no file of a project can open it; a fault happens once in one process, one with a `+` for
+ever; what is not named in the fault works as ever. Standard library only, because monitors run without packages.
 
 `mounted` gives a folder a small file system of its own, for as long as a test needs a full or a read-only disk.
 """
@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,10 +46,12 @@ class Fault(NamedTuple):
     """supervisor, monitor (each of them), shim or client."""
     call: str
     """A function of `os` (open, write, rename, fsync, mkdir, unlink, fork...), `spawn` for subprocess.Popen, `flock`, one of a socket
-    (connect, send, sendall, recv), or `any` of them."""
+    (connect, send, sendall, recv), or `any` of them; or `clock`: then the wall clock is wrong by the seconds that the file `clock` beside
+    `fired` says, for as long as it is there."""
     when: int
     do: str
-    """kill-before, kill-after, short (half of a write), trace (write down every step, break none), or the name of an errno."""
+    """kill-before, kill-after, short (half of a write), flip (one bit of a write), trace (write every step down, break none), or the name
+    of an errno; with a `+` behind it: from then on, and of writes only those to a file (a quota, a disk that stays full)."""
     depth: int = 0
     """In an island: 0 for the process itself, 1 for what it forked, 2 for what that forked."""
 
@@ -113,12 +118,13 @@ def supervise(arguments: list[str]) -> None:
 
 def install(call: str, when: int, do: str, fired: str) -> None:
     """Open the door in this process, and in what it forks from now on."""
+    if call == "clock":
+        time.time = _jumping(time.time, os.path.join(os.path.dirname(fired), "clock"))
+        return
+    owner: Any
     if call == "spawn":
-        owner: Any = subprocess
-        name = "Popen"
+        owner, name = subprocess, "Popen"
     elif call == "flock":
-        import fcntl
-
         owner, name = fcntl, call
     elif call in _SOCKET:
         import socket
@@ -133,7 +139,6 @@ def install(call: str, when: int, do: str, fired: str) -> None:
 def island(arguments: list[str]) -> None:
     """Be the island that the arguments behind the fault's start (`-I -S -c CODE ARGUMENTS`), with the fault in it."""
     import _socket
-    import fcntl
 
     _, call, when, do, depth, fired = arguments[:6]
     code, rest = arguments[9], arguments[10:]
@@ -174,8 +179,11 @@ class _Door:
             _note(self._fired, f"{self._here} {name} {self._all} {descriptor}\n")
             return real(*args, **kwargs)
         if self._call in (name, _ANY) and self._depth in (None, self._here):
+            for_ever = self._do.endswith("+")
+            if for_ever and name == "write" and not _is_file(args[0]):
+                return real(*args, **kwargs)
             self._count += 1
-            if self._count == self._when:
+            if self._count == self._when or (for_ever and self._count > self._when):
                 return self._break(real, args, kwargs)
         return real(*args, **kwargs)
 
@@ -186,10 +194,14 @@ class _Door:
         if self._do == "short":
             descriptor, data = args
             return real(descriptor, bytes(data)[: max(1, len(data) // 2)])
+        if self._do == "flip":
+            descriptor, data = args
+            at = len(data) // 2
+            return real(descriptor, bytes(data[:at]) + bytes([data[at] ^ 1]) + bytes(data[at + 1 :]))
         if not self._do.startswith("kill"):
             if real is _CLOSE:  # lets go of the descriptor whatever it reports
                 real(*args, **kwargs)
-            number = getattr(errno, self._do)
+            number = getattr(errno, self._do.removesuffix("+"))
             raise OSError(number, os.strerror(number))
         result = real(*args, **kwargs)
         _KILL(os.getpid(), signal.SIGKILL)
@@ -204,6 +216,21 @@ def _note(path: str, line: str) -> None:
     descriptor = _OPEN(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     _WRITE(descriptor, line.encode())
     _CLOSE(descriptor)
+
+
+def _jumping(real: Callable[[], float], path: str) -> Callable[[], float]:
+    def now() -> float:
+        try:
+            with open(path, encoding="ascii") as file:
+                return real() + float(file.read() or 0)
+        except FileNotFoundError:
+            return real()
+
+    return now
+
+
+def _is_file(target: object) -> bool:
+    return not isinstance(target, int) or stat.S_ISREG(os.fstat(target).st_mode)
 
 
 @contextmanager
