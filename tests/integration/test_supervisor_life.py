@@ -354,6 +354,32 @@ def test_c13_hooks_and_checks_of_an_agent_inside_a_worker_do_nothing_even_with_a
     assert not (bench.short / "inner").exists()
 
 
+def test_c13_a_hook_inside_a_worker_with_a_wiped_environment_starts_no_supervisor(bench):
+    """By ancestry: the mark is in the environment of the process above, whatever that one gave its child."""
+    ready(bench)
+    bench.stop()
+    events = bench.state().events
+    from stretto import install
+
+    entry = install.entry(next(item for item in install.EVENTS if item.name == "SessionStart"), install.wiring(str(bench.base)))
+    code = (
+        "import subprocess, sys, os\n"
+        "os.environ.pop('STRETTO_WORKER', None)\n"
+        "print(subprocess.run(sys.argv[2:], input=sys.stdin.buffer.read(), env=dict(os.environ)).returncode)\n"
+    )
+    body = json.dumps({"session_id": "inner", "source": "startup"}).encode()
+    inner = [sys.executable, "-c", code, "-", entry["command"], *entry["args"]]
+    env = {**bench.env, "CLAUDE_ENV_FILE": str(bench.short / "inner")}
+    done = subprocess.run(
+        inner, input=body, capture_output=True, env={**env, "STRETTO_WORKER": "x"}, cwd=bench.root, check=False, timeout=30
+    )
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+    assert bench.state().events == events
+    assert not leftovers.find(str(bench.short))
+    done = subprocess.run(inner, input=body, capture_output=True, env=env, cwd=bench.root, check=False, timeout=30)
+    assert done.returncode == 0 and bench.state().events > events, "without a worker above it one is started"
+
+
 def test_c13_a_thousand_sessions_at_once_stay_under_the_cap(bench):
     ready(bench)
     count = 1000 if SOAK else 150
