@@ -11,6 +11,7 @@ It is one idea in one file: the loop and the handlers that share its state.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -457,6 +458,9 @@ def main(arguments: list[str]) -> None:
         project = trust.load(base, key)
     except StrettoError as error:
         print(f"{wall_s():.3f} {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, StrettoError):  # then it is met again, by the next hook and by doctor
+            if aside := trust.put_grant_aside(base, key):
+                print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)
         return  # without a word; `stretto doctor` says the same
     if project is None:
         return

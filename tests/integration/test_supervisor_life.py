@@ -105,7 +105,28 @@ def test_f11_a_damaged_grant_is_no_grant_and_doctor_says_so(bench, text):
     done = bench.hook("SessionStart", source="resume")
     assert done.returncode == 0 and b"systemMessage" in done.stdout
     assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
-    assert any(check.level == "fail" and check.name == "grant" for check in doctor.examine(str(bench.root), str(bench.base)))
+    (check,) = [check for check in doctor.examine(str(bench.root), str(bench.base)) if (check.level, check.name) == ("fail", "grant")]
+    aside = Path(bench.paths.folder, "broken", "grant.0")
+    assert str(aside) in check.text and aside.read_bytes() == text
+    assert not Path(bench.paths.grant).exists()
+    done = bench.hook("SessionStart", source="resume")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), "a folder without a grant: nothing happens, nothing is said"
+    trust.grant(str(bench.root), "on", None, base=str(bench.base), python=sys.executable)
+    assert bench.hook("SessionStart", source="resume").stdout == b""
+    assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
+    assert lives(bench.supervisor())
+
+
+def test_f11_a_grant_of_another_version_is_no_grant_and_stays(bench):
+    ready(bench)
+    bench.stop()
+    newer = Path(bench.paths.grant).read_bytes().replace(b'"v":1', b'"v":99').replace(b'"v": 1', b'"v": 99')
+    assert b"99" in newer
+    Path(bench.paths.grant).write_bytes(newer)
+    done = bench.hook("SessionStart", source="resume")
+    assert done.returncode == 0 and b"systemMessage" in done.stdout
+    assert Path(bench.paths.grant).read_bytes() == newer
+    assert any("version 99" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
 @pytest.mark.damages_log("everything", reason="the log gets records that nobody wrote")
