@@ -269,6 +269,33 @@ def test_f12_after_an_upgrade_the_new_version_serves(bench):
     assert any(check.name == "supervisor" and "99.0" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
+def test_f12_an_installation_exchanged_in_mid_session_recycles_once_upwards_and_once_downwards(bench):
+    """The same place, as `pip install` does it: the files of another version, and then those of the first again."""
+    place = another_installation(bench.short, "1.0")
+    bench.islands = place
+    ready(bench)
+    starts = 1
+    for before, after in (("1.0", "99.0"), ("99.0", "1.0")):
+        old = bench.supervisor()
+        assert bench.ask(op=b"ping")["version"] == before.encode()
+        assert f"version {before}" in cli(bench, "status")
+        for name in ("__init__.py", "client.py", "shim.py"):
+            path = Path(place, name)
+            path.write_text(path.read_text().replace(f'"{before}"', f'"{after}"'))
+        shutil.rmtree(Path(place, "__pycache__"))
+        bench.hook("UserPromptSubmit", prompt="p")
+        wait_until(lambda old=old: not lives(old), what="it makes way")
+        starts += 1
+        for _ in range(3):
+            done = bench.hook("UserPromptSubmit", prompt="p")
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert bench.ask(op=b"ping")["version"] == after.encode()
+        assert len(bench.events(SupervisorStarted)) == starts
+        assert any(check.name == "supervisor" and after in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
+        assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
+    assert bench.state().anomaly_count == 0
+
+
 # --- crashing commands, cancelled ones, nested ones -------------------------------------------------------------------------
 
 
