@@ -44,7 +44,7 @@ RANKS = {
     "sessions": 5,
     "requests": 5,
     "daemon": 6,
-    "control": 4,
+    "control": 5,
     "render": 5,
     "doctor": 6,
     "cli": 7,

@@ -10,7 +10,6 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -74,8 +73,7 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
-ATTEMPT_ID = re.compile("[0-9a-f]{32}")
-"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
+ATTEMPT_ID = local.ATTEMPT_ID
 NEVER_RAN = b"lost 0 0 0\n"
 """The exit of a run that was given up before its monitor was seen: one that comes late finds it and leaves."""
 UNEXPLAINED_LIMIT = 3
@@ -307,7 +305,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
-        if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
+        if run.kind != "foreground":
             local.end_orphans(run.attempt, run.folder)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
             found = self._exit_on_disk(run)

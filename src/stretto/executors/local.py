@@ -4,6 +4,7 @@ gets no descriptor of ours; nothing is signalled on less than pid, start time an
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,8 @@ from collections.abc import Mapping
 from stretto import cgroup, kin, rpc
 from stretto.system import Process, identify, signal_process
 
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What `Runs.begin` makes; nothing else the log names is ever taken for the name of a directory or for a mark."""
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
 
 
@@ -133,8 +136,11 @@ def end_orphans(attempt: str, folder: str) -> list[Process]:
     Without a grace time: the supervisor cannot wait, and the run is lost already.
 
     Args:
+        attempt: as a log names it, whatever that is: nothing is done for what no supervisor made.
         folder: the attempt's directory.
     """
+    if not ATTEMPT_ID.fullmatch(attempt):
+        return []
     group = cgroup.recorded(folder, attempt)
     seen = kin.remembered(folder)
 
