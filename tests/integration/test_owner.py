@@ -17,7 +17,7 @@ from test_requests import LIMIT_S, ask
 
 import stretto
 from conftest import Started
-from stretto import bundle, cgroup, kin
+from stretto import bundle, cgroup, kin, monitor
 from stretto.executors import local
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptId, End
@@ -528,6 +528,7 @@ def test_c16_much_output_below_the_limit_is_kept_whole_in_constant_memory(start,
         f"head -c {size} /dev/zero; touch done; while ! [ -e go ]; do sleep 0.05; done; exit 3",
         limit_bytes=str(size + 1000).encode(),
         streams=streams.encode(),
+        wall_s=b"600",
     )
     wait_until(lambda: (tmp_path / "done").exists(), limit_s=300, what="the output")
     peak_kb, floor_kb = _status_kb(run.process.pid, "VmHWM"), _status_kb(quiet.process.pid, "VmHWM")
@@ -537,6 +538,19 @@ def test_c16_much_output_below_the_limit_is_kept_whole_in_constant_memory(start,
     os.truncate(os.path.join(run.folder, "out"), 0)  # the disk is shared
     print(f"peak {peak_kb} kB, at rest {floor_kb} kB")
     assert peak_kb < 1.3 * floor_kb
+
+
+def test_c16_more_than_four_gigabytes_between_two_looks_are_several_frames(tmp_path):
+    """A frame counts to 4 GB; an owner that was stopped for a while finds more than that. In a file with a hole."""
+    size = (9 << 30) + 7
+    order = monitor._Order(str(tmp_path))
+    (tmp_path / "out").touch()
+    os.truncate(tmp_path / "out", size)
+    order.look()
+    order.close()
+    frames = (tmp_path / "frames").read_bytes()
+    assert len(frames) == 3 * bundle.FRAME_BYTES
+    assert sum(int.from_bytes(frames[at + 1 : at + bundle.FRAME_BYTES], "big") for at in range(0, len(frames), bundle.FRAME_BYTES)) == size
 
 
 def test_c16_a_flood_beyond_the_limit_is_cut_with_a_mark_in_constant_memory(start):
