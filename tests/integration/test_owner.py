@@ -310,15 +310,12 @@ def test_f9_a_run_ends_when_no_supervisor_has_lived_for_the_time_of_its_lease(st
     assert lives(asked_for.process)
 
 
-@pytest.mark.parametrize("how", ["missing", "directory", "link"])
-def test_f9_a_lock_that_is_not_there_is_no_supervisor(start, tmp_path, how):
+def test_f9_a_lock_that_is_not_there_is_no_supervisor(start, tmp_path):
     """The state directory was removed, or something else stands in its place."""
-    path = tmp_path / "supervisor.lock"
-    if how == "directory":
-        path.mkdir()
-    elif how == "link":
-        path.symlink_to("/etc/passwd")
-    assert start("sleep 60", lease=os.fsencode(path), lease_s=b"0.3").end().how == "cancelled"
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    runs = [start("sleep 60", lease=os.fsencode(tmp_path / name), lease_s=b"0.3") for name in ("missing", "directory", "link")]
+    assert [run.end().how for run in runs] == ["cancelled"] * 3
 
 
 # --- C-8: the end is true -----------------------------------------------------------------------------------------------------
