@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from stretto.system import LINUX, Process, atomic_write, boot_id, identify, open_private, signal_process
+from stretto.system import LINUX, Process, atomic_write, boot_id, identify, open_private, read_file, signal_process
 
 MARK = b"STRETTO_WORKER="
 """The environment entry of everything an ahead run starts; its value is the attempt."""
@@ -241,7 +241,6 @@ def _environment(pid: int) -> list[bytes]:
 
 def _bytes(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        return read_file(path)
     except OSError:
         return b""

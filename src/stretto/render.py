@@ -91,7 +91,19 @@ def phase(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> str:
 
 def clock(at: float) -> str:
     """Return a wall-clock time of day, local."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    return _local("%H:%M:%S", at)
+
+
+def moment(at: float) -> str:
+    """Return a day and a wall-clock time, local."""
+    return _local("%Y-%m-%d %H:%M:%S", at)
+
+
+def _local(form: str, at: float) -> str:
+    try:
+        return time.strftime(form, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "at no time of a calendar"  # a damaged record, or a clock that was
 
 
 # --- status -----------------------------------------------------------------------------------------------------------------

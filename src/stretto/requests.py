@@ -1,7 +1,6 @@
 """Jobs that somebody asked for by `stretto run`: what is asked is checked, remembered, and told to the planner.
 
-Hides where the environment of a job is (in this memory and in the pipe to its monitor, nowhere else) and how much memory the jobs of all
-projects have been promised. Promises:
+Hides where the environment of a job is: in this memory and in the pipe to its monitor, nowhere else. Promises:
 - a job is in the log before its id is given out; asking twice with one id asks once;
 - a process that is confined in another way than we are (a sandbox, other capabilities, another user namespace) is refused: its job would
   run outside that confinement;
@@ -15,13 +14,11 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
-import psutil
-
-from stretto import commands, observe, rpc, schedule
+from stretto import commands, rpc, schedule
 from stretto.errors import UserError
 from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, State, Stopping, WaitsFor
 from stretto.model import Invocation, JobKey, JobSeen, RequestCancelled, RequestHeld, RequestLost, RequestMade, SessionId
-from stretto.system import is_locked, mono_s, open_private, write_all
+from stretto.world import World
 
 ID = re.compile(rb"[0-9a-f]{32}")
 RETRIES_MOST = 20
@@ -39,18 +36,18 @@ class Order(NamedTuple):
 class Requests:
     """The requested jobs of one project."""
 
-    def __init__(self, root: str, slots: str, log: Callable[..., None], state: State) -> None:
-        self._root, self._slots, self._log, self._state = root, slots, log, state
+    def __init__(self, world: World, log: Callable[..., None], state: State) -> None:
+        self._world, self._log, self._state = world, log, state
         self._orders: dict[JobKey, Order] = {}
         self._ended_s: dict[SessionId, float] = {}
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
-    def ask(self, message: rpc.Message, peer_pid: int, sessions: Collection[SessionId]) -> JobKey:
+    def ask(self, message: rpc.Message, confined: bool, sessions: Collection[SessionId]) -> JobKey:
         """Log the job a `request` message describes.
 
         Args:
-            peer_pid: who sent it, as the kernel says; 0 when it does not say, which Linux does of somebody it cannot show us.
+            confined: whoever sent it may do other things than we may (a sandbox, other rights).
             sessions: those that are open.
 
         Raises:
@@ -64,12 +61,12 @@ class Requests:
             return job
         if job in self._state.jobs:
             raise ValueError(f"{job!r} is the id of a check")
-        if observe.confinement(peer_pid) != observe.confinement(os.getpid()):
+        if confined:
             raise UserError("cannot run a job from here: this process is confined (a sandbox, other rights), and the job would not be")
         after = tuple(JobKey(word) for word in message["after"].decode().split())
         self._check_after(job, after)
         memory_bytes, priority, retries = int(message["memory_bytes"]), int(message["priority"]), int(message["retries"])
-        most_bytes = psutil.virtual_memory().total - schedule.RESERVE_BYTES
+        most_bytes = self._world.total_bytes() - schedule.RESERVE_BYTES
         if not 0 < memory_bytes <= most_bytes:
             raise UserError(f"cannot promise {memory_bytes >> 20} MB: at most {most_bytes >> 20} MB of this machine's memory can be")
         if not 0 <= retries <= RETRIES_MOST:
@@ -86,7 +83,7 @@ class Requests:
             context=b"",
             streams="split",
         )
-        cwd = os.path.relpath(os.fsdecode(message["cwd"]), self._root).encode("utf-8", "backslashreplace").decode()
+        cwd = os.path.relpath(os.fsdecode(message["cwd"]), self._world.root).encode("utf-8", "backslashreplace").decode()
         order = Order(invocation, int(message["umask"], 8))
         self._log(JobSeen, job=job, name=name, argv=commands.redact(argv), cwd=cwd, streams="split")
         self._log(
@@ -136,7 +133,7 @@ class Requests:
 
     def asked(self) -> list[schedule.Asked]:
         """Return what has not begun, as the planner wants it."""
-        now_s = mono_s()
+        now_s = self._world.mono_s()
         found = []
         for request in self.open():
             after: tuple[JobKey, ...] = ()
@@ -190,7 +187,7 @@ class Requests:
 
         `/clear` ends a session and begins another in the same process: its jobs go on.
         """
-        now_s = mono_s()
+        now_s = self._world.mono_s()
         requests = self.open()
         outliving = schedule.outliving([(item.job, item.after, item.keep or item.session is None) for item in requests])
         alive = {self._claude_pid(session) for session in sessions} - {0}
@@ -206,32 +203,6 @@ class Requests:
     def _claude_pid(self, session: SessionId) -> int:
         known = self._state.sessions.get(session)
         return known.claude_pid if known is not None else 0
-
-    # --- memory --------------------------------------------------------------------------------------------------------------
-
-    def promise(self, slot: str, memory_bytes: int, monitor_pid: int) -> None:
-        """Write into the lock file of a place what its holder may need, for the supervisors of other projects."""
-        descriptor = open_private(slot, os.O_WRONLY | os.O_TRUNC)
-        try:
-            write_all(descriptor, f"{memory_bytes} {monitor_pid}\n".encode())
-        finally:
-            os.close(descriptor)
-
-    def promised_bytes(self) -> int:
-        """Return what the requested jobs of all projects may still come to need, beyond what they use now."""
-        total = 0
-        for name in os.listdir(self._slots) if os.path.isdir(self._slots) else ():
-            path = os.path.join(self._slots, name)
-            if is_locked(path) and (promise := _read_promise(path)):
-                memory_bytes, pid = promise
-                total += max(0, memory_bytes - (observe.resident_bytes(pid) if pid else 0))
-        return total
-
-
-def _read_promise(path: str) -> tuple[int, int] | None:
-    with open(path, "rb") as file:
-        words = file.read(100).split()
-    return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
 def fate(request: Request) -> str:

@@ -48,6 +48,8 @@ class Bench:
             "CLAUDE_PID": str(os.getpid()),
         }
         self.calls = 0
+        self.notices: list[str] = []
+        """Lines that hooks showed the user."""
         self.islands = install.wiring(str(base)).islands
         """Where the hook's client is; a test puts another installation's here."""
         self.python = sys.executable
@@ -61,9 +63,12 @@ class Bench:
         entry = install.entry(next(item for item in install.EVENTS if item.name == event), wired)
         body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
         env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
-        return subprocess.run(
+        done = subprocess.run(
             [entry["command"], *entry["args"]], input=body.encode(), capture_output=True, env=env, cwd=self.root, check=False, timeout=30
         )
+        if b"systemMessage" in done.stdout:
+            self.notices.append(json.loads(done.stdout)["systemMessage"])
+        return done
 
     def begin(self) -> None:
         done = self.hook("SessionStart", source="startup")
@@ -99,7 +104,7 @@ class Bench:
     def batch(self, *calls: dict[str, Any]) -> str:
         """End a batch of calls; return the context we add."""
         out = self.hook("PostToolBatch", tool_calls=list(calls)).stdout
-        return json.loads(out)["hookSpecificOutput"]["additionalContext"] if out else ""
+        return json.loads(out).get("hookSpecificOutput", {}).get("additionalContext", "") if out else ""
 
     def edit(self, name: str, text: str, *, told: bool = True) -> str:
         """Write a file as the Edit tool does; return the context we add."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Started
-from stretto import bundle, kin
+from stretto import bundle, kin, monitor
 from stretto.executors import local
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptId, Bad, End
@@ -498,3 +498,42 @@ def test_launch_to_recorded_exit_costs_less_than_a_few_starts_of_an_interpreter(
     bare = sorted(took_s(lambda: subprocess.run([sys.executable, "-I", "-S", "-c", ""])) for _ in range(9))[4]
     print(f"{ours * 1000:.1f} ms; a bare interpreter {bare * 1000:.1f} ms")
     assert ours < 6 * bare
+
+
+@pytest.fixture
+def silent_worker(tmp_path):
+    """A process that prints nothing, the file it would print to, and the alarm of a monitor that has got used to that."""
+    worker = subprocess.Popen(["sleep", "600"])
+    output = tmp_path / "out"
+    output.touch()
+    alarm = monitor._Alarm(worker.pid, [str(output)])
+    alarm.wait(0.0, quiet=True)
+    yield worker, output, alarm
+    signal.set_wakeup_fd(-1)
+    worker.kill()
+    worker.wait()
+
+
+@pytest.mark.parametrize("news", ["output", "signal", "end"])
+def test_a_monitor_that_waits_long_is_woken_by_news(silent_worker, news):
+    """What is bounded by its looks alone is memory (0.25 s), tasks (0.1 s) and wall time (0.25 s)."""
+    worker, output, alarm = silent_worker
+    if news == "output":
+        output.write_bytes(b"x")
+    elif news == "signal":
+        old = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, old)
+    else:
+        worker.kill()
+    began_s = time.monotonic()
+    assert alarm.wait(60.0, quiet=True) is (news == "end")
+    assert time.monotonic() - began_s < 30
+
+
+def test_a_monitor_whose_worker_prints_all_the_time_looks_no_more_often_than_it_means_to(silent_worker):
+    _, output, alarm = silent_worker
+    output.write_bytes(b"x")
+    began_s = time.monotonic()
+    alarm.wait(0.05, quiet=False)
+    assert time.monotonic() - began_s >= 0.05

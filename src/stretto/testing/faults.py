@@ -1,8 +1,8 @@
 """Makes the n-th system call of one kind fail or kill its process, in a supervisor and in the monitors it starts.
 
 Nothing in the product knows of it: a test hands the hook another interpreter (`interpreter`), which opens this door and then becomes
-the supervisor. Promises: no variable and no file of a project can open it; a fault happens once in one process; what is not named in
-the fault works as ever. Standard library only, because monitors run without packages.
+the supervisor. Promises: no variable and no file of a project can open it; a fault happens once in one process, one with a `+` for
+ever; what is not named in the fault works as ever. Standard library only, because monitors run without packages.
 
 `mounted` gives a folder a small file system of its own, for as long as a test needs a full or a read-only disk.
 """
@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import shlex
 import signal
+import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +34,12 @@ class Fault(NamedTuple):
     who: str
     """supervisor or monitor."""
     call: str
-    """A function of `os` (open, write, rename, fsync, mkdir, unlink, fork), or `spawn` for subprocess.Popen."""
+    """A function of `os` (open, write, rename, fsync, fdatasync, mkdir, unlink, fork), `flock`, `spawn` for subprocess.Popen, or
+    `clock`: then the wall clock is wrong by the seconds that the file `clock` beside `fired` says, for as long as it is there."""
     when: int
     do: str
-    """kill-before, kill-after, short (half of a write), or the name of an errno."""
+    """kill-before, kill-after, short (half of a write), flip (one bit of a write), or the name of an errno; with a `+` behind it: from then
+    on, and of writes only those to a file (a quota, a disk that stays full)."""
 
 
 def interpreter(folder: Path, fault: Fault) -> str:
@@ -69,17 +74,22 @@ def supervise(arguments: list[str]) -> None:
 
 def install(call: str, when: int, do: str, fired: str) -> None:
     """Open the door in this process, and in what it forks from now on."""
-    owner, name = (subprocess, "Popen") if call == "spawn" else (os, call)
-    setattr(owner, name, _faulty(getattr(owner, name), when, do, fired))
+    if call == "clock":
+        time.time = _jumping(time.time, os.path.join(os.path.dirname(fired), "clock"))
+        return
+    owner, name = {"spawn": (subprocess, "Popen"), "flock": (fcntl, "flock")}.get(call, (os, call))
+    setattr(owner, name, _faulty(getattr(owner, name), name, when, do, fired))
 
 
-def _faulty(real: Callable[..., Any], when: int, do: str, fired: str) -> Callable[..., Any]:
+def _faulty(real: Callable[..., Any], name: str, when: int, do: str, fired: str) -> Callable[..., Any]:
     count = 0
 
     def call(*args: Any, **kwargs: Any) -> Any:
         nonlocal count
+        if do.endswith("+") and name == "write" and not _is_file(args[0]):
+            return real(*args, **kwargs)
         count += 1
-        if count != when:
+        if count != when and not (do.endswith("+") and count > when):
             return real(*args, **kwargs)
         open(fired, "w").close()
         if do == "kill-before":
@@ -87,14 +97,33 @@ def _faulty(real: Callable[..., Any], when: int, do: str, fired: str) -> Callabl
         if do == "short":
             descriptor, data = args
             return real(descriptor, bytes(data)[: max(1, len(data) // 2)])
+        if do == "flip":
+            descriptor, data = args
+            at = len(data) // 2
+            return real(descriptor, bytes(data[:at]) + bytes([data[at] ^ 1]) + bytes(data[at + 1 :]))
         if not do.startswith("kill"):
-            number = getattr(errno, do)
+            number = getattr(errno, do.removesuffix("+"))
             raise OSError(number, os.strerror(number))
         result = real(*args, **kwargs)
         os.kill(os.getpid(), signal.SIGKILL)
         return result
 
     return call
+
+
+def _jumping(real: Callable[[], float], path: str) -> Callable[[], float]:
+    def now() -> float:
+        try:
+            with open(path, encoding="ascii") as file:
+                return real() + float(file.read() or 0)
+        except FileNotFoundError:
+            return real()
+
+    return now
+
+
+def _is_file(target: object) -> bool:
+    return not isinstance(target, int) or stat.S_ISREG(os.fstat(target).st_mode)
 
 
 @contextmanager
