@@ -282,6 +282,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     remote: bool = False
     """A connection beyond loopback was seen."""
     left: int = 0
+    digest: str = ""
+    """`bundle.digest_of` what it printed; "" when that was not read (lost, cancelled, a line of format 1)."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from stretto.executors import local
 from stretto.fold import State, fold
 from stretto.journal import read
 from stretto.model import AttemptId, End, LogEvent
-from stretto.system import Process, boot_id, lives
+from stretto.system import Process, boot_id, lives, mono_s
+from stretto.testing import history
 from stretto.testing.wait import wait_until
 
+SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~=%{}!\n")
 SESSION = str(uuid.uuid4())
 """Of this process alone: what another test leaves running at the same time must not be taken for ours."""
 
@@ -52,6 +55,9 @@ class Bench:
         """Lines that hooks showed the user."""
         self.islands = install.wiring(str(base)).islands
         """Where the hook's client is; a test puts another installation's here."""
+        self.deliveries: list[history.Delivery] = []
+        self.edits: list[history.Edit] = []
+        """What the history checker is told at the end."""
         self.python = sys.executable
         """The interpreter a hook starts the supervisor with; a test puts `faults.interpreter` here."""
 
@@ -83,7 +89,7 @@ class Bench:
         output = self.short / f"output-{self.calls}"
         text = self.env_file.read_text() if self.env_file.exists() else ":\n"
         script = f"{text}\n: && eval {_quoted(command)} < /dev/null"
-        began = time.monotonic()
+        began, began_mono_s = time.monotonic(), mono_s()
         with open(output, "ab") as file:
             done = subprocess.run(
                 [f"/bin/{shell}", "-c", script],
@@ -97,6 +103,17 @@ class Bench:
                 timeout=60,
             )
         took = time.monotonic() - began
+        if not set(command) & SHELL_SIGNS:  # else others than this command may have printed
+            self.deliveries.append(
+                history.Delivery(
+                    argv=tuple(shlex.split(command)),
+                    began_mono_s=began_mono_s,
+                    ended_mono_s=mono_s(),
+                    digest=bundle.digest_of(output.read_bytes()),
+                    size_bytes=output.stat().st_size,
+                    code=done.returncode,
+                )
+            )
         if told:
             self.batch({"tool_use_id": call, "tool_name": "Bash", "tool_input": {"command": command}})
         return output.read_bytes(), done.returncode, took
@@ -113,8 +130,17 @@ class Bench:
         fields = {"tool_name": "Edit", "tool_use_id": f"toolu_{self.calls}", "tool_input": {"file_path": str(path)}}
         if told:
             self.hook("PreToolUse", **fields)
+        began_mono_s = mono_s()
         path.write_text(text)
+        self.edits.append(history.Edit(what=name, began_mono_s=began_mono_s, ended_mono_s=mono_s()))
         return self.batch(fields) if told else ""
+
+    def check_history(self, waived: Collection[str] = ()) -> None:
+        """Fail when what the log tells, with what our calls got and when we edited, cannot have happened one thing after the other."""
+        if "everything" in waived:
+            return
+        found = history.check(history.load(self.paths.folder), self.deliveries, self.edits)
+        assert [violation for violation in found if violation.kind not in waived] == []
 
     # --- our side
 
@@ -183,21 +209,27 @@ def _quoted(text: str) -> str:
 
 
 @pytest.fixture
-def bench(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
+def bench(short: Path, project: Path, state_base: Path, waived: frozenset[str]) -> Iterator[Bench]:
     one = Bench(short, project, state_base)
     yield one
-    if os.path.isdir(one.paths.folder):
-        one.stop()
-        for path in (one.paths.supervisor_errors, one.paths.events):
-            print(Path(path).read_text(errors="replace") if os.path.exists(path) else f"no {path}")
+    _end(one, waived)
 
 
 @pytest.fixture
-def observed(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
+def observed(short: Path, project: Path, state_base: Path, waived: frozenset[str]) -> Iterator[Bench]:
     """The same in observe mode."""
     one = Bench(short, project, state_base, mode="observe")
     yield one
+    _end(one, waived)
+
+
+def _end(one: Bench, waived: Collection[str]) -> None:
+    if not os.path.isdir(one.paths.folder):
+        return
     one.stop()
+    for path in (one.paths.supervisor_errors, one.paths.events):
+        print(Path(path).read_text(errors="replace") if os.path.exists(path) else f"no {path}")
+    one.check_history(waived)
 
 
 # --- a monitor without a supervisor

@@ -58,6 +58,7 @@ def spoil(path: Path, how: str) -> None:
         path.write_bytes(random.Random(str(path.name)).randbytes(300) if how == "junk" else b"")
 
 
+@pytest.mark.damages_log("everything", reason="the log is replaced by junk")
 @pytest.mark.parametrize("how", ["directory", "link", "junk", "empty"] if SOAK else ["directory", "junk"])
 def test_f11_no_damaged_state_file_stops_the_next_supervisor(bench, how):
     """Every file but the grant, all at once: what cannot be used is put aside and doctor names it."""
@@ -76,6 +77,7 @@ def test_f11_no_damaged_state_file_stops_the_next_supervisor(bench, how):
         assert any(check.name == "damage" for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
+@pytest.mark.damages_log("everything", reason="bytes of the log are flipped")
 @pytest.mark.parametrize("seed", range(200 if SOAK else 2))
 def test_f11_a_log_and_exits_with_flipped_bytes_fold_and_serve(bench, seed):
     print(f"scale: {'soak' if SOAK else 'everyday'}")
@@ -106,6 +108,7 @@ def test_f11_a_damaged_grant_is_no_grant_and_doctor_says_so(bench, text):
     assert any(check.level == "fail" and check.name == "grant" for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
+@pytest.mark.damages_log("everything", reason="the log gets records that nobody wrote")
 def test_f5_a_record_that_names_a_stranger_or_a_path_is_adopted_by_nobody_and_signals_nobody(bench):
     ready(bench)
     bench.bash("pytest -q")
