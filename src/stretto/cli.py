@@ -295,7 +295,7 @@ def _grant_state(project: Project) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def why(count: int, as_json: bool) -> None:
     """Show the last COUNT decisions: what was joined, what was run, and the reason."""
-    decisions = render.why(control.fold_log(_project().paths), count)
+    decisions = render.why(control.fold_log(_project().paths), count, time.time())
     if as_json:
         for decision in decisions:
             _echo_json(decision)
@@ -516,6 +516,20 @@ def cancel(ids: tuple[str, ...]) -> None:
             click.echo(f"Cancelled {item[: render.SHORT_ID]}.")
         else:
             click.echo(f"{item[: render.SHORT_ID]} was over already.", err=True)
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def retry(ids: tuple[str, ...]) -> None:
+    """Let commands run ahead again at once that were put aside because their runs died; ID as `status` and `why` print it."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    for item in [_resolve(prefix, [*state.jobs, *state.attempts]) for prefix in ids]:
+        attempt = state.attempts.get(AttemptId(item))
+        job = state.jobs[attempt.job if attempt is not None else JobKey(item)]
+        control.request(project, {"op": b"retry", "job": job.job.encode()})
+        was = "has nothing to be forgiven" if not job.crashes else "may run ahead again"
+        click.echo(f"{render.command(job)} {was}.")
 
 
 @stretto.command()

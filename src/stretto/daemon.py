@@ -206,6 +206,9 @@ class Supervisor:
             case b"cancel":
                 known = self._engine.cancel_ahead(AttemptId(message["attempt"].decode()))
                 self._answer(peer, {"ok": b"1" if known else b"0"})
+            case b"retry":
+                known = self._engine.retry(JobKey(message["job"].decode()))
+                self._answer(peer, {"ok": b"1" if known else b"0"})
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
                 self._engine.leaving = "it was asked to"

@@ -32,6 +32,7 @@ from stretto.model import (
     EpochBegan,
     Invocation,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -743,6 +744,14 @@ class Engine:
             self._refused[run.job] = (self._scan.generation, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
+
+    def retry(self, job: JobKey) -> bool:
+        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        known = self.state.jobs.get(job)
+        if known is not None and known.crashes:
+            self.log(JobRetried, job=job)
+            self.dirty = True
+        return known is not None
 
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 

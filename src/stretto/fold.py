@@ -40,6 +40,7 @@ from stretto.model import (
     EpochBegan,
     Event,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -292,6 +293,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
     crashed_mono: float = 0.0
     crashed_boot: str = ""
+    crashed_at: float = 0.0
+    """The last of them, for display."""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
@@ -453,6 +456,14 @@ def _job_seen(state: State, event: JobSeen) -> str:
     return ""
 
 
+def _job_retried(state: State, event: JobRetried) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.retried for unknown job {event.job}"
+    job.crashes = 0
+    return ""
+
+
 def _permission_asked(state: State, event: PermissionAsked) -> str:
     job = state.jobs.get(event.job)
     if job is None:
@@ -523,7 +534,7 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
         if by_itself:
             job.crashes = 0
         elif event.end.how != "cancelled":
-            job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
+            job.crashes, job.crashed_mono, job.crashed_boot, job.crashed_at = job.crashes + 1, event.mono, event.boot, event.ts
     if by_itself:
         job.durations_s.append(event.took_s)
         del job.durations_s[:-DURATIONS]
@@ -649,6 +660,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     EpochBegan: _epoch_began,
     TreeMoved: _tree_moved,
     JobSeen: _job_seen,
+    JobRetried: _job_retried,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,

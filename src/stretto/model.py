@@ -230,6 +230,12 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     streams: Streams
 
 
+class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
+    """The user wants a command that was put aside to run ahead again at once; its crashes are forgotten."""
+
+    job: JobKey
+
+
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
     """The host put a question before running this; one approval is no standing one, so the job does not run ahead."""
 
@@ -365,6 +371,7 @@ LogEvent = (
     | EpochBegan
     | TreeMoved
     | JobSeen
+    | JobRetried
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
