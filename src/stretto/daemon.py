@@ -31,8 +31,8 @@ from stretto import __version__, commands, hookwire, observe, rpc, rules, shelle
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import CorruptError, StrettoError
 from stretto.machine import Machine
-from stretto.model import AttemptId, End, Invocation, JobKey, SessionId, invocation_from
-from stretto.runs import ATTEMPT_ID, Run
+from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, invocation_from
+from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import Lock, mono_s, wall_s
 from stretto.tree import tool_identity

@@ -10,6 +10,7 @@ its meaning: a new meaning is a new type.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
@@ -18,6 +19,8 @@ import msgspec
 
 AttemptId = NewType("AttemptId", str)
 """32 hex digits, random: nobody can guess another session's run."""
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What is made; nothing else a log names is ever taken for the name of a directory or for a mark."""
 JobKey = NewType("JobKey", str)
 """32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
 SessionId = NewType("SessionId", str)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from stretto import bundle, cgroup, kin, rpc
-from stretto.model import AttemptId, Fsync
+from stretto.model import ATTEMPT_ID, AttemptId, Fsync
 from stretto.system import Lock, Process, atomic_write, identify, is_locked, signal_process, signer
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
@@ -137,8 +137,11 @@ def end_orphans(attempt: str, folder: str) -> list[Process]:
     Without a grace time: the supervisor cannot wait, and the run is lost already.
 
     Args:
+        attempt: as a log names it, whatever that is: nothing is done for what no supervisor made.
         folder: the attempt's directory.
     """
+    if not ATTEMPT_ID.fullmatch(attempt):
+        return []
     group = cgroup.recorded(folder, attempt)
     seen = kin.remembered(folder)
 
