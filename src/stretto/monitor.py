@@ -14,6 +14,8 @@ supervisor does. Promises of an owner:
 
 SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGUSR1 says that somebody waits for it: full speed from then on.
 
+It is one idea in one file: the life of one process that owns another.
+
 Source of the limits and priorities: decision 0007.
 """
 
