@@ -7,6 +7,8 @@
                    (after `oversize` each ends in a line that says so: it was cut there, in a file of its own, since a joiner may have
                    the first one open)
       cancel       there when the run is not wanted any more, whether its owner has begun or not
+      group        the path of the run's control group, where it has one; else
+      tree         the processes of the run as its monitor saw them last: what its successor ends when it was killed
       lock         held (flock) by the writer for as long as the command runs and output is being written
       exit         one line `HOW VALUE OUTBYTES ERRBYTES`, renamed into place last; HOW is a word of `model.End`
                    (`lost` also when processes the command left behind went on printing: that is not all of its output)

@@ -38,8 +38,8 @@ INTERRUPTED, BUG = 130, 70
 FOLLOW_PAUSE_S = 0.1
 WAKE_EVERY_S = 0.5
 """How often `wait` looks whether a supervisor still lives: without one nothing that waits would ever start."""
-NO_EXIT = {"timeout": 124, "cancelled": 143, "oversize": 125, "lost": 125}
-"""What `wait` ends with when a job had no exit code of its own."""
+NO_EXIT = {"timeout": 124, "cancelled": 143, "memory": 137, "oversize": 125, "processes": 125, "lost": 125, "unstarted": 127}
+"""What `wait` ends with when a job had no exit code of its own: never 0."""
 SIZE = re.compile(r"(\d+)([KMG]?)")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
@@ -524,7 +524,8 @@ def cancel(ids: tuple[str, ...]) -> None:
 def wait(context: click.Context, ids: tuple[str, ...]) -> None:
     """Wait for requested jobs and end with the exit code of the first one given that did not pass, 0 when all did.
 
-    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled) or 125 (lost).
+    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled), 137 (out of memory), 127 (could not be
+    started) or 125 (lost, too much output, too many processes).
     """
     project = _project()
     state = State()
@@ -562,7 +563,7 @@ def _exit_code(request: Request) -> int:
         case _:
             end = End(how="lost")
     click.echo(f"stretto: {request.job[: render.SHORT_ID]} {render.plain(f'{word}: {reason}')}", err=True)
-    return 128 + end.value if end.how == "signal" else NO_EXIT.get(end.how, end.value)
+    return 128 + end.value if end.how == "signal" else NO_EXIT[end.how]
 
 
 # --- shared by the commands -------------------------------------------------------------------------------------------------

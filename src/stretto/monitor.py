@@ -6,17 +6,21 @@ with two descriptors: where the spec is read from (one rpc frame: an environment
 that tells the supervisor `started PID START` and `exited`, and whose end-of-file says that the owner is gone. It ends when the
 supervisor does. Promises of an owner:
 - it has a session of its own, outlives the supervisor, and is no descendant of a hook (the supervisor is none either);
+- of a run that only a supervisor can make use of it is told a lease: when no supervisor has lived for that long, the run is cancelled;
 - it holds the lock of the attempt's directory for its life: that, and nothing else, is how others know that it lives;
 - the worker's standard input is empty, its output goes straight to the bundle's files (they survive our death), no other descriptor
   reaches it, and on Linux it dies with us;
-- however the run ends, its whole tree is gone first (we are its subreaper), then `exit` is written, then the log, then the pipe;
-- limits are watched and never set: a command sees what it would see without us, and one that goes beyond is ended and recorded as such.
+- however the run ends, its whole tree is gone first (we are its subreaper, and where the system lets us it has a control group), then
+  `exit` is written, then the log, then the pipe;
+- limits are watched: a command sees what it would see without us, and one that goes beyond is ended and recorded as such. The one that the
+  kernel keeps, the number of tasks in the control group, says that it was met, and then the run is ended all the same;
+- what only we know would be lost with us, so the tree we saw last is on disk for whoever has to end it after our death.
 
 SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGUSR1 says that somebody waits for it: full speed from then on.
 
-It is one idea in one file: the life of one process that owns another.
+It is one idea in one file: what an owner starts it watches, ends and records, and it carries as little as it can.
 
-Source of the limits and priorities: decision 0007.
+Source of the limits and priorities: decision 0007; of the control group and of what is remembered: decision 0009.
 """
 
 from __future__ import annotations
@@ -32,10 +36,23 @@ import sys
 from functools import cache
 from typing import Any
 
-from stretto import kin
+from stretto import cgroup, kin
 from stretto.journal import Journal
 from stretto.rpc import Message, Reader
-from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s, open_private, read_file, wall_s, write_all
+from stretto.system import (
+    LINUX,
+    Lock,
+    Process,
+    atomic_write,
+    boot_id,
+    identify,
+    is_locked,
+    mono_s,
+    open_private,
+    read_file,
+    wall_s,
+    write_all,
+)
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
@@ -47,6 +64,8 @@ QUIET_LOOK_S = 0.1
 """The same while it prints nothing: output and signals wake us at once (on Linux); it bounds how late too many tasks are seen."""
 TREE_LOOK_S = 0.25
 """How often the tree is walked: its memory and its tasks."""
+LEASE_LOOKS = 8
+"""So often in the time of its lease an owner looks whether a supervisor lives."""
 COPY_BYTES = 1 << 18
 INT_BYTES = 4
 IN_MODIFY = 2
@@ -72,6 +91,7 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the owners
     boot_id()  # read once for all of them
     _libc()  # and so is what it loads
+    groups = cgroup.place()
     gc.freeze()  # what is here now is shared with every owner, and stays so as long as nobody writes to it
     while True:
         byte, rights, _, _ = requests.recvmsg(1, _socket.CMSG_LEN(2 * INT_BYTES), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
@@ -85,7 +105,7 @@ def main() -> None:
             child = -1  # no more processes: the supervisor sees both pipes end
         if child == 0:
             try:
-                _begin(*given)
+                _begin(groups, *given)
             finally:
                 os._exit(0)
         for descriptor in given:
@@ -96,7 +116,7 @@ def _unheard(number: int, frame: object) -> None:
     """Do nothing at a signal. It is caught and not ignored, because the exec of a worker sets back by itself what is caught."""
 
 
-def _begin(spec: int, supervisor: int) -> None:
+def _begin(groups: str, spec: int, supervisor: int) -> None:
     """Become an owner: nothing of the process that was forked stays."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -107,10 +127,10 @@ def _begin(spec: int, supervisor: int) -> None:
     for descriptor in (null, supervisor, spec):
         os.close(descriptor)
     if message is not None:
-        _own(message)
+        _own(message, groups)
 
 
-def _own(spec: Message) -> None:
+def _own(spec: Message, groups: str) -> None:
     folder = os.fsdecode(spec["dir"])
     lock = Lock(os.path.join(folder, "lock"))
     if not lock.try_acquire():
@@ -132,17 +152,24 @@ def _own(spec: Message) -> None:
     if os.path.exists(os.path.join(folder, "cancel")):
         _record(spec, folder, ("cancelled", signal.SIGTERM), began_s)  # it was stopped before we came
         return
+    group = cgroup.make(groups, folder, spec["attempt"].decode())
+    if group is not None:
+        group.limit_tasks(int(spec["tasks"]))
     try:
-        worker = _spawn(spec, folder)
+        worker, group = _spawn(spec, folder, group)
     except OSError as error:
+        if group is not None:
+            group.remove()
         _record(spec, folder, ("unstarted", error.errno or errno.EINVAL), began_s)
         return
-    verdict = watch.until_end(worker)
+    verdict = watch.until_end(worker, group)
+    if group is not None:
+        group.remove()
     _record(spec, folder, verdict, began_s, watch.left, watch.cpu_s)
 
 
-def _spawn(spec: Message, folder: str) -> int:
-    """Start the worker.
+def _spawn(spec: Message, folder: str, group: cgroup.Group | None) -> tuple[int, cgroup.Group | None]:
+    """Start the worker, and return the control group it is in: none when the system did not let us put it there.
 
     Raises:
         OSError: there is no process, or the command's file could not be executed in it.
@@ -153,7 +180,7 @@ def _spawn(spec: Message, folder: str) -> int:
     owner = os.getpid()
     env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
     hears, tells = os.pipe()  # closed by the exec; before that an error number comes through it
-    pid = os.fork()
+    pid, group = _fork(group)
     if pid == 0:
         try:
             _become(spec, env, owner, out, err)
@@ -168,7 +195,17 @@ def _spawn(spec: Message, folder: str) -> int:
     if failed:
         os.waitpid(pid, 0)
         raise OSError(int(failed), os.strerror(int(failed)))
-    return pid
+    return pid, group
+
+
+def _fork(group: cgroup.Group | None) -> tuple[int, cgroup.Group | None]:
+    """Fork into the group, or where the system refuses that, without it."""
+    if group is not None:
+        try:
+            return group.fork(), group
+        except OSError:
+            group.remove()  # no clone3, or no right to it: a fork that fails for another reason fails below, too
+    return os.fork(), None
 
 
 def _become(spec: Message, env: dict[bytes, bytes], owner: int, out: int, err: int) -> None:
@@ -180,7 +217,8 @@ def _become(spec: Message, env: dict[bytes, bytes], owner: int, out: int, err: i
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:
         os._exit(127)  # the owner died before it could take us along
-    _set_io_class(0, IOPRIO_IDLE)
+    if spec.get("idle") == b"1":
+        _set_io_class(0, IOPRIO_IDLE)
     os.umask(int(spec["umask"], 8))
     os.chdir(spec["cwd"])
     os.dup2(out, 1)
@@ -211,9 +249,13 @@ class _Watch:
         self._pause_s, self._seen_bytes = 0.0, 0
         self._until_s = mono_s() + float(spec["wall_s"])
         self._limit_bytes, self._memory_bytes, self._tasks = (int(spec[name]) for name in ("limit_bytes", "memory_bytes", "tasks"))
+        self._lease, self._lease_s = os.fsdecode(spec.get("lease", b"")), float(spec.get("lease_s", b"0"))
+        self._served_s = self._asked_s = mono_s()
         self._cancelled = False
         self._haste = 0
         self._worker = 0
+        self._group: cgroup.Group | None = None
+        self._remembered: list[Process] = []
         self._status: int | None = None
         self._walked_s = 0.0
         self._machine_tasks = _machine_tasks()
@@ -229,9 +271,9 @@ class _Watch:
         self._haste = HASTE_LOOKS
         self._walked_s = 0.0
 
-    def until_end(self, worker: int) -> tuple[str, int]:
+    def until_end(self, worker: int, group: cgroup.Group | None) -> tuple[str, int]:
         """Return how the run ended and the value that goes with it; its tree is gone then."""
-        self._worker = worker
+        self._worker, self._group = worker, group
         alarm = _Alarm(worker, [os.path.join(self._folder, name) for name in self._streams])
         verdict: tuple[str, int] | None = None
         while verdict is None and not self._ended():
@@ -241,13 +283,15 @@ class _Watch:
             if self._order:
                 self._order.look()
             verdict = self._beyond()
-        if verdict is not None or kin.children(os.getpid()) != [worker]:  # a worker that has ended has no children: they are ours by now
-            if verdict is None:
+        by_us = verdict is not None
+        if by_us or kin.children(os.getpid()) != [worker]:  # a worker that has ended has no children: they are ours by now
+            if not by_us:
                 self.left = sum(each.process.pid != worker for each in kin.below(os.getpid()))
             kin.end(
                 lambda: kin.below(os.getpid()),
                 grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
                 group=worker if self._status is None else 0,
+                at_once=group.kill if group else lambda: None,
                 hurry=lambda: self._printed() > self._limit_bytes,
                 reap=self._reap_adopted,
             )
@@ -263,10 +307,17 @@ class _Watch:
             _cut(self._folder, self._streams, self._limit_bytes)
         if verdict is not None:
             return verdict
+        if group and group.refused_tasks():
+            return "processes", 0
+        kills = group.memory_kills() if group else None
+        if kills is not None:
+            if kills:
+                return "memory", 0
+            return _by_itself(status)
         killed = status in (signal.SIGKILL, 128 + signal.SIGKILL << 8)  # itself, or the command that a shell says was killed
         if killed and _oom_kills() > self._out_of_memory:
             return "memory", 0
-        return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
+        return _by_itself(status)
 
     def _pause(self) -> tuple[bool, float]:
         """Say whether nothing was printed since the last look, and how long to wait for the next one."""
@@ -293,15 +344,37 @@ class _Watch:
             return "timeout", 0
         if os.path.exists(os.path.join(self._folder, "cancel")):
             return "cancelled", signal.SIGTERM
+        if self._lease_s and self._lease_ran_out(now_s):
+            return "cancelled", signal.SIGTERM
         self._walked_s = now_s
         self._reap_adopted()
         tree = list(kin.below(os.getpid()))
         if self._haste:
             self._haste -= 1
             _restore_io_class([each.process.pid for each in tree])
-        if sum(each.tasks for each in tree) > self._tasks:
+        self._remember(tree)
+        if sum(each.tasks for each in tree) > self._tasks or (self._group and self._group.refused_tasks()):
             return "processes", 0
         return ("memory", 0) if kin.own_bytes(tree, self._memory_bytes) > self._memory_bytes else None
+
+    def _lease_ran_out(self, now_s: float) -> bool:
+        """Say whether no supervisor has held its lock for the time of the lease; a hand-over from one to the next takes seconds."""
+        if now_s - self._asked_s < self._lease_s / LEASE_LOOKS:
+            return False
+        self._asked_s = now_s
+        try:
+            served = is_locked(self._lease)
+        except OSError:
+            served = False  # something else is in its place
+        if served:
+            self._served_s = now_s
+        return now_s - self._served_s > self._lease_s
+
+    def _remember(self, tree: list[kin.Seen]) -> None:
+        """Leave the tree on disk for whoever has to end it when we are killed; a control group knows it better."""
+        if self._group is None and (now := sorted(each.process for each in tree)) != self._remembered:
+            self._remembered = now
+            kin.remember(self._folder, now)
 
     def _too_many(self) -> tuple[str, int] | None:
         """Many tasks have appeared on the machine: stop our group, so that a fork bomb holds still, and count whether they are ours."""
@@ -338,6 +411,10 @@ class _Watch:
         for pid in kin.children(os.getpid()):
             if pid != self._worker:
                 os.waitpid(pid, os.WNOHANG)
+
+
+def _by_itself(status: int) -> tuple[str, int]:
+    return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
 
 
 def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float, left: int = 0, cpu_s: float = 0.0) -> None:

@@ -164,6 +164,7 @@ def _request(state: State, request: Request, alive: Collection[AttemptId], now_a
         "retries": request.retries,
         "asked_at": request.asked_at,
         "attempt": request.attempt,
+        "end": {"how": attempt.end.how, "value": attempt.end.value} if attempt and attempt.end else None,
         "took_s": attempt.took_s if attempt else None,
     }
 

@@ -42,6 +42,8 @@ WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
 TASKS = 2048
 """Processes and threads of one ahead run at the same time; more is taken for a fork bomb."""
+LEASE_S = 30.0
+"""An ahead run goes on for so long without any supervisor; the next hook starts one, which adopts it. A requested job needs none."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRODUCTS_KEPT = 50
@@ -163,6 +165,8 @@ class Runs:
             "limit_bytes": str(LIMIT_BYTES).encode(),
             "memory_bytes": str(self._world.granted_bytes() // 2).encode(),
             "tasks": str(TASKS).encode(),
+            "idle": b"0" if asked_for else b"1",
+            "lease_s": b"0" if asked_for else str(LEASE_S).encode(),
         }
         run.place = place
         try:
@@ -300,7 +304,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
-        if run.kind != "foreground":
+        if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
             found = self._executor.exit_of(run.attempt) if ATTEMPT_ID.fullmatch(run.attempt) else None
