@@ -71,7 +71,7 @@ class Supervisor:
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
-        self._context = observe.own_context()
+        self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
         self._cold: list[str] = []
         """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
 
@@ -397,7 +397,7 @@ class Supervisor:
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
     def _request(self, peer: Peer, message: rpc.Message) -> rpc.Message:
-        confined = observe.confinement(_peer_pid(peer.connection)) != observe.confinement(os.getpid())
+        confined = observe.confinement(_peer_pid(peer.connection)) != self._confinement
         try:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:

@@ -5,6 +5,8 @@ An attempt is a small machine; `NEXT` holds every legal step and nothing else:
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
       '------attempt.exited----------------------------------^
 
+A short run's `attempt.spawned` may come right after its `attempt.exited`: the supervisor writes the one, the monitor the other.
+
 A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its steps:
 
     WaitsFor --the last of the others passed--> Ready --attempt.started--> UnderWay --attempt.exited--> Passed, Failed, PutAside
@@ -114,7 +116,10 @@ NEXT: dict[type[Phase], dict[type[Event], Callable[..., Phase]]] = {
         AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s),
     },
     Running: {AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s)},
-    Exited: {AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products)},
+    Exited: {
+        AttemptSpawned: lambda p, _: p,
+        AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products),
+    },
     Settled: {},
 }
 
@@ -201,6 +206,8 @@ class Lost(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 RequestPhase = WaitsFor | Ready | UnderWay | Stopping | Passed | Failed | Cancelled | PutAside | Lost
+OVER = (Passed, Failed, Cancelled, PutAside, Lost)
+"""The phases in which nothing more happens to a job."""
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -221,11 +228,11 @@ class Request(msgspec.Struct, kw_only=True):
 
     @property
     def over(self) -> bool:
-        return isinstance(self.phase, Passed | Failed | Cancelled | PutAside | Lost)
+        return isinstance(self.phase, OVER)
 
     @property
     def under_way(self) -> bool:
-        return isinstance(self.phase, UnderWay | Stopping)
+        return isinstance(self.phase, (UnderWay, Stopping))
 
 
 def retry_pause_s(tries: int) -> float:

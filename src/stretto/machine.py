@@ -15,7 +15,7 @@ from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
 from stretto.fold import Session, State
 from stretto.model import SessionId
-from stretto.system import Lock, Process, is_locked, open_private, private_directory, write_all
+from stretto.system import Lock, Process, is_locked, private_directory
 from stretto.tree import Scanner
 from stretto.world import Standing, Tree
 
@@ -23,6 +23,7 @@ START_SLACK_S = 0.5
 """By how much a process may seem to have begun after its session did: the kernel counts in hundredths."""
 CLOCK_SLACK_S = 5.0
 """Where only the wall clock tells: by how much it may have been set back while a session was open."""
+PROMISE_BYTES = 48
 
 
 class Slot:
@@ -32,11 +33,7 @@ class Slot:
         self._lock = lock
 
     def promise(self, memory_bytes: int, monitor_pid: int) -> None:
-        descriptor = open_private(self._lock.path, os.O_WRONLY | os.O_TRUNC)
-        try:
-            write_all(descriptor, f"{memory_bytes} {monitor_pid}\n".encode())
-        finally:
-            os.close(descriptor)
+        self._lock.note(f"{memory_bytes} {monitor_pid}".ljust(PROMISE_BYTES - 1).encode() + b"\n")
 
     def close(self) -> None:
         self._lock.close()
@@ -48,8 +45,13 @@ def take_place(slots: str) -> Slot | None:
     for number in range(os.cpu_count() or 1):
         lock = Lock(os.path.join(folder, f"{number}.lock"))
         if lock.try_acquire():
-            os.truncate(lock.path, 0)  # what its last holder was promised is over
-            return Slot(lock)
+            place = Slot(lock)
+            try:
+                place.promise(0, 0)  # what its last holder was promised is over
+            except OSError:
+                place.close()
+                raise
+            return place
         lock.close()
     return None
 
@@ -85,6 +87,7 @@ class Machine:
         os.umask(self.umask)
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
+        self._total_bytes = 0
         self._tail: journal.Tail | None = None
         self._tender = snapshot.Tender(self._paths.folder, self._journal)
 
@@ -196,10 +199,16 @@ class Machine:
         return os.cpu_count() or 1
 
     def free_bytes(self) -> int:
+        if system.LINUX:
+            _, found, after = system.read_file("/proc/meminfo").partition(b"MemAvailable:")
+            if found:
+                return int(after.split(None, 1)[0]) * 1024
         return psutil.virtual_memory().available
 
     def total_bytes(self) -> int:
-        return psutil.virtual_memory().total
+        if not self._total_bytes:
+            self._total_bytes = psutil.virtual_memory().total
+        return self._total_bytes
 
     def granted_bytes(self) -> int:
         return system.memory_bytes()

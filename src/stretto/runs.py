@@ -118,6 +118,7 @@ class Runs:
         self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
+        self._unpruned = True
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -266,7 +267,7 @@ class Runs:
         result = Result(run, end, evidence, torn, took_s)
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
-        self._prune()
+        self._unpruned = True
         return result
 
     def _evidence(self, run: Run, after: int) -> Evidence:
@@ -423,6 +424,8 @@ class Runs:
             return True
         return self._executor.give_up(run.attempt)
 
-    def _prune(self) -> None:
-        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-        self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
+    def prune(self) -> None:
+        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it."""
+        if self._unpruned:
+            keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+            self._unpruned = self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)

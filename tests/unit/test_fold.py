@@ -91,7 +91,10 @@ def test_apply_illegal_event_keeps_the_phase_and_is_counted(phase, event):
 @pytest.mark.parametrize(("phase", "event"), LEGAL, ids=lambda item: type(item).__name__)
 def test_apply_legal_event_moves_the_phase_on(phase, event):
     after = apply(state_with(phase), event)
-    assert after.attempts[ATTEMPT].phase != phase
+    late = (
+        isinstance(phase, Exited) and event is SPAWNED
+    )  # two processes wrote them: a short run had ended before its beginning was written
+    assert (after.attempts[ATTEMPT].phase == phase) is late
     assert after.anomaly_count == 0
 
 

@@ -233,5 +233,5 @@ class Local:
     def end_orphans(self, attempt: AttemptId) -> None:
         end_orphans(attempt, self.folder(attempt))
 
-    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> None:
-        bundle.prune(self._attempts, keep, limit_bytes, most)
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        return bool(bundle.prune(self._attempts, keep, limit_bytes, most))
