@@ -35,6 +35,7 @@ from stretto import (
     ahead,
     bundle,
     commands,
+    disk,
     gates,
     hookwire,
     observe,
@@ -167,8 +168,10 @@ class Supervisor:
         self._approvals = Approvals(settings_of_host(project.root))
         self._conversations: dict[SessionId, Conversation] = {}
         self._rules = rules.Rules()
-        self._void = ""
-        """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
+        self._unfit = _unfit(self.paths.folder)
+        """Why nothing may rely on our files, "" when it may."""
+        self._void = self._unfit
+        """Why the grant does not hold (`stretto.toml` changed), or is of no use; "" when it holds."""
         self._moved_s = 0.0
         self._poked_s = 0.0
         self._dirty = True
@@ -1112,9 +1115,18 @@ class Supervisor:
             self._rules = rules.parse(text.decode() if text is not None else "")
             self._journal.fsync = self._runs.fsync = self._rules.fsync
             self._tender.keep_bytes, self._tender.keep_s = self._rules.keep_mb << 20, self._rules.keep_days * 86_400.0
-            self._void = ""
+            self._void = self._unfit
         except (StrettoError, UnicodeDecodeError) as error:
             self._void = str(error)
+
+
+def _unfit(folder: str) -> str:
+    """Say why nothing may rely on files in our state directory, "" when it may or when a full disk keeps us from trying."""
+    try:
+        reason = disk.unfit(folder)
+    except OSError:
+        return ""
+    return reason and f"state cannot be kept in {folder}: {reason}; set STRETTO_STATE_DIR to a local disk, then run `stretto init` again"
 
 
 def _search_path(invocation: Invocation) -> bytes:
@@ -1199,15 +1211,19 @@ def main(arguments: list[str]) -> None:
             pass  # the hook has given up; the next one finds us
         os.close(int(word))
 
-    lock = Lock(project.paths.supervisor_lock)
-    deadline_s = mono_s() + HAND_OVER_LIMIT_S
-    while not lock.try_acquire():
-        if _is_served(project.paths.folder):
-            served()
-            return
-        if mono_s() > deadline_s:
-            return  # without a word: the hook gives up
-        time.sleep(0.01)
+    try:
+        lock = Lock(project.paths.supervisor_lock)
+        deadline_s = mono_s() + HAND_OVER_LIMIT_S
+        while not lock.try_acquire():
+            if _is_served(project.paths.folder):
+                served()
+                return
+            if mono_s() > deadline_s:
+                return  # without a word: the hook gives up
+            time.sleep(0.01)
+    except OSError as error:  # without a lock there may be two of us: then rather none
+        print(f"{wall_s():.3f} cannot lock {project.paths.supervisor_lock}: {error}", file=sys.stderr, flush=True)
+        return
     try:
         for aside in trust.mend(project.paths):
             print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)

@@ -35,7 +35,8 @@ class Fault(NamedTuple):
     """supervisor or monitor."""
     call: str
     """A function of `os` (open, write, rename, fsync, fdatasync, mkdir, unlink, fork), `flock`, `spawn` for subprocess.Popen, or
-    `clock`: then the wall clock is wrong by the seconds that the file `clock` beside `fired` says, for as long as it is there."""
+    `clock`: then the wall clock is wrong by the seconds that the file `clock` beside `fired` says, for as long as it is there; or `mounts`:
+    then the system's mounts are those that the file `mounts` beside `fired` lists."""
     when: int
     do: str
     """kill-before, kill-after, short (half of a write), flip (one bit of a write), or the name of an errno; with a `+` behind it: from then
@@ -76,6 +77,11 @@ def install(call: str, when: int, do: str, fired: str) -> None:
     """Open the door in this process, and in what it forks from now on."""
     if call == "clock":
         time.time = _jumping(time.time, os.path.join(os.path.dirname(fired), "clock"))
+        return
+    if call == "mounts":
+        from stretto import disk  # here, because a monitor has no need of it
+
+        disk.MOUNTS = os.path.join(os.path.dirname(fired), "mounts")
         return
     owner, name = {"spawn": (subprocess, "Popen"), "flock": (fcntl, "flock")}.get(call, (os, call))
     setattr(owner, name, _faulty(getattr(owner, name), name, when, do, fired))
