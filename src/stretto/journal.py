@@ -40,6 +40,9 @@ LOCK_NAME = "events.lock"
 FAILED_NAME = "events.failed"
 LOCK_LIMIT_S = 2.0
 """Longest wait for the lock: it is held for one write, so whoever holds it longer is stopped or broken."""
+STUCK_LIMIT_S = 0.05
+"""The same for a writer that waited in vain before: whoever did not let go within seconds will not within milliseconds, and a supervisor
+that waited for it at each record would keep the session waiting."""
 LINE_LIMIT_BYTES = 1024 * 1024
 """No record of ours is longer than some kilobytes; a longer line is foreign."""
 BLOCK_BYTES = 256 * 1024
@@ -107,6 +110,8 @@ class Journal:
         self.fsync: Fsync = fsync
         self._unmarked = False
         """A sync failed, and not even the mark that says so could be made."""
+        self._stuck = False
+        """The last wait for the lock was in vain."""
         self._owner = os.getpid()
         self._lock: Lock | None = None
         self._descriptor = -1
@@ -131,7 +136,7 @@ class Journal:
             lasting: an exit or a verdict is among them: on the disk before this returns, unless `fsync` is "never".
 
         Raises:
-            UnavailableError: the lock stayed held for `LOCK_LIMIT_S`.
+            UnavailableError: the lock stayed held for `LOCK_LIMIT_S`, for `STUCK_LIMIT_S` when it did so before.
             OSError: the file could not be written (full disk, folder gone), or a sync has failed before; nothing is acknowledged.
         """
         data = b"".join(sealed(record) + b"\n" for record in records)
@@ -198,7 +203,10 @@ class Journal:
             if self._lock is None:
                 self._lock = Lock(os.path.join(self._folder, LOCK_NAME))
             lock = self._lock
-            lock.acquire(LOCK_LIMIT_S)
+            limit_s = min(LOCK_LIMIT_S, STUCK_LIMIT_S) if self._stuck else LOCK_LIMIT_S
+            self._stuck = True
+            lock.acquire(limit_s)
+            self._stuck = False
             try:
                 if lock.stands():
                     if self._unmarked:
