@@ -5,15 +5,41 @@ Hides locking, segments, torn tails and bad lines. Promises:
 - an appender that finds the last byte is no newline copies that torn tail aside (`torn/<offset>`) and closes it first; otherwise its
   own record would be glued to it and lost (3 to 56 in some thousand acknowledged records when killed at random without this);
 - a record is acknowledged (`append` returns its offset) only after every byte was written; what a failing write left is cut off again;
+- a record ends with its checksum, so that a reader believes no damaged line, whatever it says;
 - a reader gets whole lines only, in order, each with its byte offset; a line it cannot use comes as `Bad` with its bytes: never
   silently dropped, never a crash;
 - a record that must last is synced before it is acknowledged; a sync that failed is never tried again: the mark `events.failed`
-  makes every later append of every process fail, because nobody knows which bytes the disk has.
+  makes every later append of every process fail, because nobody knows which bytes the disk has;
+- whoever dies at any step of an append, a rotation or a tidying leaves a log that the next one goes on with.
 
 The log is one stream of bytes, and the offset in it is an event's sequence number. Its end lies in `events.jsonl`; what was rotated
 away lies in `events-<begin>-<end>.jsonl` (20 digits each; `.gz` once compressed). `events.jsonl` begins where the newest of those
 ends, so that one rename is the whole rotation, and nothing beside the names has to agree. An appender compares the file it holds with
 the one of that name under the lock; a reader lists the names before and after it opens.
+
+Every line is one event: `t` (its type), `v` (format), `ts` (wall clock, s since 1970, for display only), `mono` (s, a clock that counts
+within one boot), `boot`, `by` (who wrote it), the fields of its type, and `crc` (see `sealed`). docs/events.md has them in full, with
+examples and with what a reader of another format makes of them. Names end in their unit: `_s`, `_ms`, `_bytes`.
+
+    supervisor.started  a supervisor serves: pid, start (the kernel's, of that pid), version, mode
+    supervisor.stopped  it left: reason
+    session.opened      session, source, claude_pid (0: unknown)
+    session.closed      session, reason
+    epoch.began         earlier results end: epoch (a count), reason, session
+    tree.moved          a scan found changes: generation (a count), count (paths), sample (the first of them)
+    job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams
+    permission.asked    the host put a question before it ran: job, session
+    attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why
+    attempt.spawned     its owner lives: attempt, pid, start
+    attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes)
+    attempt.settled     what it is worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes)
+    request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
+    request.held        it could start and does not: job, reason
+    request.cancelled   it never starts again: job, reason
+    request.lost        it can never start: job, reason
+    join.decided        what a shim was answered: ask, job, session, standing, do, attempt, of, reason, would, decide_ms
+    join.done           a join came to its end: ask, attempt, waited_s, saved_s
+    news.told           a session was told that a check flipped: session, job, attempt, was, now, text
 
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.
 
