@@ -468,15 +468,19 @@ def main(arguments: list[str]) -> None:
             pass  # the hook has given up; the next one finds us
         os.close(int(word))
 
-    lock = Lock(project.paths.supervisor_lock)
-    deadline_s = mono_s() + HAND_OVER_LIMIT_S
-    while not lock.try_acquire():
-        if _is_served(project.paths.folder):
-            served()
-            return
-        if mono_s() > deadline_s:
-            return  # without a word: the hook gives up
-        time.sleep(0.01)
+    try:
+        lock = Lock(project.paths.supervisor_lock)
+        deadline_s = mono_s() + HAND_OVER_LIMIT_S
+        while not lock.try_acquire():
+            if _is_served(project.paths.folder):
+                served()
+                return
+            if mono_s() > deadline_s:
+                return  # without a word: the hook gives up
+            time.sleep(0.01)
+    except OSError as error:  # without a lock there may be two of us: then rather none
+        print(f"{wall_s():.3f} cannot lock {project.paths.supervisor_lock}: {error}", file=sys.stderr, flush=True)
+        return
     try:
         for aside in trust.mend(project.paths):
             print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from stretto import journal, observe, rules, snapshot, system, trust
+from stretto import disk, journal, observe, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
@@ -73,6 +73,15 @@ def _read_promise(path: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
+def _unfit(folder: str) -> str:
+    """Say why nothing may rely on files in our state directory, "" when it may or when a full disk keeps us from trying."""
+    try:
+        reason = disk.unfit(folder)
+    except OSError:
+        return ""
+    return reason and f"state cannot be kept in {folder}: {reason}; set STRETTO_STATE_DIR to a local disk, then run `stretto init` again"
+
+
 class Machine:
     """This machine and one project on it; whoever makes one holds the supervisor's lock."""
 
@@ -88,6 +97,8 @@ class Machine:
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
         self._total_bytes = 0
+        self._unfit = _unfit(self._paths.folder)
+        """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
         self._tender = snapshot.Tender(self._paths.folder, self._journal)
 
@@ -155,7 +166,7 @@ class Machine:
             found = rules.parse(text.decode() if text is not None else "")
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
-            return Standing(mode=project.grant.mode, rules=found)
+            return Standing(mode=project.grant.mode, rules=found, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
             return Standing(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 

@@ -47,7 +47,8 @@ class Fault(NamedTuple):
     call: str
     """A function of `os` (open, write, rename, fsync, fdatasync, mkdir, unlink, fork...), `spawn` for subprocess.Popen, `flock`, one of a
     socket (connect, send, sendall, recv), `any` of them, or `clock`: then the wall clock is wrong by the seconds that the file `clock`
-    beside `fired` says, for as long as it is there."""
+    beside `fired` says, for as long as it is there; or `mounts`: then the system's mounts are those that the file `mounts` beside `fired`
+    lists."""
     when: int
     do: str
     """kill-before, kill-after, short (half of a write), flip (one bit of a write), trace (write down every step, break none), or the name
@@ -120,6 +121,11 @@ def install(call: str, when: int, do: str, fired: str) -> None:
     """Open the door in this process, and in what it forks from now on."""
     if call == "clock":
         time.time = _jumping(time.time, os.path.join(os.path.dirname(fired), "clock"))
+        return
+    if call == "mounts":
+        from stretto import disk  # here, because a monitor has no need of it
+
+        disk.MOUNTS = os.path.join(os.path.dirname(fired), "mounts")
         return
     if call == "spawn":
         owner: Any = subprocess
