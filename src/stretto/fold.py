@@ -3,7 +3,7 @@
 An attempt is a small machine; `NEXT` holds every legal step and nothing else:
 
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
-      '------attempt.exited----------------------------------^
+      '------attempt.exited----------------------------------^  '--attempt.spawned--> Exited (heard late)
 
 A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its steps:
 
@@ -38,6 +38,7 @@ from stretto.model import (
     End,
     EpochBegan,
     Event,
+    InvariantBroken,
     JobKey,
     JobSeen,
     JoinDecided,
@@ -112,7 +113,11 @@ NEXT: dict[type[Phase], dict[type[Event], Callable[..., Phase]]] = {
         AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s),
     },
     Running: {AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s)},
-    Exited: {AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products)},
+    Exited: {
+        # A monitor that is done at once may have written the exit before the supervisor heard that it lives.
+        AttemptSpawned: lambda p, _: p,
+        AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products),
+    },
     Settled: {},
 }
 
@@ -331,6 +336,8 @@ class State(msgspec.Struct, kw_only=True):
     news: deque[NewsTold] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
+    broken: deque[InvariantBroken] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    broken_count: int = 0
     bad_lines: int = 0
     events: int = 0
     epoch: int = 0
@@ -598,6 +605,12 @@ def _news_told(state: State, event: NewsTold) -> str:
     return ""
 
 
+def _invariant_broken(state: State, event: InvariantBroken) -> str:
+    state.broken.append(event)
+    state.broken_count += 1
+    return ""
+
+
 def _tag(event: Event) -> str:
     return str(event.__struct_config__.tag)
 
@@ -622,5 +635,6 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JoinDecided: _join_decided,
     JoinDone: _join_done,
     NewsTold: _news_told,
+    InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""
