@@ -3,7 +3,7 @@
 An attempt is a small machine; `NEXT` holds every legal step and nothing else:
 
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
-      '------attempt.exited----------------------------------^
+      '------attempt.exited----------------------------------^  '--attempt.spawned--> Exited (heard late)
 
 A short run's `attempt.spawned` may come right after its `attempt.exited`: the supervisor writes the one, the monitor the other.
 
@@ -41,6 +41,7 @@ from stretto.model import (
     End,
     EpochBegan,
     Event,
+    InvariantBroken,
     JobKey,
     JobRetried,
     JobSeen,
@@ -344,6 +345,8 @@ class State(msgspec.Struct, kw_only=True):
     news: deque[NewsTold] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
+    broken: deque[InvariantBroken] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    broken_count: int = 0
     bad_lines: int = 0
     last_bad: Anomaly | None = None
     """The latest line that is no event, and why."""
@@ -655,6 +658,12 @@ def _news_told(state: State, event: NewsTold) -> str:
     return ""
 
 
+def _invariant_broken(state: State, event: InvariantBroken) -> str:
+    state.broken.append(event)
+    state.broken_count += 1
+    return ""
+
+
 def _tag(event: Event) -> str:
     return str(event.__struct_config__.tag)
 
@@ -680,5 +689,6 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JoinDecided: _join_decided,
     JoinDone: _join_done,
     NewsTold: _news_told,
+    InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""

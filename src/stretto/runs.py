@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import freshness
+from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
 from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
@@ -27,6 +28,7 @@ from stretto.model import (
     End,
     Evidence,
     FileClass,
+    InvariantBroken,
     Invocation,
     JobKey,
     SessionId,
@@ -108,6 +110,9 @@ class Result:
 
     def __init__(self, run: Run, end: End, evidence: Evidence | None, torn: str, took_s: float) -> None:
         self.run, self.end, self.evidence, self.torn, self.took_s = run, end, evidence, torn, took_s
+        self.seal: Seal | None = None
+        """What its files were; None when they cannot be replayed, and then `spoiled` says why."""
+        self.spoiled = "what it printed was not kept whole"
         self.replays = 0
 
 
@@ -254,6 +259,7 @@ class Runs:
         wrote = self._attributed(run, settled.wrote, end)
         self._close(run)
         evidence = self._evidence(run, scan.generation)
+        seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
             AttemptSettled,
             attempt=run.attempt,
@@ -263,8 +269,15 @@ class Runs:
             products=settled.products[:PRODUCTS_KEPT],
             remote=run.remote,
             left=left,
+            digest=seal.digest if seal else "",
         )
         result = Result(run, end, evidence, torn, took_s)
+        result.seal = seal
+        if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
+            self._broken(result, "output", "what is on disk of it is not what its owner told")
+        if run.kind != "foreground" and (alive := self._executor.outlived(run.attempt)):
+            self._executor.end_orphans(run.attempt)
+            self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
         self._unpruned = True
@@ -362,7 +375,7 @@ class Runs:
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
     def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
-        return freshness.judge(
+        verdict = freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
@@ -374,6 +387,25 @@ class Runs:
             replays=replays,
             problem=problem,
         )
+        if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
+            return Verdict(standing=Standing.UNKNOWN, reason=spoiled)
+        return verdict
+
+    def _spoiled(self, result: Result) -> str:
+        """Say why what a result printed cannot be shown, "" when it is on disk as it was."""
+        if result.seal is None:
+            return result.spoiled
+        still = self._executor.still(result.run.attempt, result.seal)
+        if still is None:
+            self._broken(result, "output", "its output on disk is not what it was")
+            return result.spoiled
+        result.seal = still
+        return ""
+
+    def _broken(self, result: Result, rule: str, what: str) -> None:
+        """Never use a result again, and say why where `stretto doctor` finds it."""
+        result.seal, result.spoiled = None, what
+        self._log(InvariantBroken, rule=rule, attempt=result.run.attempt, what=what)
 
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:
