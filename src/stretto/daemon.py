@@ -71,7 +71,7 @@ class Supervisor:
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
-        self._context = observe.own_context()
+        self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
         self._cold: list[str] = []
         """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
 
@@ -205,6 +205,9 @@ class Supervisor:
                 self._answer(peer, {"ok": b"1"})
             case b"cancel":
                 known = self._engine.cancel_ahead(AttemptId(message["attempt"].decode()))
+                self._answer(peer, {"ok": b"1" if known else b"0"})
+            case b"retry":
+                known = self._engine.retry(JobKey(message["job"].decode()))
                 self._answer(peer, {"ok": b"1" if known else b"0"})
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
@@ -394,7 +397,7 @@ class Supervisor:
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
     def _request(self, peer: Peer, message: rpc.Message) -> rpc.Message:
-        confined = observe.confinement(_peer_pid(peer.connection)) != observe.confinement(os.getpid())
+        confined = observe.confinement(_peer_pid(peer.connection)) != self._confinement
         try:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
@@ -465,15 +468,19 @@ def main(arguments: list[str]) -> None:
             pass  # the hook has given up; the next one finds us
         os.close(int(word))
 
-    lock = Lock(project.paths.supervisor_lock)
-    deadline_s = mono_s() + HAND_OVER_LIMIT_S
-    while not lock.try_acquire():
-        if _is_served(project.paths.folder):
-            served()
-            return
-        if mono_s() > deadline_s:
-            return  # without a word: the hook gives up
-        time.sleep(0.01)
+    try:
+        lock = Lock(project.paths.supervisor_lock)
+        deadline_s = mono_s() + HAND_OVER_LIMIT_S
+        while not lock.try_acquire():
+            if _is_served(project.paths.folder):
+                served()
+                return
+            if mono_s() > deadline_s:
+                return  # without a word: the hook gives up
+            time.sleep(0.01)
+    except OSError as error:  # without a lock there may be two of us: then rather none
+        print(f"{wall_s():.3f} cannot lock {project.paths.supervisor_lock}: {error}", file=sys.stderr, flush=True)
+        return
     try:
         for aside in trust.mend(project.paths):
             print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)

@@ -32,6 +32,7 @@ from stretto.model import (
     EpochBegan,
     Invocation,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -207,6 +208,7 @@ class Engine:
             self._last_look_s = now_s
             self._check_sessions(now_s)
             self._tend_log()
+            self.runs.prune()
             self.dirty = True
         if self.makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self.runs.open.values()):
             self.leaving = f"{MAKES_WAY}: {self.makes_way}, this is {__version__}"
@@ -269,7 +271,8 @@ class Engine:
             v=FORMAT_VERSION, ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields
         )
         try:
-            offset = self._world.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+            lasting = kind is AttemptExited or (kind is AttemptSettled and self._judged(event))
+            offset = self._world.append(ENCODER.encode(event), lasting=lasting)
             if offset < self._offset:
                 self.leaving = "the log was cut or made anew"
                 raise CorruptError("cannot go on with the log: it was cut or made anew; the next hook starts a new supervisor")
@@ -278,6 +281,11 @@ class Engine:
             raise
         self.trouble = ""
         self._catch_up()
+
+    def _judged(self, event: AttemptSettled) -> bool:
+        """Say whether anything can be answered from a settled run: a job that was asked for is joined by nobody."""
+        attempt = self.state.attempts.get(event.attempt)
+        return attempt is None or attempt.kind != "requested"
 
     def _catch_up(self) -> None:
         for begin, after, line in self._world.lines(self._offset):
@@ -587,10 +595,13 @@ class Engine:
             if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
                 self.runs.cancel(run, reason)
         asked = self._requests.asked()
+        foreground = sum(self._needs_machine(run) for run in self.runs.open.values())
+        asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
+        room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
             desired=[] if held else self._desired(),
             running=running,
-            foreground=sum(self._needs_machine(run) for run in self.runs.open.values()),
+            foreground=foreground,
             slots=self._world.cores(),
             ahead_slots=max(
                 0, self.standing.rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())
@@ -600,9 +611,9 @@ class Engine:
             free_bytes=self._world.free_bytes(),
             load_per_core=self._world.load_per_core(),
             asked=asked,
-            asked_running=sum(run.kind == "requested" for run in self.runs.open.values()),
+            asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
-            promised_bytes=self._world.promised_bytes() if asked else 0,
+            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
         )
         for action in schedule.plan(view):
             match action:
@@ -723,7 +734,8 @@ class Engine:
         if attempt.end.by_itself:
             self._retries.earn()
         found = self._world.executor.exit_of(run.attempt)
-        self.look()
+        if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
+            self.look()
         self.runs.ended(
             run,
             attempt.end,
@@ -743,6 +755,14 @@ class Engine:
             self._refused[run.job] = (self._scan.generation, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
+
+    def retry(self, job: JobKey) -> bool:
+        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        known = self.state.jobs.get(job)
+        if known is not None and known.crashes:
+            self.log(JobRetried, job=job)
+            self.dirty = True
+        return known is not None
 
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
@@ -782,7 +802,7 @@ class Engine:
         if place is None:
             self._requests.hold(job, "no place is free")
             return
-        order = self._requests.order(job)
+        order, dirty = self._requests.order(job), self.dirty
         session = self.state.requests[job].session
         try:
             self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", session)
@@ -798,6 +818,8 @@ class Engine:
             self._request_ended(run)
             return
         self._listen_to(run)
+        # Its epoch stops what runs ahead, and nothing else: a long queue need not be planned twice for each job.
+        self.dirty = dirty or any(other.kind == "ahead" for other in self.runs.open.values())
 
     def _request_ended(self, run: Run) -> None:
         """What a requested job did to the machine no scan can show: everything that was known before it ended is over."""

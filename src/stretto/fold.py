@@ -3,7 +3,9 @@
 An attempt is a small machine; `NEXT` holds every legal step and nothing else:
 
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
-      '------attempt.exited----------------------------------^
+      '------attempt.exited----------------------------------^  '--attempt.spawned--> Exited (heard late)
+
+A short run's `attempt.spawned` may come right after its `attempt.exited`: the supervisor writes the one, the monitor the other.
 
 A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its steps:
 
@@ -39,7 +41,9 @@ from stretto.model import (
     End,
     EpochBegan,
     Event,
+    InvariantBroken,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -113,7 +117,10 @@ NEXT: dict[type[Phase], dict[type[Event], Callable[..., Phase]]] = {
         AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s),
     },
     Running: {AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s)},
-    Exited: {AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products)},
+    Exited: {
+        AttemptSpawned: lambda p, _: p,
+        AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products),
+    },
     Settled: {},
 }
 
@@ -200,6 +207,8 @@ class Lost(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 RequestPhase = WaitsFor | Ready | UnderWay | Stopping | Passed | Failed | Cancelled | PutAside | Lost
+OVER = (Passed, Failed, Cancelled, PutAside, Lost)
+"""The phases in which nothing more happens to a job."""
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -220,11 +229,11 @@ class Request(msgspec.Struct, kw_only=True):
 
     @property
     def over(self) -> bool:
-        return isinstance(self.phase, Passed | Failed | Cancelled | PutAside | Lost)
+        return isinstance(self.phase, OVER)
 
     @property
     def under_way(self) -> bool:
-        return isinstance(self.phase, UnderWay | Stopping)
+        return isinstance(self.phase, (UnderWay, Stopping))
 
 
 def retry_pause_s(tries: int) -> float:
@@ -292,6 +301,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
     crashed_mono: float = 0.0
     crashed_boot: str = ""
+    crashed_at: float = 0.0
+    """The last of them, for display."""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
@@ -334,6 +345,8 @@ class State(msgspec.Struct, kw_only=True):
     news: deque[NewsTold] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
+    broken: deque[InvariantBroken] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    broken_count: int = 0
     bad_lines: int = 0
     last_bad: Anomaly | None = None
     """The latest line that is no event, and why."""
@@ -453,6 +466,14 @@ def _job_seen(state: State, event: JobSeen) -> str:
     return ""
 
 
+def _job_retried(state: State, event: JobRetried) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.retried for unknown job {event.job}"
+    job.crashes = 0
+    return ""
+
+
 def _permission_asked(state: State, event: PermissionAsked) -> str:
     job = state.jobs.get(event.job)
     if job is None:
@@ -523,7 +544,7 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
         if by_itself:
             job.crashes = 0
         elif event.end.how != "cancelled":
-            job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
+            job.crashes, job.crashed_mono, job.crashed_boot, job.crashed_at = job.crashes + 1, event.mono, event.boot, event.ts
     if by_itself:
         job.durations_s.append(event.took_s)
         del job.durations_s[:-DURATIONS]
@@ -637,6 +658,12 @@ def _news_told(state: State, event: NewsTold) -> str:
     return ""
 
 
+def _invariant_broken(state: State, event: InvariantBroken) -> str:
+    state.broken.append(event)
+    state.broken_count += 1
+    return ""
+
+
 def _tag(event: Event) -> str:
     return str(event.__struct_config__.tag)
 
@@ -649,6 +676,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     EpochBegan: _epoch_began,
     TreeMoved: _tree_moved,
     JobSeen: _job_seen,
+    JobRetried: _job_retried,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,
@@ -661,5 +689,6 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JoinDecided: _join_decided,
     JoinDone: _join_done,
     NewsTold: _news_told,
+    InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""

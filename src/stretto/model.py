@@ -233,6 +233,12 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     streams: Streams
 
 
+class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
+    """The user wants a command that was put aside to run ahead again at once; its crashes are forgotten."""
+
+    job: JobKey
+
+
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
     """The host put a question before running this; one approval is no standing one, so the job does not run ahead."""
 
@@ -360,6 +366,15 @@ class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     text: str
 
 
+class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
+    """Something that Stretto promises was found not to hold; the result it concerns is not used."""
+
+    rule: str
+    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on."""
+    attempt: AttemptId
+    what: str
+
+
 LogEvent = (
     SupervisorStarted
     | SupervisorStopped
@@ -368,6 +383,7 @@ LogEvent = (
     | EpochBegan
     | TreeMoved
     | JobSeen
+    | JobRetried
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
@@ -380,6 +396,7 @@ LogEvent = (
     | JoinDecided
     | JoinDone
     | NewsTold
+    | InvariantBroken
 )
 
 

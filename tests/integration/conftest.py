@@ -60,12 +60,14 @@ class Bench:
         """What the history checker is told at the end."""
         self.python = sys.executable
         """The interpreter a hook starts the supervisor with; a test puts `faults.interpreter` here."""
+        self.client_python = install.wiring(str(base)).python
+        """The one a hook itself runs with; the same."""
 
     # --- the host's side
 
     def hook(self, event: str, **fields: Any) -> subprocess.CompletedProcess[bytes]:
         """Call our hook as Claude Code would."""
-        wired = dataclasses.replace(install.wiring(str(self.base)), supervisor=self.python, islands=self.islands)
+        wired = dataclasses.replace(install.wiring(str(self.base)), python=self.client_python, supervisor=self.python, islands=self.islands)
         entry = install.entry(next(item for item in install.EVENTS if item.name == event), wired)
         body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
         env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
