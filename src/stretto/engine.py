@@ -164,7 +164,7 @@ class Engine:
                 continue
             claude = self._world.identify(session.claude_pid)
             if claude is not None and self._world.began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
-                self.conversations[session.session] = Conversation(claude, self._world.mono_s, unseen=True)
+                self.conversations[session.session] = self._follow(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         self.announced = True
@@ -234,11 +234,10 @@ class Engine:
 
     def _sample(self) -> None:
         for run in list(self.runs.open.values()):
-            if run.adopted and self.runs.gone(run):
-                self._catch_up()
-                self.runs.lost(run, "the supervisor was not there when it began")
-                self._request_ended(run)
-                self.dirty = True
+            if run.over:
+                self._ends(run, run.over)
+            elif run.adopted and self.runs.gone(run):
+                self._ends(run, "the supervisor was not there when it began")
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = self._world.connects(run.child_pid)
             elif run.kind == "ahead" and run.process and not run.remote:
@@ -338,8 +337,12 @@ class Engine:
             started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
             self.log(SessionOpened, session=call.session, source=source, claude_pid=claude.pid if claude else 0)
-            conversation = self.conversations[call.session] = Conversation(claude, self._world.mono_s, unseen=not started)
+            conversation = self._follow(claude, unseen=not started)
+            self.conversations[call.session] = conversation
         return conversation
+
+    def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
+        return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen)
 
     def close_session(self, session: SessionId, reason: str) -> None:
         self.log(SessionClosed, session=session, reason=reason)
@@ -396,6 +399,8 @@ class Engine:
         if self.standing.mode != "on" or batch.agent:
             return ""
         self.pay_epoch()
+        if self._blocker():
+            return ""  # as for joins: what stands beside unknown effects is not known to hold
         results = []
         for job, result in self.runs.results.items():
             known = conversation.known.get(job)
@@ -531,7 +536,7 @@ class Engine:
         if call.waits_for is not None:
             call.waits_for.readers.discard(call.ask)
         if call.run is not None and call.run.attempt in self.runs.open:
-            self.runs.lost(call.run, "its shim ended without saying how")
+            self._ends(call.run, "its shim ended without saying how")
         self.dirty = True
 
     def _knows(self, session: SessionId | None, job: JobKey, end: End) -> None:
@@ -546,15 +551,14 @@ class Engine:
 
     def look(self) -> None:
         """Bring the generation up to date; only this decides what a result is worth."""
-        scan = self._world.tree.scan()
+        scan = self._scan = self._world.tree.scan()
         if scan.moved:
             self._moved_s = self._world.mono_s()
             self.dirty = True
+            if any(change.path == "stretto.toml" for change in scan.moved):
+                self.reload()  # before the log, which may have no room: the next scan does not find it again
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
-            if any(change.path == "stretto.toml" for change in scan.moved):
-                self.reload()
-        self._scan = scan
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -678,25 +682,32 @@ class Engine:
         for line in said or ():
             word, *rest = line.split()
             if word == "started":
-                self.runs.started(run, Process(int(rest[0]), rest[1], self._world.boot_id()))
+                # Each for itself: what the disk has no room for keeps nobody from being stopped, and no later line from being read.
+                self.guarded(self.runs.started, run, Process(int(rest[0]), rest[1], self._world.boot_id()))
                 if run.kind == "requested" and run.place is not None:
-                    run.place.promise(self.state.requests[run.job].memory_bytes, int(rest[0]))
+                    self.guarded(run.place.promise, self.state.requests[run.job].memory_bytes, int(rest[0]))
                 if run.cancelled_for:
                     self.runs.cancel(run, run.cancelled_for)
         if said is None or "exited" in said:
             self._world.unlisten(run.owner)
+            self._ends(run, "its monitor died")
+
+    def _ends(self, run: Run, why: str) -> None:
+        """Nothing more will be heard of a run: log its end, or have that tried again until there is room for it."""
+        run.over = why
+        self.dirty = True
+        if run.kind == "foreground":
+            self.runs.lost(run, why)
+        else:
             self._ahead_ended(run)
-            self.dirty = True
 
     def _ahead_ended(self, run: Run) -> None:
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)
         if attempt is None or attempt.end is None:
-            self.runs.lost(run, "its monitor died")
+            self.runs.lost(run, run.over)
             return
-        if attempt.end.by_itself:
-            self._retries.earn()
         found = self._world.executor.exit_of(run.attempt)
         self.look()
         self.runs.ended(
@@ -710,6 +721,8 @@ class Engine:
             self._edited(run),
             log_exit=False,
         )
+        if attempt.end.by_itself:
+            self._retries.earn()
 
     def cancel_ahead(self, attempt: AttemptId) -> bool:
         """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
@@ -758,16 +771,17 @@ class Engine:
             self._requests.hold(job, "no place is free")
             return
         order = self._requests.order(job)
-        session = self.state.requests[job].session
+        request = self.state.requests[job]
         try:
-            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", session)
-            run = self.runs.begin(job, "requested", session, self._scan, why="it was asked for")
+            place.promise(request.memory_bytes, 0)
+            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", request.session)
+            run = self.runs.begin(job, "requested", request.session, self._scan, why="it was asked for")
         except TROUBLES:
             place.close()
             raise
-        place.promise(self.state.requests[job].memory_bytes, 0)
+        self._requests.begun(job)
         try:
-            self.runs.spawn(run, order.invocation, order.umask, place, WALL_S)
+            self.runs.spawn(run, order.invocation, self._world.umask, place, WALL_S)
         except OSError as error:
             self._world.complain(f"cannot start a requested job: {error}")
             self._request_ended(run)

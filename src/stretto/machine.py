@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -88,6 +89,9 @@ class Machine:
 
     def mono_s(self) -> float:
         return system.mono_s()
+
+    def awake_s(self) -> float:
+        return time.monotonic()
 
     def boot_id(self) -> str:
         return system.boot_id()

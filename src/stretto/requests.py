@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stretto import commands, rpc, schedule
 from stretto.errors import UserError
-from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, State, Stopping, WaitsFor
+from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, State, Stopping, UnderWay, WaitsFor
 from stretto.model import Invocation, JobKey, JobSeen, RequestCancelled, RequestHeld, RequestLost, RequestMade, SessionId
 from stretto.world import World
 
@@ -58,7 +58,7 @@ class Requests:
         if not ID.fullmatch(message["job"]):
             raise ValueError(f"{job!r} is no id")
         if job in self._state.requests:
-            return job
+            return self._asked_again(job, message, confined=confined)
         if job in self._state.jobs:
             raise ValueError(f"{job!r} is the id of a check")
         if confined:
@@ -72,19 +72,9 @@ class Requests:
         if not 0 <= retries <= RETRIES_MOST:
             raise UserError(f"cannot try it {retries} times again: at most {RETRIES_MOST}")
         session = SessionId(message["session"].decode())
-        argv = tuple(message["argv"].split(b"\0"))
-        name = os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode()
-        invocation = Invocation(
-            name=name,
-            exe=message["exe"],
-            argv=argv,
-            cwd=message["cwd"],
-            env=tuple(message["env"].split(b"\0")) if message["env"] else (),
-            context=b"",
-            streams="split",
-        )
+        order = _order(message)
+        name, argv = order.invocation.name, order.invocation.argv
         cwd = os.path.relpath(os.fsdecode(message["cwd"]), self._world.root).encode("utf-8", "backslashreplace").decode()
-        order = Order(invocation, int(message["umask"], 8))
         self._log(JobSeen, job=job, name=name, argv=commands.redact(argv), cwd=cwd, streams="split")
         self._log(
             RequestMade,
@@ -97,6 +87,13 @@ class Requests:
             session=session if session in sessions else None,
         )
         self._orders[job] = order
+        return job
+
+    def _asked_again(self, job: JobKey, message: rpc.Message, *, confined: bool) -> JobKey:
+        """The answer to the first asking was lost, perhaps with its supervisor: then this one learns how to run the job."""
+        request = self._state.requests[job]
+        if not request.over and not request.under_way and job not in self._orders and not confined:
+            self._orders[job] = _order(message)
         return job
 
     def _check_after(self, job: JobKey, after: tuple[JobKey, ...]) -> None:
@@ -124,12 +121,14 @@ class Requests:
         return request.phase.reason if request is not None and isinstance(request.phase, Stopping) else ""
 
     def order(self, job: JobKey) -> Order:
-        """Return how to run a job that is about to begin; it is forgotten once no try is left."""
-        order = self._orders[job]
+        """Return how to run a job."""
+        return self._orders[job]
+
+    def begun(self, job: JobKey) -> None:
+        """A try of the job is in the log; how to run it is forgotten once no try is left."""
         request = self._state.requests[job]
-        if isinstance(request.phase, Ready) and request.phase.tries >= request.retries:
-            del self._orders[job]
-        return order
+        if isinstance(request.phase, UnderWay) and request.phase.tries > request.retries:
+            self._orders.pop(job, None)
 
     def asked(self) -> list[schedule.Asked]:
         """Return what has not begun, as the planner wants it."""
@@ -203,6 +202,19 @@ class Requests:
     def _claude_pid(self, session: SessionId) -> int:
         known = self._state.sessions.get(session)
         return known.claude_pid if known is not None else 0
+
+
+def _order(message: rpc.Message) -> Order:
+    invocation = Invocation(
+        name=os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode(),
+        exe=message["exe"],
+        argv=tuple(message["argv"].split(b"\0")),
+        cwd=message["cwd"],
+        env=tuple(message["env"].split(b"\0")) if message["env"] else (),
+        context=b"",
+        streams="split",
+    )
+    return Order(invocation, int(message["umask"], 8))
 
 
 def fate(request: Request) -> str:

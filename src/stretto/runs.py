@@ -94,6 +94,8 @@ class Run:
         """Another recorded run was under way at some time during this one."""
         self.remote = False
         self.cancelled_for = ""
+        self.over = ""
+        """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
         self.owner: Owner | None = None
         self.process: Process | None = None
         self.place: Place | None = None
@@ -249,7 +251,6 @@ class Runs:
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
-        self._close(run)
         evidence = self._evidence(run, scan.generation)
         self._log(
             AttemptSettled,
@@ -261,6 +262,7 @@ class Runs:
             remote=run.remote,
             left=left,
         )
+        self._close(run)
         result = Result(run, end, evidence, torn, took_s)
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
@@ -299,6 +301,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
+        run.over = why
         if run.kind != "foreground":
             self._executor.end_orphans(run.attempt)
         if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself

@@ -69,7 +69,11 @@ class World(Protocol):
 
     def wall_s(self) -> float: ...
 
-    def mono_s(self) -> float: ...
+    def mono_s(self) -> float:
+        """Seconds of this boot; a sleep of the machine counts."""
+
+    def awake_s(self) -> float:
+        """The same without the time that the machine slept: commands do not go on then."""
 
     def boot_id(self) -> str: ...
 

@@ -36,6 +36,7 @@ from stretto import commands, hookwire, schedule, snapshot
 from stretto.bundle import Exit, parse_exit
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import UserError
+from stretto.executors import Executor
 from stretto.fold import Cancelled, Passed, State, apply, fold
 from stretto.journal import parse
 from stretto.model import (
@@ -49,12 +50,13 @@ from stretto.model import (
     JobKey,
     NewsTold,
     RequestCancelled,
+    RequestLost,
     SessionId,
 )
 from stretto.rules import Rules
 from stretto.system import Process
 from stretto.tree import Scan
-from stretto.world import Standing
+from stretto.world import Standing, Tree
 
 STEPS = 60
 CORES = 3
@@ -310,6 +312,8 @@ class Sitting:
         self.unknown: tuple[str, str] | None = None
         """Call id and text of a command of unknown effects under way."""
         self.shims: list[Shim] = []
+        self.over: list[hookwire.Call] = []
+        """Calls of the batch under way that have ended; the host says so once all have."""
         self.calls = 0
 
 
@@ -319,9 +323,12 @@ class Host:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
+        self.mood = self.rng.choice((0.02, 0.06, 0.2))
+        """How much goes wrong in this seed."""
+        self.job_mood = self.rng.choice((0.0, 0.02, 0.07))
         self.events: list[str] = []
         self.counts: dict[str, int] = {}
-        self.mono, self.boots = 1000.0, 1
+        self.mono, self.boots, self.slept = 1000.0, 1, 0.0
         self.wall_offset = 1.7e9
         self.boot = "boot-1"
         self.data = bytearray()
@@ -348,6 +355,7 @@ class Host:
         self.asked: list[JobKey] = []
         self.specs: dict[JobKey, dict[str, bytes]] = {}
         self.cancelled: set[JobKey] = set()
+        self.asked_of: dict[JobKey, Door | None] = {}
         self.plan_of: Callable[[JobKey, str], Plan] = self.draw_plan
         self.seen_offset = 0
 
@@ -495,6 +503,8 @@ class Host:
                     self.check_exit(event, begin)
                 case RequestCancelled() as event:
                     self.cancelled.add(event.job)
+                case RequestLost() as event if self.asked_of.get(event.job) is self.door:
+                    self.broken(f"job {event.job[-4:]} is lost, and the supervisor that was asked lives")
 
     def check_start(self, event: AttemptStarted) -> None:
         self.note(f"starts {event.kind} {event.attempt[:6]} of {event.job[:4]}")
@@ -603,10 +613,22 @@ class Host:
         path, name = self.rng.choice(FILES), f"w{sitting.calls}"
         self.hook(sitting, hookwire.WriteAsked(session=sitting.id, mode="acceptEdits", call=name, path=f"{ROOT}/{path}"))
         self.edit(path)
-        self.batch(sitting, hookwire.Call(id=name, tool="Edit", path=f"{ROOT}/{path}"))
+        self.call_over(sitting, hookwire.Call(id=name, tool="Edit", path=f"{ROOT}/{path}"))
 
-    def batch(self, sitting: Sitting, *calls: hookwire.Call) -> None:
-        self.hook(sitting, hookwire.BatchEnded(session=sitting.id, mode="acceptEdits", calls=calls))
+    def call_over(self, sitting: Sitting, call: hookwire.Call) -> None:
+        sitting.over.append(call)
+        if sitting.unknown is None and not sitting.shims and sitting in self.sittings:
+            calls, sitting.over = tuple(sitting.over), []
+            self.hook(sitting, hookwire.BatchEnded(session=sitting.id, mode="acceptEdits", calls=calls))
+
+    def interrupted(self, sitting: Sitting) -> None:
+        """Esc and a new prompt: no hook says how the batch ended."""
+        self.note(f"session {sitting.id} is interrupted")
+        sitting.unknown = None
+        for shim in list(sitting.shims):
+            self.shim_dies(shim)
+        sitting.over.clear()
+        self.hook(sitting, hookwire.PromptSubmitted(session=sitting.id, mode="acceptEdits"))
 
     def unknown_begins(self, sitting: Sitting) -> None:
         sitting.calls += 1
@@ -617,10 +639,7 @@ class Host:
     def unknown_ends(self, sitting: Sitting) -> None:
         assert sitting.unknown is not None
         (name, text), sitting.unknown = sitting.unknown, None
-        if self.rng.random() < 0.2:
-            self.hook(sitting, hookwire.PromptSubmitted(session=sitting.id, mode="acceptEdits"))
-        else:
-            self.batch(sitting, hookwire.Call(id=name, tool="Bash", command=text))
+        self.call_over(sitting, hookwire.Call(id=name, tool="Bash", command=text))
 
     def checks(self, sitting: Sitting, index: int) -> None:
         """A session runs a check: its hook, then its shim's question."""
@@ -705,7 +724,7 @@ class Host:
         if engine is not None and self.engine is engine:
             self.inside(lambda: engine.hung_up(shim.call))
         shim.session.shims.remove(shim)
-        self.batch(shim.session, hookwire.Call(id=shim.call_id, tool="Bash", command=CHECKS[shim.index]))
+        self.call_over(shim.session, hookwire.Call(id=shim.call_id, tool="Bash", command=CHECKS[shim.index]))
 
     def shim_dies(self, shim: Shim) -> None:
         """Esc, a kill, or the end of its session; what it recorded is never told."""
@@ -771,6 +790,7 @@ class Host:
             if said is not None:
                 if not isinstance(said, UserError):
                     self.asked.append(job)
+                    self.asked_of[job] = self.door
                 return
             if self.engine is engine:
                 return
@@ -816,49 +836,67 @@ class Host:
 
     def one_step(self) -> None:
         """Something happens."""
-        rng, roll = self.rng, self.rng.random()
+        rng = self.rng
+        if self.full and rng.random() < 0.2:
+            self.full = False
+            self.note("the disk has room")
+        if rng.random() < self.mood:
+            self.goes_wrong(rng.random())
+            return
+        roll = rng.random()
         sitting = rng.choice(self.sittings) if self.sittings else None
         if sitting is None:
-            if roll < 0.6:
+            if roll < 0.7:
                 self.opens()
-            elif roll < 0.7:
+            elif roll < 0.8:
                 self.requests()
             else:
                 self.advance(rng.choice((0.5, 3.0, 12.0, 40.0)))
-        elif roll < 0.30:
+        elif roll < 0.36:
             self.advance(rng.choice((0.06, 0.3, 0.4, 1.0, 2.0, 5.0, 20.0)))
-        elif roll < 0.52:
-            if not sitting.shims or rng.random() < 0.3:
-                self.checks(sitting, rng.randrange(len(CHECKS)))
-        elif roll < 0.62:
+        elif roll < 0.64:
+            if len(sitting.shims) < 2:
+                self.checks(sitting, rng.choice((0, 0, 0, 1, 1, 2, 3)))
+        elif roll < 0.74:
             self.session_edits(sitting)
-        elif roll < 0.66:
+        elif roll < 0.78:
             self.edit(rng.choice(FILES))
             if self.engine is not None and rng.random() < 0.8:
                 self.engine.poke()
-        elif roll < 0.71:
+        elif roll < 0.84:
             if sitting.unknown is None:
-                self.unknown_begins(sitting)
+                if rng.random() < 0.5:
+                    self.unknown_begins(sitting)
             elif rng.random() < 0.5:
                 self.outside += 1
                 self.note("outside changes")
             else:
                 self.unknown_ends(sitting)
-        elif roll < 0.77:
+        elif roll < 0.84 + self.job_mood:
             self.requests()
-        elif roll < 0.79:
-            if self.asked:
+        elif roll < 0.92:
+            if self.asked and rng.random() < 0.3:
                 self.drops()
-        elif roll < 0.81:
+        elif roll < 0.94:
             if len(self.sittings) < 3:
                 self.opens()
-        elif roll < 0.83:
-            self.closes(sitting, said=rng.random() < 0.6)
-        elif roll < 0.84:
+        elif roll < 0.96:
+            if rng.random() < 0.5:
+                self.closes(sitting, said=rng.random() < 0.6)
+        elif roll < 0.97:
             if sitting.shims:
                 self.shim_dies(rng.choice(sitting.shims))
-        else:
-            self.goes_wrong(rng.random())
+        elif roll < 0.98:
+            self.interrupted(sitting)
+        elif self.monitors:
+            monitor = rng.choice(self.monitors)
+            fact = self.truths[monitor.attempt]
+            if fact.kind == "requested" and fact.running:
+                self.outside += 1
+                self.note("a job changes the outside")
+            elif fact.kind == "ahead" and self.engine is not None and rng.random() < 0.3:
+                engine = self.engine
+                self.inside(lambda: engine.cancel_ahead(monitor.attempt))
 
     def goes_wrong(self, roll: float) -> None:
         rng = self.rng
@@ -902,6 +940,7 @@ class Host:
         self.note(f"the machine sleeps for {seconds:.0f} s")
         self.count("machine sleeps")
         self.mono += seconds
+        self.slept += seconds
         for monitor in self.monitors:
             if monitor.state == "running" and monitor.due_s <= self.mono:
                 late = monitor.began_s + monitor.wall_s <= self.mono
@@ -928,7 +967,7 @@ class Host:
         self.boots += 1
         self.boot = f"boot-{self.boots}"
         self.wall_offset += self.mono - 5.0 + 60.0
-        self.mono = 5.0
+        self.mono, self.slept = 5.0, 0.0
 
     # --- the end
 
@@ -939,8 +978,7 @@ class Host:
         self.note("--- the faults stop")
         for place in [place for place in self.places if place.who == "another project"]:
             place.close()
-        if not self.sittings:
-            self.opens()
+        self.opens()
         for sitting in list(self.sittings):
             if sitting.unknown is not None:
                 self.unknown_ends(sitting)
@@ -1141,8 +1179,8 @@ class Door:
         self._host = host
         self.me_ = host.process("supervisor")
         host.ids += 1
-        self.tree = FakeTree(host, f"scanner-{host.ids}")
-        self.executor = FakeExecutor(host, self)
+        self.tree: Tree = FakeTree(host, f"scanner-{host.ids}")
+        self.executor: Executor = FakeExecutor(host, self)
         self.listeners: list[tuple[Told, Callable[[], None]]] = []
         self.tended = 0
 
@@ -1151,6 +1189,9 @@ class Door:
 
     def mono_s(self) -> float:
         return self._host.mono
+
+    def awake_s(self) -> float:
+        return self._host.mono - self._host.slept
 
     def boot_id(self) -> str:
         return self._host.boot
