@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
 from stretto.errors import StrettoError, UserError
-from stretto.fold import MAKES_WAY, Job, apply
+from stretto.fold import MAKES_WAY, Job, Session, apply
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -70,6 +70,10 @@ JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+
+
+def _named(claude: Process | None) -> dict[str, Any]:
+    return {"claude_pid": claude.pid, "claude_start": claude.start} if claude is not None else {"claude_pid": 0}
 
 
 class Call:
@@ -163,11 +167,17 @@ class Engine:
             if session.closed:
                 continue
             claude = self._world.identify(session.claude_pid)
-            if claude is not None and self._world.began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
+            if claude is not None and self._is_claude(session, claude):
                 self.conversations[session.session] = self._follow(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         self.announced = True
+
+    def _is_claude(self, session: Session, found: Process) -> bool:
+        """Say whether the process that has a session's pid now is the one that opened it."""
+        if session.claude_start:
+            return found == Process(session.claude_pid, session.claude_start, session.boot)
+        return self._world.began_at(found.pid) <= session.opened_at + CLOCK_SLACK_S
 
     def guarded(self, act: Callable[..., object], *arguments: Any) -> None:
         """Do one thing; what goes wrong ends that and nothing else. A session never waits for us to get better."""
@@ -238,10 +248,26 @@ class Engine:
                 self._ends(run, run.over)
             elif run.adopted and self.runs.gone(run):
                 self._ends(run, "the supervisor was not there when it began")
+            elif run.adopted and run.kind != "foreground" and run.place is None:
+                self.guarded(self._place_again, run)
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = self._world.connects(run.child_pid)
             elif run.kind == "ahead" and run.process and not run.remote:
                 run.remote = self._world.connects(run.process.pid)
+
+    def _place_again(self, run: Run) -> None:
+        """Take a place for a run from before, and promise it its memory: what an earlier supervisor held for it went with that."""
+        place = self._world.take_place()
+        if place is None:
+            return
+        try:
+            if run.kind == "requested":
+                monitor = run.process or self._world.executor.signer(run.attempt)
+                place.promise(self.state.requests[run.job].memory_bytes, monitor.pid if monitor else 0)
+        except TROUBLES:
+            place.close()
+            raise
+        run.place = place
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -336,7 +362,7 @@ class Engine:
         if conversation is None:
             started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
-            self.log(SessionOpened, session=call.session, source=source, claude_pid=claude.pid if claude else 0)
+            self.log(SessionOpened, session=call.session, source=source, **_named(claude))
             conversation = self._follow(claude, unseen=not started)
             self.conversations[call.session] = conversation
         return conversation
@@ -748,7 +774,8 @@ class Engine:
         return job
 
     def cancel_request(self, job: JobKey, why: str) -> bool:
-        """Log it first, then end its process: however that ends, the job stays cancelled."""
+        """Log it first, then end its process: however that ends, the job stays cancelled. False when it was over before."""
+        self._catch_up()  # its monitor may have logged its end a moment ago
         done = self._requests.cancel(job, why)
         for run in self.runs.open.values():
             if done and run.job == job:

@@ -308,6 +308,9 @@ class Session(msgspec.Struct, kw_only=True):
     session: SessionId
     source: str
     claude_pid: int
+    claude_start: str = ""
+    boot: str = ""
+    """Pid, start and boot name the host's process for ever, whatever the wall clock does."""
     opened_at: float
     closed: bool = False
 
@@ -387,7 +390,14 @@ def _supervisor_stopped(state: State, event: SupervisorStopped) -> str:
 
 
 def _session_opened(state: State, event: SessionOpened) -> str:
-    state.sessions[event.session] = Session(session=event.session, source=event.source, claude_pid=event.claude_pid, opened_at=event.ts)
+    state.sessions[event.session] = Session(
+        session=event.session,
+        source=event.source,
+        claude_pid=event.claude_pid,
+        claude_start=event.claude_start,
+        boot=event.boot,
+        opened_at=event.ts,
+    )
     return ""
 
 

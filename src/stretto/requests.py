@@ -189,19 +189,19 @@ class Requests:
         now_s = self._world.mono_s()
         requests = self.open()
         outliving = schedule.outliving([(item.job, item.after, item.keep or item.session is None) for item in requests])
-        alive = {self._claude_pid(session) for session in sessions} - {0}
+        alive = {self._claude(session) for session in sessions} - {None}
         for request in requests:
             session = request.session
             if session is None or request.job in outliving or isinstance(request.phase, Stopping):
                 continue
-            if session in sessions or self._claude_pid(session) in alive:
+            if session in sessions or self._claude(session) in alive:
                 self._ended_s.pop(session, None)
             elif now_s - self._ended_s.setdefault(session, now_s) >= grace_s:
                 yield request.job
 
-    def _claude_pid(self, session: SessionId) -> int:
+    def _claude(self, session: SessionId) -> tuple[int, str, str] | None:
         known = self._state.sessions.get(session)
-        return known.claude_pid if known is not None else 0
+        return (known.claude_pid, known.claude_start, known.boot) if known is not None and known.claude_pid else None
 
 
 def _order(message: rpc.Message) -> Order:

@@ -150,6 +150,7 @@ class Monitor:
         self.told: Told | None = Told()
         self.proc = host.process(f"monitor {attempt[:6]}")
         self.state = "forked"
+        self.began_s = 0.0
         self.due_s = host.mono + plan.delay_s
         self.wall_s = float(spec["wall_s"])
         self.term = False
@@ -235,7 +236,6 @@ class Monitor:
             folder.holder = None
         if self.told is not None:
             self.told.over = True
-        self.host.memory_bytes.pop(self.attempt, None)
         self.host.monitors.remove(self)
 
     def kill(self) -> None:
@@ -343,7 +343,6 @@ class Host:
         self.monitors: list[Monitor] = []
         self.truths: dict[AttemptId, Fact] = {}
         self.orphans: dict[AttemptId, bool] = {}
-        self.memory_bytes: dict[AttemptId, int] = {}
         self.places: list[Holder] = []
         self.sittings: list[Sitting] = []
         self.engine: Engine | None = None
@@ -527,6 +526,23 @@ class Host:
         elif event.end.how in ("code", "signal") and event.end != fact.end:
             self.broken(f"{event.attempt[:6]} is said to have ended with {event.end}, but it was {fact.end}")
 
+    def needs(self, job: JobKey) -> int:
+        return int(self.specs[job]["memory_bytes"])
+
+    def requested(self) -> Iterator[Fact]:
+        """Yield the requested jobs that have a monitor, but for one that comes too late: it finds that it was given up."""
+        for monitor in self.monitors:
+            if monitor.state == "forked" and self.folders[monitor.attempt].exit is not None:
+                continue
+            if (fact := self.truths[monitor.attempt]).kind == "requested":
+                yield fact
+
+    def used_bytes(self, monitor: Monitor) -> int:
+        """A job takes the memory it was promised a second after its begin, and nothing before."""
+        fact = self.truths[monitor.attempt]
+        late = monitor.state == "running" and self.mono - monitor.began_s >= 1.0
+        return self.needs(fact.job) if late and fact.kind == "requested" else 0
+
     def worker_begins(self, monitor: Monitor) -> None:
         fact = self.truths.get(monitor.attempt)
         if fact is None:
@@ -543,7 +559,6 @@ class Host:
             self.broken(f"{running} workers on {CORES} places")
         if fact.kind == "requested":
             self.outside += 1
-            self.memory_bytes[monitor.attempt] = 0
         self.note(f"worker of {monitor.attempt[:6]} runs")
 
     def worker_ends(self, monitor: Monitor) -> None:
@@ -552,7 +567,6 @@ class Host:
         if fact.kind == "requested":
             self.outside += 1
         fact.ended = self.truth
-        self.memory_bytes.pop(monitor.attempt, None)
 
     def check_result(self, attempt: AttemptId, what: str, *, running: bool) -> None:
         """A result is used now: it has to be of exactly what is there now."""
@@ -750,7 +764,7 @@ class Host:
             after,
             session,
             priority=rng.choice((0, 0, 5)),
-            memory_bytes=rng.choice((1 << 20, 1 << 30, 5 << 30)),
+            memory_bytes=rng.choice((1 << 20, 1 << 30, 4 << 30, 5 << 30)),
             retries=rng.choice((0, 0, 1, 2)),
             keep=rng.random() < 0.2,
         )
@@ -1096,9 +1110,9 @@ class FakeExecutor:
         if sum(each.attempt == attempt for each in host.monitors):
             raise Violation(f"{attempt[:6]} is spawned twice")
         if fact.kind == "requested":
-            promised = sum(place.memory_bytes for place in host.places if place.who is not None)
-            if promised > TOTAL_BYTES - schedule.RESERVE_BYTES:
-                raise Violation(f"{promised >> 20} MB are promised, there are {TOTAL_BYTES >> 20}")
+            needed = host.needs(fact.job) + sum(host.needs(each.job) for each in host.requested())
+            if needed > TOTAL_BYTES - schedule.RESERVE_BYTES:
+                raise Violation(f"jobs that need {needed >> 20} MB run, there are {TOTAL_BYTES >> 20}")
         monitor = Monitor(host, attempt, spec, host.plan_of(fact.job, fact.kind))
         host.monitors.append(monitor)
         told = monitor.told
@@ -1266,13 +1280,14 @@ class Door:
         return place
 
     def promised_bytes(self) -> int:
-        return sum(place.memory_bytes for place in self._host.places)
+        used = {monitor.proc.pid: self._host.used_bytes(monitor) for monitor in self._host.monitors}
+        return sum(max(0, place.memory_bytes - used.get(place.pid, 0)) for place in self._host.places)
 
     def cores(self) -> int:
         return CORES
 
     def free_bytes(self) -> int:
-        return TOTAL_BYTES
+        return TOTAL_BYTES - sum(self._host.used_bytes(monitor) for monitor in self._host.monitors)
 
     def total_bytes(self) -> int:
         return TOTAL_BYTES
