@@ -320,9 +320,10 @@ class Session(msgspec.Struct, kw_only=True):
     session: SessionId
     source: str
     claude_pid: int
+    claude_start: str = ""
+    boot: str = ""
+    """Pid, start and boot name the host's process for ever, whatever the wall clock does."""
     opened_at: float
-    opened_mono: float
-    boot: str
     closed: bool = False
 
 
@@ -427,9 +428,9 @@ def _session_opened(state: State, event: SessionOpened) -> str:
         session=event.session,
         source=event.source,
         claude_pid=event.claude_pid,
-        opened_at=event.ts,
-        opened_mono=event.mono,
+        claude_start=event.claude_start,
         boot=event.boot,
+        opened_at=event.ts,
     )
     state.last_hook_at = event.ts
     return ""

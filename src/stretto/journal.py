@@ -23,7 +23,7 @@ examples and with what a reader of another format makes of them. Names end in th
 
     supervisor.started  a supervisor serves: pid, start (the kernel's, of that pid), version, mode
     supervisor.stopped  it left: reason
-    session.opened      session, source, claude_pid (0: unknown)
+    session.opened      session, source, claude_pid (0: unknown), claude_start (the kernel's)
     session.closed      session, reason
     epoch.began         earlier results end: epoch (a count), reason, session
     tree.moved          a scan found changes: generation (a count), count (paths), sample (the first of them)

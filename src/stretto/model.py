@@ -201,6 +201,8 @@ class SessionOpened(Event, tag="session.opened", frozen=True, kw_only=True):
     source: str
     """startup, resume, clear or compact: Claude Code's word."""
     claude_pid: int
+    claude_start: str = ""
+    """The kernel's start time of that pid; "" in older logs: then a pid that was given again may be taken for it."""
 
 
 class SessionClosed(Event, tag="session.closed", frozen=True, kw_only=True):

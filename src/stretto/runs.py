@@ -96,6 +96,8 @@ class Run:
         """Another recorded run was under way at some time during this one."""
         self.remote = False
         self.cancelled_for = ""
+        self.over = ""
+        """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
         self.owner: Owner | None = None
         self.process: Process | None = None
         self.place: Place | None = None
@@ -257,7 +259,6 @@ class Runs:
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
-        self._close(run)
         evidence = self._evidence(run, scan.generation)
         seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
@@ -271,6 +272,7 @@ class Runs:
             left=left,
             digest=seal.digest if seal else "",
         )
+        self._close(run)
         result = Result(run, end, evidence, torn, took_s)
         result.seal = seal
         if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
@@ -315,6 +317,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
+        run.over = why
         if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
         known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
