@@ -32,8 +32,8 @@ from stretto import __version__, commands, hookwire, observe, rpc, rules, shelle
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import CorruptError, StrettoError
 from stretto.machine import Machine
-from stretto.model import AttemptId, End, Invocation, JobKey, SessionId, invocation_from
-from stretto.runs import ATTEMPT_ID, Run
+from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, invocation_from
+from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import Lock, mono_s, wall_s
 from stretto.tree import tool_identity
@@ -85,7 +85,7 @@ class Supervisor:
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
-        self._context = observe.own_context()
+        self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
         self._cold: list[str] = []
         """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
 
@@ -424,7 +424,7 @@ class Supervisor:
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
     def _request(self, peer: Peer, message: rpc.Message) -> rpc.Message:
-        confined = observe.confinement(_peer_pid(peer.connection)) != observe.confinement(os.getpid())
+        confined = observe.confinement(_peer_pid(peer.connection)) != self._confinement
         try:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
@@ -498,15 +498,19 @@ def main(arguments: list[str]) -> None:
             pass  # the hook has given up; the next one finds us
         os.close(int(word))
 
-    lock = Lock(project.paths.supervisor_lock)
-    deadline_s = mono_s() + HAND_OVER_LIMIT_S
-    while not lock.try_acquire():
-        if _is_served(project.paths.folder):
-            served()
-            return
-        if mono_s() > deadline_s:
-            return  # without a word: the hook gives up
-        time.sleep(0.01)
+    try:
+        lock = Lock(project.paths.supervisor_lock)
+        deadline_s = mono_s() + HAND_OVER_LIMIT_S
+        while not lock.try_acquire():
+            if _is_served(project.paths.folder):
+                served()
+                return
+            if mono_s() > deadline_s:
+                return  # without a word: the hook gives up
+            time.sleep(0.01)
+    except OSError as error:  # without a lock there may be two of us: then rather none
+        print(f"{wall_s():.3f} cannot lock {project.paths.supervisor_lock}: {error}", file=sys.stderr, flush=True)
+        return
     try:
         for aside in trust.mend(project.paths):
             print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)

@@ -6,21 +6,19 @@ supervisor dead, the grant void or nothing installed; each check is on its own, 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shlex
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from stretto import __version__, control, install, journal, rules, trust
+from stretto import __version__, control, disk, install, journal, rules, trust
 from stretto.errors import StrettoError, UnavailableError
 from stretto.fold import State
 from stretto.model import JobKey
@@ -32,7 +30,6 @@ CLAUDE_LEAST = (2, 1, 300)
 """What is measured here holds for 2.1.330; versions below this one were never tried."""
 CLAUDE_LIMIT_S = 10.0
 MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
-NETWORK_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
 Level = Literal["ok", "warn", "fail"]
@@ -236,33 +233,13 @@ def _state_directory(patient: _Patient) -> Iterator[Check]:
         if stat.S_IMODE(found.st_mode) & 0o077 or found.st_uid != os.geteuid():
             yield Check("fail", "state", f"{path} is open to others", f"run `chmod 700 {shlex.quote(path)}`")
             return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="doctor.") as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        works = is_locked(file.name)
     broken = Path(folder, "broken")
     if broken.is_dir() and (names := sorted(entry.name for entry in broken.iterdir())):
         yield Check("warn", "damage", f"put aside in {broken}: {', '.join(names)[:120]}", "remove it when you have looked at it")
-    kind = _filesystem(folder)
-    if not works:
-        yield Check("fail", "state", f"{folder}: locks do not work on this file system ({kind})", "set STRETTO_STATE_DIR to a local disk")
-    elif kind.startswith(NETWORK_FILESYSTEMS):
-        yield Check("warn", "state", f"{folder} is on a network file system ({kind})", "set STRETTO_STATE_DIR to a local disk")
+    if reason := disk.unfit(folder):
+        yield Check("fail", "state", f"{folder}: {reason}; nothing is recorded or joined", "set STRETTO_STATE_DIR to a local disk")
     else:
         yield Check("ok", "state", folder)
-
-
-def _filesystem(folder: str) -> str:
-    """Return the type of the file system a folder is on, as Linux names it; "unknown" elsewhere."""
-    best, kind = "", "unknown"
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return kind
-    for line in lines:
-        _, mount, name, *_ = line.split(" ")
-        if len(mount) >= len(best) and (folder + "/").startswith(mount.rstrip("/") + "/"):
-            best, kind = mount, name
-    return kind
 
 
 def _supervisor(patient: _Patient) -> Iterator[Check]:
@@ -299,6 +276,9 @@ def _log(patient: _Patient) -> Iterator[Check]:
         yield Check("warn", "log", text, "results they concern do not count; `stretto log check` lists the lines")
     else:
         yield Check("ok", "log", f"{state.events} events, all in order")
+    if state.broken:
+        text = f"{state.broken_count} times something was not as promised, the latest: {plain(state.broken[-1].what)}"
+        yield Check("warn", "promises", text, "the results concerned were not used; `stretto events` has the rest")
 
 
 def _last_signs(state: State) -> Iterator[Check]:

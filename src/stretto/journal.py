@@ -5,15 +5,43 @@ Hides locking, segments, torn tails and bad lines. Promises:
 - an appender that finds the last byte is no newline copies that torn tail aside (`torn/<offset>`) and closes it first; otherwise its
   own record would be glued to it and lost (3 to 56 in some thousand acknowledged records when killed at random without this);
 - a record is acknowledged (`append` returns its offset) only after every byte was written; what a failing write left is cut off again;
+- a record ends with its checksum, so that a reader believes no damaged line, whatever it says;
 - a reader gets whole lines only, in order, each with its byte offset; a line it cannot use comes as `Bad` with its bytes: never
   silently dropped, never a crash;
 - a record that must last is synced before it is acknowledged; a sync that failed is never tried again: the mark `events.failed`
-  makes every later append of every process fail, because nobody knows which bytes the disk has.
+  makes every later append of every process fail, because nobody knows which bytes the disk has;
+- whoever dies at any step of an append, a rotation or a tidying leaves a log that the next one goes on with.
 
 The log is one stream of bytes, and the offset in it is an event's sequence number. Its end lies in `events.jsonl`; what was rotated
 away lies in `events-<begin>-<end>.jsonl` (20 digits each; `.gz` once compressed). `events.jsonl` begins where the newest of those
 ends, so that one rename is the whole rotation, and nothing beside the names has to agree. An appender compares the file it holds with
 the one of that name under the lock; a reader lists the names before and after it opens.
+
+Every line is one event: `t` (its type), `v` (format), `ts` (wall clock, s since 1970, for display only), `mono` (s, a clock that counts
+within one boot), `boot`, `by` (who wrote it), the fields of its type, and `crc` (see `sealed`). docs/events.md has them in full, with
+examples and with what a reader of another format makes of them. Names end in their unit: `_s`, `_ms`, `_bytes`.
+
+    supervisor.started  a supervisor serves: pid, start (the kernel's, of that pid), version, mode
+    supervisor.stopped  it left: reason
+    session.opened      session, source, claude_pid (0: unknown), claude_start (the kernel's)
+    session.closed      session, reason
+    epoch.began         earlier results end: epoch (a count), reason, session
+    tree.moved          a scan found changes: generation (a count), count (paths), sample (the first of them)
+    job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams
+    job.retried         the user wants one that was put aside to run ahead again: job
+    permission.asked    the host put a question before it ran: job, session
+    attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why
+    attempt.spawned     its owner lives: attempt, pid, start
+    attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes)
+    attempt.settled     what it is worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest
+    request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
+    request.held        it could start and does not: job, reason
+    request.cancelled   it never starts again: job, reason
+    request.lost        it can never start: job, reason
+    join.decided        what a shim was answered: ask, job, session, standing, do, attempt, of, reason, would, decide_ms
+    join.done           a join came to its end: ask, attempt, waited_s, saved_s
+    news.told           a session was told that a check flipped: session, job, attempt, was, now, text
+    invariant.broken    something promised was found not to hold: rule, attempt, what
 
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.
 
@@ -41,6 +69,9 @@ LOCK_NAME = "events.lock"
 FAILED_NAME = "events.failed"
 LOCK_LIMIT_S = 2.0
 """Longest wait for the lock: it is held for one write, so whoever holds it longer is stopped or broken."""
+STUCK_LIMIT_S = 0.05
+"""The same for a writer that waited in vain before: whoever did not let go within seconds will not within milliseconds, and a supervisor
+that waited for it at each record would keep the session waiting."""
 LINE_LIMIT_BYTES = 1024 * 1024
 """No record of ours is longer than some kilobytes; a longer line is foreign."""
 BLOCK_BYTES = 256 * 1024
@@ -108,6 +139,8 @@ class Journal:
         self.fsync: Fsync = fsync
         self._unmarked = False
         """A sync failed, and not even the mark that says so could be made."""
+        self._stuck = False
+        """The last wait for the lock was in vain."""
         self._owner = os.getpid()
         self._lock: Lock | None = None
         self._descriptor = -1
@@ -132,7 +165,7 @@ class Journal:
             lasting: an exit or a verdict is among them: on the disk before this returns, unless `fsync` is "never".
 
         Raises:
-            UnavailableError: the lock stayed held for `LOCK_LIMIT_S`.
+            UnavailableError: the lock stayed held for `LOCK_LIMIT_S`, for `STUCK_LIMIT_S` when it did so before.
             OSError: the file could not be written (full disk, folder gone), or a sync has failed before; nothing is acknowledged.
         """
         data = b"".join(sealed(record) + b"\n" for record in records)
@@ -199,7 +232,10 @@ class Journal:
             if self._lock is None:
                 self._lock = Lock(os.path.join(self._folder, LOCK_NAME))
             lock = self._lock
-            lock.acquire(LOCK_LIMIT_S)
+            limit_s = min(LOCK_LIMIT_S, STUCK_LIMIT_S) if self._stuck else LOCK_LIMIT_S
+            self._stuck = True
+            lock.acquire(limit_s)
+            self._stuck = False
             try:
                 if lock.stands():
                     if self._unmarked:

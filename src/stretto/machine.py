@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import selectors
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import psutil
 
-from stretto import journal, observe, rules, snapshot, system, trust
+from stretto import disk, journal, observe, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
-from stretto.fold import Session, State
+from stretto.fold import State
 from stretto.model import SessionId
-from stretto.system import Lock, Process, is_locked, open_private, private_directory, write_all
+from stretto.system import Lock, Process, is_locked, private_directory
 from stretto.tree import Scanner
 from stretto.world import Standing, Tree
 
-START_SLACK_S = 0.5
-"""By how much a process may seem to have begun after its session did: the kernel counts in hundredths."""
-CLOCK_SLACK_S = 5.0
-"""Where only the wall clock tells: by how much it may have been set back while a session was open."""
+PROMISE_BYTES = 48
 
 
 class Slot:
@@ -32,11 +30,7 @@ class Slot:
         self._lock = lock
 
     def promise(self, memory_bytes: int, monitor_pid: int) -> None:
-        descriptor = open_private(self._lock.path, os.O_WRONLY | os.O_TRUNC)
-        try:
-            write_all(descriptor, f"{memory_bytes} {monitor_pid}\n".encode())
-        finally:
-            os.close(descriptor)
+        self._lock.note(f"{memory_bytes} {monitor_pid}".ljust(PROMISE_BYTES - 1).encode() + b"\n")
 
     def close(self) -> None:
         self._lock.close()
@@ -48,8 +42,13 @@ def take_place(slots: str) -> Slot | None:
     for number in range(os.cpu_count() or 1):
         lock = Lock(os.path.join(folder, f"{number}.lock"))
         if lock.try_acquire():
-            os.truncate(lock.path, 0)  # what its last holder was promised is over
-            return Slot(lock)
+            place = Slot(lock)
+            try:
+                place.promise(0, 0)  # what its last holder was promised is over
+            except OSError:
+                place.close()
+                raise
+            return place
         lock.close()
     return None
 
@@ -71,6 +70,15 @@ def _read_promise(path: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
+def _unfit(folder: str) -> str:
+    """Say why nothing may rely on files in our state directory, "" when it may or when a full disk keeps us from trying."""
+    try:
+        reason = disk.unfit(folder)
+    except OSError:
+        return ""
+    return reason and f"state cannot be kept in {folder}: {reason}; set STRETTO_STATE_DIR to a local disk, then run `stretto init` again"
+
+
 class Machine:
     """This machine and one project on it; whoever makes one holds the supervisor's lock."""
 
@@ -85,6 +93,9 @@ class Machine:
         os.umask(self.umask)
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
+        self._total_bytes = 0
+        self._unfit = _unfit(self._paths.folder)
+        """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
         self._tender = snapshot.Tender(self._paths.folder, self._journal)
 
@@ -95,6 +106,9 @@ class Machine:
 
     def mono_s(self) -> float:
         return system.mono_s()
+
+    def awake_s(self) -> float:
+        return time.monotonic()
 
     def boot_id(self) -> str:
         return system.boot_id()
@@ -112,16 +126,6 @@ class Machine:
 
     def lives(self, process: Process) -> bool:
         return system.lives(process)
-
-    def was_there(self, process: Process, session: Session) -> bool:
-        if session.boot != process.boot:
-            return False
-        if system.LINUX:
-            return int(process.start) / os.sysconf("SC_CLK_TCK") <= session.opened_mono + START_SLACK_S
-        try:
-            return psutil.Process(process.pid).create_time() <= session.opened_at + CLOCK_SLACK_S
-        except psutil.Error:
-            return False
 
     # --- the log
 
@@ -152,7 +156,7 @@ class Machine:
             found = rules.parse(text.decode() if text is not None else "")
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
-            return Standing(mode=project.grant.mode, rules=found)
+            return Standing(mode=project.grant.mode, rules=found, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
             return Standing(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 
@@ -196,10 +200,16 @@ class Machine:
         return os.cpu_count() or 1
 
     def free_bytes(self) -> int:
+        if system.LINUX:
+            _, found, after = system.read_file("/proc/meminfo").partition(b"MemAvailable:")
+            if found:
+                return int(after.split(None, 1)[0]) * 1024
         return psutil.virtual_memory().available
 
     def total_bytes(self) -> int:
-        return psutil.virtual_memory().total
+        if not self._total_bytes:
+            self._total_bytes = psutil.virtual_memory().total
+        return self._total_bytes
 
     def granted_bytes(self) -> int:
         return system.memory_bytes()

@@ -10,6 +10,7 @@ its meaning: a new meaning is a new type.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
@@ -18,6 +19,8 @@ import msgspec
 
 AttemptId = NewType("AttemptId", str)
 """32 hex digits, random: nobody can guess another session's run."""
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What is made; nothing else a log names is ever taken for the name of a directory or for a mark."""
 JobKey = NewType("JobKey", str)
 """32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
 SessionId = NewType("SessionId", str)
@@ -198,6 +201,8 @@ class SessionOpened(Event, tag="session.opened", frozen=True, kw_only=True):
     source: str
     """startup, resume, clear or compact: Claude Code's word."""
     claude_pid: int
+    claude_start: str = ""
+    """The kernel's start time of that pid; "" in older logs: then a pid that was given again may be taken for it."""
 
 
 class SessionClosed(Event, tag="session.closed", frozen=True, kw_only=True):
@@ -363,6 +368,15 @@ class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     text: str
 
 
+class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
+    """Something that Stretto promises was found not to hold; the result it concerns is not used."""
+
+    rule: str
+    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on."""
+    attempt: AttemptId
+    what: str
+
+
 LogEvent = (
     SupervisorStarted
     | SupervisorStopped
@@ -384,6 +398,7 @@ LogEvent = (
     | JoinDecided
     | JoinDone
     | NewsTold
+    | InvariantBroken
 )
 
 

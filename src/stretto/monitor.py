@@ -70,6 +70,8 @@ TREE_LOOK_S = 0.25
 LEASE_LOOKS = 8
 """So often in the time of its lease an owner looks whether a supervisor lives."""
 COPY_BYTES = 1 << 18
+FRAME_MOST_BYTES = (1 << 32) - 1
+"""What one entry of the index can say."""
 INT_BYTES = 4
 IN_MODIFY = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -514,9 +516,11 @@ class _Order:
     def look(self) -> None:
         for stream, name in ((b"\x01", "out"), (b"\x02", "err")):
             grown = _size(self._folder, name) - self._seen[name]
-            if grown > 0:
-                write_all(self._index, stream + grown.to_bytes(4, "big"))
-                self._seen[name] += grown
+            while grown > 0:
+                frame = min(grown, FRAME_MOST_BYTES)
+                write_all(self._index, stream + frame.to_bytes(4, "big"))
+                self._seen[name] += frame
+                grown -= frame
 
     def close(self) -> None:
         os.close(self._index)

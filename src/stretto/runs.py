@@ -10,14 +10,15 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import freshness
+from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
 from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
+    ATTEMPT_ID,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -27,6 +28,7 @@ from stretto.model import (
     End,
     Evidence,
     FileClass,
+    InvariantBroken,
     Invocation,
     JobKey,
     SessionId,
@@ -75,8 +77,6 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
-ATTEMPT_ID = re.compile("[0-9a-f]{32}")
-"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -96,6 +96,8 @@ class Run:
         """Another recorded run was under way at some time during this one."""
         self.remote = False
         self.cancelled_for = ""
+        self.over = ""
+        """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
         self.owner: Owner | None = None
         self.process: Process | None = None
         self.place: Place | None = None
@@ -110,6 +112,9 @@ class Result:
 
     def __init__(self, run: Run, end: End, evidence: Evidence | None, torn: str, took_s: float) -> None:
         self.run, self.end, self.evidence, self.torn, self.took_s = run, end, evidence, torn, took_s
+        self.seal: Seal | None = None
+        """What its files were; None when they cannot be replayed, and then `spoiled` says why."""
+        self.spoiled = "what it printed was not kept whole"
         self.replays = 0
 
 
@@ -120,6 +125,7 @@ class Runs:
         self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
+        self._unpruned = True
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -253,8 +259,8 @@ class Runs:
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
-        self._close(run)
         evidence = self._evidence(run, scan.generation)
+        seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
             AttemptSettled,
             attempt=run.attempt,
@@ -264,11 +270,19 @@ class Runs:
             products=settled.products[:PRODUCTS_KEPT],
             remote=run.remote,
             left=left,
+            digest=seal.digest if seal else "",
         )
+        self._close(run)
         result = Result(run, end, evidence, torn, took_s)
+        result.seal = seal
+        if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
+            self._broken(result, "output", "what is on disk of it is not what its owner told")
+        if run.kind != "foreground" and (alive := self._executor.outlived(run.attempt)):
+            self._executor.end_orphans(run.attempt)
+            self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
-        self._prune()
+        self._unpruned = True
         return result
 
     def _evidence(self, run: Run, after: int) -> Evidence:
@@ -303,6 +317,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
+        run.over = why
         if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
         known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
@@ -363,7 +378,7 @@ class Runs:
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
     def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
-        return freshness.judge(
+        verdict = freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
@@ -375,6 +390,25 @@ class Runs:
             replays=replays,
             problem=problem,
         )
+        if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
+            return Verdict(standing=Standing.UNKNOWN, reason=spoiled)
+        return verdict
+
+    def _spoiled(self, result: Result) -> str:
+        """Say why what a result printed cannot be shown, "" when it is on disk as it was."""
+        if result.seal is None:
+            return result.spoiled
+        still = self._executor.still(result.run.attempt, result.seal)
+        if still is None:
+            self._broken(result, "output", "its output on disk is not what it was")
+            return result.spoiled
+        result.seal = still
+        return ""
+
+    def _broken(self, result: Result, rule: str, what: str) -> None:
+        """Never use a result again, and say why where `stretto doctor` finds it."""
+        result.seal, result.spoiled = None, what
+        self._log(InvariantBroken, rule=rule, attempt=result.run.attempt, what=what)
 
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:
@@ -425,6 +459,8 @@ class Runs:
             return True
         return self._executor.give_up(run.attempt)
 
-    def _prune(self) -> None:
-        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-        self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
+    def prune(self) -> None:
+        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it."""
+        if self._unpruned:
+            keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+            self._unpruned = self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)

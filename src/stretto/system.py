@@ -141,10 +141,13 @@ def private_directory(path: str) -> str:
     if not os.path.isdir(parent):
         os.makedirs(parent, mode=0o700, exist_ok=True)
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    found = os.lstat(path)
+        found = os.lstat(path)
+    except FileNotFoundError:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise UserError(f"cannot use directory {path}: it is a link or belongs to someone else; remove it or set STRETTO_STATE_DIR")
     if found.st_mode & 0o077:
@@ -244,6 +247,16 @@ class Lock:
         except OSError:
             return False
         return (named.st_dev, named.st_ino) == self._file
+
+    def note(self, text: bytes) -> None:
+        """Write a short text into the lock's file, over the beginning of the one before; the caller pads it.
+
+        Nothing is cut off: a file that is made empty and written again is brought to the disk at once by some file systems.
+
+        Raises:
+            OSError: the file could not be written; the lock is held all the same.
+        """
+        os.pwrite(self._descriptor, text, 0)
 
     def sign(self, holder: Process) -> None:
         """Write into the lock's file who holds it, for whoever has to end the holder and never heard of it.

@@ -21,10 +21,12 @@ import pytest
 from stretto import journal, logcheck, snapshot
 from stretto.errors import UnavailableError
 from stretto.fold import Passed, Settled, State, apply, fold
-from stretto.journal import FAILED_NAME, LOCK_NAME, LOG_NAME, Journal, follow, lines, parse, read, sealed, segments, tidy
+from stretto.journal import FAILED_NAME, LOCK_NAME, LOG_NAME, Journal, follow, lines, read, sealed, segments, tidy
 from stretto.model import (
     FORMAT_VERSION,
     Bad,
+    InvariantBroken,
+    JobRetried,
     JoinDecided,
     LogEvent,
     NewsTold,
@@ -40,8 +42,6 @@ from stretto.testing.wait import wait_until
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "events-v1.jsonl"
 GOLDEN_2 = GOLDEN.with_name("events-v2.jsonl")
-GOLDEN_2_LATER = GOLDEN.with_name("events-v2-later.jsonl")
-"""Types of event that format 2 gained after its golden log was made."""
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
 RECORD = b'{"t":"supervisor.stopped","ts":1.0,"mono":1.0,"boot":"b","by":"x","reason":"r"}'
 LINE = sealed(RECORD)
@@ -92,12 +92,11 @@ def test_the_golden_log_of_version_1_folds_to_what_it_always_did(folder):
 
 
 def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
-    """Every type of event is in it, or in the one of those that came later."""
+    """Every type of event is in it."""
     shutil.copy(GOLDEN_2, Path(folder, LOG_NAME))
-    later = {type(parse(line)) for line in GOLDEN_2_LATER.read_bytes().splitlines()}
-    assert {type(event) for _, event in read(folder)} | later == set(get_args(LogEvent))
+    assert {type(event) for _, event in read(folder)} == set(get_args(LogEvent))
     state = fold(read(folder))
-    assert (state.events, state.bad_lines, state.anomaly_count) == (27, 0, 0)
+    assert (state.events, state.bad_lines, state.anomaly_count) == (29, 0, 0)
     assert passed(state) == {"aa", "bb"}
     assert (state.epoch, state.generation, state.saved_s, state.supervisor) == (3, 4, 14.19, None)
     assert {job: type(request.phase).__name__ for job, request in state.requests.items()} == {
@@ -175,7 +174,7 @@ def test_every_flipped_byte_between_two_lines_costs_those_two_and_no_more(folder
         for bit in range(8):
             put(folder, data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
             state = fold(read(folder))
-            assert (state.events, state.bad_lines) == (25, 1)
+            assert (state.events, state.bad_lines) == (27, 1)
 
 
 def test_a_flipped_byte_of_version_1_makes_no_failed_run_a_pass_except_in_the_exit_code_itself(folder):
@@ -231,7 +230,7 @@ def test_a_doubled_and_shuffled_tail_passes_nothing_that_failed(folder, version)
         assert nothing_passed(fold(read(folder)))
 
 
-@pytest.mark.parametrize("number", range(27))
+@pytest.mark.parametrize("number", range(29))
 def test_a_line_that_stands_there_twice_ends_settles_and_passes_nothing_twice(folder, number):
     """C-3, F55: what a doubled record changes is at most a count that is shown; nearly all are counted as events that do not fit."""
     events = GOLDEN_2.read_bytes().splitlines(keepends=True)
@@ -239,7 +238,7 @@ def test_a_line_that_stands_there_twice_ends_settles_and_passes_nothing_twice(fo
     once = fold(read(folder))
     put(folder, b"".join([*events[: number + 1], *events[number:]]))
     twice = fold(read(folder))
-    assert (twice.events, twice.bad_lines) == (28, 0)
+    assert (twice.events, twice.bad_lines) == (30, 0)
     kind = next(itertools.islice(read(folder), number, None))[1].__class__
     assert twice.anomaly_count == (0 if kind in TWICE_UNNOTICED else 1)
     assert passed(twice) == passed(once)
@@ -254,10 +253,12 @@ TWICE_UNNOTICED = {
     SessionOpened,  # a session is opened again by each resume
     SessionClosed,
     TreeMoved,
+    JobRetried,
     PermissionAsked,
     RequestHeld,
     JoinDecided,
     NewsTold,
+    InvariantBroken,
 }
 """They say again what is so already, or count once more (a join that was decided, a line that was told)."""
 
@@ -350,14 +351,77 @@ def start_writers(folder: str, writers: int, *words: int) -> list[subprocess.Pop
     return [subprocess.Popen([sys.executable, "-c", WRITER, folder, str(writer), *map(str, words)]) for writer in range(writers)]
 
 
-def test_writers_of_records_up_to_a_megabyte_lose_and_mix_nothing(folder):
-    """C-6, F54."""
-    count = 200 if SOAK else 12
-    print(f"scale: 6 writers, {count} records each")
-    assert [process.wait(120) for process in start_writers(folder, 6, count, 1_000_000)] == [0] * 6
-    seen = [json.loads(line) for _, _, line in lines(folder)]
-    assert sorted((item["w"], item["n"]) for item in seen) == [(writer, number) for writer in range(6) for number in range(count)]
-    assert all(set(item["pad"]) <= {chr(97 + item["w"])} for item in seen)
+MANY_WRITERS = """
+import os, random, sys, time
+from stretto.errors import UnavailableError
+from stretto.journal import Journal
+folder, writers, count, small = sys.argv[1], *map(int, sys.argv[2:])
+
+def write(writer):
+    log, waits, refused = Journal(folder), [], 0
+    dice = random.Random(writer)
+    for number in range(count):
+        size = int(10 ** dice.uniform(0, 3 if number % small else 6))
+        record = b'{"w":%d,"n":%d,"pad":"%s"}' % (writer, number, bytes([97 + writer % 26]) * size)
+        began_s = time.monotonic()
+        while True:
+            try:
+                log.append(record)
+                break
+            except UnavailableError:
+                refused += 1
+        waits.append(time.monotonic() - began_s)
+    with open(f"{folder}/waits-{writer}", "w") as file:
+        print(refused, *waits, sep="\\n", file=file)
+
+children = []
+gate, opens = os.pipe()
+for writer in range(writers):
+    if not (pid := os.fork()):
+        try:
+            os.close(opens)
+            os.read(gate, 1)  # all begin together
+            write(writer)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(pid)
+os.close(opens)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children))
+"""
+
+
+def test_64_writers_of_records_from_a_byte_to_a_megabyte_lose_and_mix_nothing_and_wait_within_the_limit(folder):
+    """C-6, F54. At soak scale one record in 2,000 is of up to a megabyte, else it would be 160 GB; everyday every fourth is."""
+    count, small = (10_000, 2000) if SOAK else (8, 4)
+    print(f"scale: 64 writers, {count} records each")
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY_WRITERS, folder, "64", str(count), str(small)], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    seen: dict[int, list[int]] = {writer: [] for writer in range(64)}
+    size = 0
+    for _, after, line in lines(folder):
+        assert "checksum" not in journal.parse(line).reason  # no event, and as it was written
+        item = json.loads(line)
+        assert item["pad"] == chr(97 + item["w"] % 26) * len(item["pad"])
+        seen[item["w"]].append(item["n"])
+        size = after
+    assert all(numbers == list(range(count)) for numbers in seen.values())
+    waits: list[float] = []
+    refused = 0
+    for writer in range(64):
+        first, *rest = Path(folder, f"waits-{writer}").read_text().split()
+        refused += int(first)
+        waits += map(float, rest)
+    waits.sort()
+    p99_s = waits[len(waits) * 99 // 100]
+    print(
+        f"{size / 1e6:.0f} MB; until a record was acknowledged: median {waits[len(waits) // 2] * 1000:.1f} ms, "
+        f"99 % within {p99_s * 1000:.0f} ms, at most {waits[-1] * 1000:.0f} ms; {refused} refused after the limit and tried again"
+    )
+    assert p99_s < journal.LOCK_LIMIT_S + 1.0
 
 
 def test_rotation_under_load_loses_doubles_and_reorders_nothing(folder):
@@ -421,12 +485,18 @@ def test_a_killed_holder_frees_the_lock_at_once(folder, holder):
 
 
 def test_a_stopped_holder_delays_others_by_the_limit_and_no_longer(folder, holder, monkeypatch):
-    """C-6."""
-    monkeypatch.setattr(journal, "LOCK_LIMIT_S", 0.2)
+    """C-6. A writer that waited in vain waits next to nothing until it has had the lock again."""
+    monkeypatch.setattr(journal, "LOCK_LIMIT_S", 0.5)
     holder.send_signal(signal.SIGSTOP)
-    with pytest.raises(UnavailableError):
-        Journal(folder).append(RECORD)
+    log = Journal(folder)
+    with pytest.raises(UnavailableError, match="after 0\\.5 s"):
+        log.append(RECORD)
+    for _ in range(3):
+        with pytest.raises(UnavailableError, match=f"after {journal.STUCK_LIMIT_S} s"):
+            log.append(RECORD)
     assert not Path(folder, LOG_NAME).exists()
+    holder.kill()
+    wait_until(lambda: log.append(RECORD) == 0)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="no /proc here")

@@ -7,14 +7,17 @@ The check of these tests prints its source and ends with 3: an exit code 0 anywh
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from conftest import Bench
 from stretto import doctor, logcheck
-from stretto.journal import FAILED_NAME, sealed
+from stretto.journal import FAILED_NAME, LOCK_NAME, sealed
 from stretto.model import AttemptExited, EpochBegan
 from stretto.system import lives
 from stretto.testing.faults import Fault, interpreter
@@ -163,6 +166,46 @@ def test_c5_after_a_failed_sync_all_is_as_without_us_until_the_user_repairs_the_
     assert bench.did()[-1] in ("replay", "attach")
     assert not [event for event in bench.events(AttemptExited) if event.end.passed]
     bench.stop()
+
+
+# --- C-6: a stopped holder of the lock ---------------------------------------------------------------------------------------------
+
+HOLDER = """
+import sys, time
+from stretto.system import Lock
+lock = Lock(sys.argv[1])
+lock.acquire(5)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_c6_while_a_stopped_process_holds_the_lock_all_is_as_without_us_and_hardly_slower_with_one_notice(bench):
+    ready(bench)
+    bench.bash("pytest -q")
+    bench.settled(1)
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, f"{bench.paths.folder}/{LOCK_NAME}"], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"held\n"
+        holder.send_signal(signal.SIGSTOP)
+        before = Path(bench.paths.events).read_bytes()
+        began_s = time.monotonic()
+        for text in ("two\n", "three\n"):
+            bench.edit("src.py", text)
+            assert bench.bash("pytest -q")[:2] == (text.encode(), 3)
+        print(f"two edits and two commands took {time.monotonic() - began_s:.1f} s beside a stopped holder")
+        assert notices(bench) == 1
+        assert Path(bench.paths.events).read_bytes() == before
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+    bench.hook("UserPromptSubmit", prompt="p")
+    bench.edit("src.py", "four\n")
+    assert bench.bash("pytest -q")[:2] == (b"four\n", 3)
+    wait_until(lambda: len(bench.did()) > 1, what="a record again")
+    assert bench.state().bad_lines == 0
 
 
 # --- log.fsync --------------------------------------------------------------------------------------------------------------------

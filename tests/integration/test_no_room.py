@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Bench
-from stretto import install
+from stretto import cli, disk, doctor, install
 from stretto.testing import leftovers
 from stretto.testing.faults import Fault, interpreter, mounted
 
@@ -97,3 +97,57 @@ def test_c18_every_hook_and_shim_is_as_if_we_were_absent_with_one_notice_in_a_se
         assert done.stdout == b"" or list(json.loads(done.stdout)) == ["systemMessage"], event
     assert len(world.notices) == notices, world.notices
     assert all("everything runs as without it" in notice for notice in world.notices)
+
+
+# --- file systems that cannot carry us (F58, C-20) ----------------------------------------------------------------------------------
+
+
+def all_as_without_us(bench: Bench) -> None:
+    for text in ("one\n", "two\n"):
+        (bench.root / "src.py").write_text(text)
+        bench.hook("UserPromptSubmit", prompt="p")
+        assert bench.bash("pytest -q")[:2] == (text.encode(), 3)
+    assert not bench.did()
+    assert len(bench.notices) == 1
+
+
+def test_f58_without_locks_no_supervisor_serves_and_the_user_is_told_once(bench):
+    """Two supervisors of one project would be worse than none."""
+    bench.tool("pytest", "cat src.py; exit 3")
+    bench.python = interpreter(bench.short, Fault("supervisor", "flock", 1, "ENOLCK+"))
+    bench.hook("SessionStart", source="startup")
+    all_as_without_us(bench)
+    assert "stretto doctor" in bench.notices[0]
+    assert bench.state().supervisor is None
+    assert "cannot lock" in Path(bench.paths.supervisor_errors).read_text()
+
+
+def test_f58_on_a_network_file_system_the_supervisor_is_passive_and_says_why_once(bench):
+    bench.tool("pytest", "cat src.py; exit 3")
+    (bench.short / "mounts").write_text(f"none / ext4 rw 0 0\nserver:/x {bench.base} nfs4 rw 0 0\n")
+    bench.python = interpreter(bench.short, Fault("supervisor", "mounts", 0, ""))
+    bench.hook("SessionStart", source="startup")
+    all_as_without_us(bench)
+    assert "network file system (nfs4)" in bench.notices[0]
+    assert "STRETTO_STATE_DIR" in bench.notices[0]
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new state directory", "one that was there"])
+def test_f58_init_refuses_a_network_file_system_and_leaves_nothing(project, state_base, short, monkeypatch, capsys, there):
+    if there:
+        state_base.mkdir(mode=0o700)
+    (short / "mounts").write_text(f"none / ext4 rw 0 0\nserver:/x {short} nfs rw 0 0\n")
+    monkeypatch.setattr(disk, "MOUNTS", str(short / "mounts"))
+    monkeypatch.chdir(project)
+    assert cli.run(["init", "--yes"]) == 1
+    assert "network file system (nfs)" in capsys.readouterr().err
+    assert state_base.exists() == there
+    assert not any(state_base.iterdir() if there else ())
+    assert not (project / ".claude" / "settings.local.json").exists()
+
+
+def test_f58_doctor_names_the_file_system_and_the_way_out(bench, monkeypatch):
+    (bench.short / "mounts").write_text(f"none / ext4 rw 0 0\nserver:/x {bench.base} nfs rw 0 0\n")
+    monkeypatch.setattr(disk, "MOUNTS", str(bench.short / "mounts"))
+    (found,) = [check for check in doctor.examine(str(bench.root), str(bench.base)) if check.name == "state"]
+    assert (found.level, "network file system (nfs)" in found.text, "STRETTO_STATE_DIR" in found.do) == ("fail", True, True)

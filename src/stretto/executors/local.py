@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from stretto import bundle, cgroup, kin, rpc
-from stretto.model import AttemptId, Fsync
+from stretto.model import ATTEMPT_ID, AttemptId, Fsync
 from stretto.system import Lock, Process, atomic_write, identify, is_locked, signal_process, signer
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
@@ -137,8 +137,11 @@ def end_orphans(attempt: str, folder: str) -> list[Process]:
     Without a grace time: the supervisor cannot wait, and the run is lost already.
 
     Args:
+        attempt: as a log names it, whatever that is: nothing is done for what no supervisor made.
         folder: the attempt's directory.
     """
+    if not ATTEMPT_ID.fullmatch(attempt):
+        return []
     group = cgroup.recorded(folder, attempt)
     seen = kin.remembered(folder)
 
@@ -218,6 +221,15 @@ class Local:
         except OSError:
             return None  # a directory or a link where the exit should be: damage, and never an exit
 
+    def seal(self, attempt: AttemptId) -> bundle.Seal | None:
+        return bundle.seal(self.folder(attempt))
+
+    def still(self, attempt: AttemptId, seal: bundle.Seal) -> bundle.Seal | None:
+        return bundle.still(self.folder(attempt), seal)
+
+    def outlived(self, attempt: AttemptId) -> int:
+        return sum(1 for _ in kin.carrying(attempt))
+
     def last_line(self, attempt: AttemptId) -> str:
         try:
             with open(os.path.join(self.folder(attempt), "out"), "rb") as file:
@@ -230,5 +242,5 @@ class Local:
     def end_orphans(self, attempt: AttemptId) -> None:
         end_orphans(attempt, self.folder(attempt))
 
-    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> None:
-        bundle.prune(self._attempts, keep, limit_bytes, most)
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        return bool(bundle.prune(self._attempts, keep, limit_bytes, most))

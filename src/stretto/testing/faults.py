@@ -45,12 +45,13 @@ class Fault(NamedTuple):
     who: str
     """supervisor, monitor (each of them), shim or client."""
     call: str
-    """A function of `os` (open, write, rename, fsync, mkdir, unlink, fork...), `spawn` for subprocess.Popen, `flock`, one of a socket
-    (connect, send, sendall, recv), or `any` of them; or `clock`: then the wall clock is wrong by the seconds that the file `clock` beside
-    `fired` says, for as long as it is there."""
+    """A function of `os` (open, write, rename, fsync, fdatasync, mkdir, unlink, fork...), `spawn` for subprocess.Popen, `flock`, one of a
+    socket (connect, send, sendall, recv), `any` of them, or `clock`: then the wall clock is wrong by the seconds that the file `clock`
+    beside `fired` says, for as long as it is there; or `mounts`: then the system's mounts are those that the file `mounts` beside `fired`
+    lists."""
     when: int
     do: str
-    """kill-before, kill-after, short (half of a write), flip (one bit of a write), trace (write every step down, break none), or the name
+    """kill-before, kill-after, short (half of a write), flip (one bit of a write), trace (write down every step, break none), or the name
     of an errno; with a `+` behind it: from then on, and of writes only those to a file (a quota, a disk that stays full)."""
     depth: int = 0
     """In an island: 0 for the process itself, 1 for what it forked, 2 for what that forked."""
@@ -121,6 +122,11 @@ def install(call: str, when: int, do: str, fired: str) -> None:
     if call == "clock":
         time.time = _jumping(time.time, os.path.join(os.path.dirname(fired), "clock"))
         return
+    if call == "mounts":
+        from stretto import disk  # here, because a monitor has no need of it
+
+        disk.MOUNTS = os.path.join(os.path.dirname(fired), "mounts")
+        return
     owner: Any
     if call == "spawn":
         owner, name = subprocess, "Popen"
@@ -179,11 +185,10 @@ class _Door:
             _note(self._fired, f"{self._here} {name} {self._all} {descriptor}\n")
             return real(*args, **kwargs)
         if self._call in (name, _ANY) and self._depth in (None, self._here):
-            for_ever = self._do.endswith("+")
-            if for_ever and name == "write" and not _is_file(args[0]):
+            if self._do.endswith("+") and name == "write" and not _is_file(args[0]):
                 return real(*args, **kwargs)
             self._count += 1
-            if self._count == self._when or (for_ever and self._count > self._when):
+            if self._count == self._when or (self._do.endswith("+") and self._count > self._when):
                 return self._break(real, args, kwargs)
         return real(*args, **kwargs)
 
