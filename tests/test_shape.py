@@ -25,6 +25,7 @@ RANKS = {
     "freshness": 2,
     "tree": 2,
     "bundle": 2,
+    "disk": 2,
     "kin": 2,
     "cgroup": 2,
     "journal": 2,

@@ -20,6 +20,7 @@ damage and never an exit; a directory is removed only when nobody holds its lock
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -78,6 +79,15 @@ def folder_of(attempts: str, attempt: AttemptId) -> str:
 def sizes(folder: str) -> tuple[int, int]:
     """Return the bytes of both streams so far; 0 for one that is not there."""
     return _size(folder, "out"), _size(folder, "err")
+
+
+def digest_of(out: bytes, err: bytes = b"", frames: bytes = b"") -> str:
+    """Return the digest of what a run printed: each stream, and the order in which two of them came."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (out, err, frames):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def read_exit(folder: str) -> Exit | None:

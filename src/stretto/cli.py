@@ -27,11 +27,11 @@ from typing import Any, NoReturn, cast
 import click
 import msgspec
 
-from stretto import __version__, bundle, control, doctor, install, journal, logcheck, render, rules, schedule, trust
+from stretto import __version__, bundle, control, disk, doctor, install, journal, logcheck, render, rules, schedule, trust
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
-from stretto.system import is_locked, state_base, wall_s
+from stretto.system import is_locked, private_directory, state_base, wall_s
 from stretto.trust import Project, ProjectPaths, display
 
 INTERRUPTED, BUG = 130, 70
@@ -108,6 +108,7 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
     mode: Mode = "observe" if observe else earlier.grant.mode if earlier and earlier.grant.mode != "off" else "on"
     if not yes and not observe and sys.stdin.isatty() and sys.stdout.isatty():
         mode = _ask_mode(root, edit, text is not None, mode)
+    _check_disk(base)
     paths = trust.grant(root, mode, text, base=base, python=wired.supervisor, made_directory=edit.makes_directory).paths
     install.perform(edit)
     _renew_supervisor(paths)
@@ -116,6 +117,15 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
     )
+
+
+def _check_disk(base: str) -> None:
+    """Refuse a state directory that cannot carry us, and leave nothing of it behind."""
+    made = not os.path.lexists(base)
+    if reason := disk.unfit(private_directory(base)):
+        if made:
+            os.rmdir(base)
+        raise UserError(f"cannot keep state in {base}: {reason}; set STRETTO_STATE_DIR to a directory on a local disk")
 
 
 def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mode:
@@ -295,7 +305,7 @@ def _grant_state(project: Project) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def why(count: int, as_json: bool) -> None:
     """Show the last COUNT decisions: what was joined, what was run, and the reason."""
-    decisions = render.why(control.fold_log(_project().paths), count)
+    decisions = render.why(control.fold_log(_project().paths), count, time.time())
     if as_json:
         for decision in decisions:
             _echo_json(decision)
@@ -516,6 +526,20 @@ def cancel(ids: tuple[str, ...]) -> None:
             click.echo(f"Cancelled {item[: render.SHORT_ID]}.")
         else:
             click.echo(f"{item[: render.SHORT_ID]} was over already.", err=True)
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def retry(ids: tuple[str, ...]) -> None:
+    """Let commands run ahead again at once that were put aside because their runs died; ID as `status` and `why` print it."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    for item in [_resolve(prefix, [*state.jobs, *state.attempts]) for prefix in ids]:
+        attempt = state.attempts.get(AttemptId(item))
+        job = state.jobs[attempt.job if attempt is not None else JobKey(item)]
+        control.request(project, {"op": b"retry", "job": job.job.encode()})
+        was = "has nothing to be forgiven" if not job.crashes else "may run ahead again"
+        click.echo(f"{render.command(job)} {was}.")
 
 
 @stretto.command()

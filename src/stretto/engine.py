@@ -18,18 +18,21 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
-from stretto.errors import StrettoError, UserError
+from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.fold import MAKES_WAY, Job, apply
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
+    FORMAT_VERSION,
     AttemptExited,
     AttemptId,
     AttemptSettled,
+    Bad,
     End,
     EpochBegan,
     Invocation,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -61,8 +64,6 @@ SESSION_END_GRACE_S = 4.0
 """Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
-CLOCK_SLACK_S = 5.0
-"""By how much the wall clock may have been set back while a session was open, before its process is taken for another one."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -70,6 +71,7 @@ JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+BAD_LINE = "a line of the log cannot be used; what it said is not known"
 
 
 class Call:
@@ -111,6 +113,8 @@ class Engine:
         self.trouble = ""
         """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
         self._met_last = ""
+        self.untold: set[SessionId] = set()
+        """Sessions that were open when a line of the log could not be used, and were not told yet."""
         self._requests = Requests(world, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
@@ -163,7 +167,7 @@ class Engine:
             if session.closed:
                 continue
             claude = self._world.identify(session.claude_pid)
-            if claude is not None and self._world.began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
+            if claude is not None and self._world.was_there(claude, session):
                 self.conversations[session.session] = Conversation(claude, self._world.mono_s, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
@@ -261,10 +265,17 @@ class Engine:
 
         Raises:
             OSError: nothing was written; the caller must not act as if it had been.
+            CorruptError: the log was cut or made anew by somebody else; what we know is not what it says, so we leave.
         """
-        event = kind(ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields)
+        event = kind(
+            v=FORMAT_VERSION, ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields
+        )
         try:
-            self._world.append(ENCODER.encode(event), lasting=kind is AttemptExited or (kind is AttemptSettled and self._judged(event)))
+            lasting = kind is AttemptExited or (kind is AttemptSettled and self._judged(event))
+            offset = self._world.append(ENCODER.encode(event), lasting=lasting)
+            if offset < self._offset:
+                self.leaving = "the log was cut or made anew"
+                raise CorruptError("cannot go on with the log: it was cut or made anew; the next hook starts a new supervisor")
         except (OSError, StrettoError) as error:
             self.trouble = str(error)
             raise
@@ -279,7 +290,11 @@ class Engine:
     def _catch_up(self) -> None:
         for begin, after, line in self._world.lines(self._offset):
             self._offset = after
-            apply(self.state, parse(line), begin)
+            event = parse(line)
+            apply(self.state, event, begin)
+            if isinstance(event, Bad):
+                self._owed_epoch = BAD_LINE
+                self.untold |= self.conversations.keys()
 
     def _tend_log(self) -> None:
         try:
@@ -294,8 +309,10 @@ class Engine:
             OSError: it could not be written.
         """
         self._owed_epoch = reason
-        self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)
-        self._owed_epoch = ""
+        epoch = self.state.epoch + 1
+        self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
+        if self.state.epoch == epoch:  # else its own line was damaged
+            self._owed_epoch = ""
         self.dirty = True
 
     def pay_epoch(self) -> None:
@@ -440,6 +457,7 @@ class Engine:
             nested: it comes from inside another foreground run.
             began_s: when the question came, on the world's clock.
         """
+        self._catch_up()
         self.pay_epoch()
         self.look()
         if job not in self.state.jobs:
@@ -537,6 +555,7 @@ class Engine:
         if call.waits_for is not None:
             call.waits_for.readers.discard(call.ask)
         if call.run is not None and call.run.attempt in self.runs.open:
+            call.run.adopted = True  # should its end not get into the log now: `_sample` tries again
             self.runs.lost(call.run, "its shim ended without saying how")
         self.dirty = True
 
@@ -698,6 +717,14 @@ class Engine:
             self.dirty = True
 
     def _ahead_ended(self, run: Run) -> None:
+        """Settle a run whose monitor is done; what cannot be written now is tried again by `_sample`, as after a restart."""
+        try:
+            self._settle_ahead(run)
+        except TROUBLES:
+            run.adopted = True
+            raise
+
+    def _settle_ahead(self, run: Run) -> None:
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)
@@ -728,6 +755,14 @@ class Engine:
             self._refused[run.job] = (self._scan.generation, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
+
+    def retry(self, job: JobKey) -> bool:
+        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        known = self.state.jobs.get(job)
+        if known is not None and known.crashes:
+            self.log(JobRetried, job=job)
+            self.dirty = True
+        return known is not None
 
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its st
 It is one idea in one file: two machines over one log, because a step of an attempt is a step of the job it is a try of.
 
 Promises: an event its attempt cannot take, or one about something unknown, changes nothing but the list of anomalies: a forged, late
-or doubled record can make a result unknown, never passed. `apply` uses up the state it is given (it is changed in place and returned):
+or doubled record can make a result unknown, never passed. A line that is no event makes every command one that has to be seen again
+before it runs ahead (decision 0008). `apply` uses up the state it is given (it is changed in place and returned):
 a log of a million events is folded without copying a million dictionaries.
 """
 
@@ -41,6 +42,7 @@ from stretto.model import (
     EpochBegan,
     Event,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -298,6 +300,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
     crashed_mono: float = 0.0
     crashed_boot: str = ""
+    crashed_at: float = 0.0
+    """The last of them, for display."""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
@@ -316,6 +320,8 @@ class Session(msgspec.Struct, kw_only=True):
     source: str
     claude_pid: int
     opened_at: float
+    opened_mono: float
+    boot: str
     closed: bool = False
 
 
@@ -339,6 +345,8 @@ class State(msgspec.Struct, kw_only=True):
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
     bad_lines: int = 0
+    last_bad: Anomaly | None = None
+    """The latest line that is no event, and why."""
     events: int = 0
     epoch: int = 0
     generation: int = 0
@@ -348,6 +356,8 @@ class State(msgspec.Struct, kw_only=True):
     """Version of the supervisor that left because a hook of another version came, "" when the last one left for anything else."""
     saved_s: float = 0.0
     last_at: float = 0.0
+    last_hook_at: float = 0.0
+    """When a hook last did something that is logged; 0: never."""
 
     def open_attempts(self) -> list[Attempt]:
         """Attempts that began and have not ended, oldest first."""
@@ -371,7 +381,7 @@ def apply_all(state: State, events: Iterable[LogEvent | Bad], offset_of: Callabl
     """
     for index, event in enumerate(events):
         if isinstance(event, Bad):
-            state.bad_lines += 1
+            _bad_line(state, event, offset_of(index))
             continue
         state.events += 1
         state.last_at = event.ts
@@ -379,6 +389,14 @@ def apply_all(state: State, events: Iterable[LogEvent | Bad], offset_of: Callabl
             state.anomaly_count += 1
             state.anomalies.append(Anomaly(offset_of(index), problem))
     return state
+
+
+def _bad_line(state: State, line: Bad, offset: int) -> None:
+    """Count a line nobody can use. It may have said that a command writes sources or was asked about, so each has to be seen anew."""
+    state.bad_lines += 1
+    state.last_bad = Anomaly(offset, line.reason)
+    for job in state.jobs.values():
+        job.clean = False
 
 
 def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
@@ -402,7 +420,15 @@ def _supervisor_stopped(state: State, event: SupervisorStopped) -> str:
 
 
 def _session_opened(state: State, event: SessionOpened) -> str:
-    state.sessions[event.session] = Session(session=event.session, source=event.source, claude_pid=event.claude_pid, opened_at=event.ts)
+    state.sessions[event.session] = Session(
+        session=event.session,
+        source=event.source,
+        claude_pid=event.claude_pid,
+        opened_at=event.ts,
+        opened_mono=event.mono,
+        boot=event.boot,
+    )
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -418,6 +444,8 @@ def _epoch_began(state: State, event: EpochBegan) -> str:
     if event.epoch <= state.epoch:
         return f"epoch.began {event.epoch} after {state.epoch}"
     state.epoch = event.epoch
+    if event.session is not None:
+        state.last_hook_at = event.ts
     return ""
 
 
@@ -435,11 +463,20 @@ def _job_seen(state: State, event: JobSeen) -> str:
     return ""
 
 
+def _job_retried(state: State, event: JobRetried) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.retried for unknown job {event.job}"
+    job.crashes = 0
+    return ""
+
+
 def _permission_asked(state: State, event: PermissionAsked) -> str:
     job = state.jobs.get(event.job)
     if job is None:
         return f"permission.asked for unknown job {event.job}"
     job.asked = True
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -504,7 +541,7 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
         if by_itself:
             job.crashes = 0
         elif event.end.how != "cancelled":
-            job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
+            job.crashes, job.crashed_mono, job.crashed_boot, job.crashed_at = job.crashes + 1, event.mono, event.boot, event.ts
     if by_itself:
         job.durations_s.append(event.took_s)
         del job.durations_s[:-DURATIONS]
@@ -605,6 +642,8 @@ def _join_done(state: State, event: JoinDone) -> str:
             break
     else:
         return f"join.done for unknown question {event.ask}"
+    if event.ask in state.waits:
+        return f"join.done twice for question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s
     return ""
@@ -612,6 +651,7 @@ def _join_done(state: State, event: JoinDone) -> str:
 
 def _news_told(state: State, event: NewsTold) -> str:
     state.news.append(event)
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -627,6 +667,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     EpochBegan: _epoch_began,
     TreeMoved: _tree_moved,
     JobSeen: _job_seen,
+    JobRetried: _job_retried,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,

@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from stretto import journal, observe, rules, snapshot, system, trust
+from stretto import disk, journal, observe, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
-from stretto.fold import State
+from stretto.fold import Session, State
 from stretto.model import SessionId
 from stretto.system import Lock, Process, is_locked, private_directory
 from stretto.tree import Scanner
 from stretto.world import Standing, Tree
 
+START_SLACK_S = 0.5
+"""By how much a process may seem to have begun after its session did: the kernel counts in hundredths."""
+CLOCK_SLACK_S = 5.0
+"""Where only the wall clock tells: by how much it may have been set back while a session was open."""
 PROMISE_BYTES = 48
 
 
@@ -69,6 +73,15 @@ def _read_promise(path: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
+def _unfit(folder: str) -> str:
+    """Say why nothing may rely on files in our state directory, "" when it may or when a full disk keeps us from trying."""
+    try:
+        reason = disk.unfit(folder)
+    except OSError:
+        return ""
+    return reason and f"state cannot be kept in {folder}: {reason}; set STRETTO_STATE_DIR to a local disk, then run `stretto init` again"
+
+
 class Machine:
     """This machine and one project on it; whoever makes one holds the supervisor's lock."""
 
@@ -77,12 +90,15 @@ class Machine:
         self.root = project.root
         self.settings = settings
         self.tree: Tree = Scanner(os.fsencode(project.root))
-        self.executor: Executor = Local(project.paths.folder)
+        self._local = Local(project.paths.folder)
+        self.executor: Executor = self._local
         self.umask = os.umask(0o077)
         os.umask(self.umask)
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
         self._total_bytes = 0
+        self._unfit = _unfit(self._paths.folder)
+        """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
         self._tender = snapshot.Tender(self._paths.folder, self._journal)
 
@@ -111,19 +127,23 @@ class Machine:
     def lives(self, process: Process) -> bool:
         return system.lives(process)
 
-    def began_at(self, pid: int) -> float:
+    def was_there(self, process: Process, session: Session) -> bool:
+        if session.boot != process.boot:
+            return False
+        if system.LINUX:
+            return int(process.start) / os.sysconf("SC_CLK_TCK") <= session.opened_mono + START_SLACK_S
         try:
-            return psutil.Process(pid).create_time()
+            return psutil.Process(process.pid).create_time() <= session.opened_at + CLOCK_SLACK_S
         except psutil.Error:
-            return float("inf")
+            return False
 
     # --- the log
 
     def load(self) -> tuple[State, int]:
         return snapshot.load(self._paths.folder)
 
-    def append(self, record: bytes, *, lasting: bool) -> None:
-        self._journal.append(record, lasting=lasting)
+    def append(self, record: bytes, *, lasting: bool) -> int:
+        return self._journal.append(record, lasting=lasting)
 
     def lines(self, offset: int) -> Iterator[tuple[int, int, bytes]]:
         if self._tail is None or self._tail.offset != offset:
@@ -143,7 +163,10 @@ class Machine:
                 return None
             self.project = project
             text = trust.verify(project)
-            return Standing(mode=project.grant.mode, rules=rules.parse(text.decode() if text is not None else ""))
+            found = rules.parse(text.decode() if text is not None else "")
+            self._journal.fsync = self._local.fsync = found.fsync
+            self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
+            return Standing(mode=project.grant.mode, rules=found, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
             return Standing(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 

@@ -34,7 +34,7 @@ import select
 import signal
 import sys
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from stretto import cgroup, kin
 from stretto.journal import Journal
@@ -54,6 +54,9 @@ from stretto.system import (
     write_all,
 )
 
+if TYPE_CHECKING:
+    from stretto.model import Fsync
+
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 LOOK_S = 0.02
@@ -67,6 +70,8 @@ TREE_LOOK_S = 0.25
 LEASE_LOOKS = 8
 """So often in the time of its lease an owner looks whether a supervisor lives."""
 COPY_BYTES = 1 << 18
+FRAME_MOST_BYTES = (1 << 32) - 1
+"""What one entry of the index can say."""
 INT_BYTES = 4
 IN_MODIFY = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -424,11 +429,12 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
     now_s = mono_s()
     # by hand, since `json` would be half of our start: every text in it is hex digits, a word of ours, or the kernel's uuid
     event = (
-        f'{{"t":"attempt.exited","v":1,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
+        f'{{"t":"attempt.exited","v":2,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
         f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
     )
-    Journal(os.fsdecode(spec["journal"])).append(event.encode(), lasting=True)
+    fsync = cast("Fsync", spec.get("fsync", b"exits").decode())
+    Journal(os.fsdecode(spec["journal"]), fsync).append(event.encode(), lasting=True)
     _tell("exited\n")
 
 
@@ -510,9 +516,11 @@ class _Order:
     def look(self) -> None:
         for stream, name in ((b"\x01", "out"), (b"\x02", "err")):
             grown = _size(self._folder, name) - self._seen[name]
-            if grown > 0:
-                write_all(self._index, stream + grown.to_bytes(4, "big"))
-                self._seen[name] += grown
+            while grown > 0:
+                frame = min(grown, FRAME_MOST_BYTES)
+                write_all(self._index, stream + frame.to_bytes(4, "big"))
+                self._seen[name] += frame
+                grown -= frame
 
     def close(self) -> None:
         os.close(self._index)

@@ -10,14 +10,14 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import freshness
 from stretto.executors import Owner
-from stretto.fold import Exited, Job, State
+from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
+    ATTEMPT_ID,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -77,8 +77,6 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
-ATTEMPT_ID = re.compile("[0-9a-f]{32}")
-"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -310,7 +308,8 @@ class Runs:
             return
         if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
-        if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
+        known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
+        if known is not None and known.open:  # else its monitor has written the exit itself
             found = self._executor.exit_of(run.attempt) if ATTEMPT_ID.fullmatch(run.attempt) else None
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
             self._log(
@@ -322,7 +321,8 @@ class Runs:
                 took_s=round(self._world.mono_s() - run.began_mono_s, 6),
                 cpu_s=0.0,
             )
-        self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
+        if known is None or not isinstance(known.phase, Settled):
+            self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
         self._close(run)
 
     def _close(self, run: Run) -> None:

@@ -68,6 +68,8 @@ class Tender:
         self._folder = folder
         self._log = log
         self._saved = -EVERY_BYTES
+        self.keep_bytes, self.keep_s = journal.KEEP_BYTES, journal.KEEP_S
+        """What may stay of old segments; see `journal.tidy`."""
 
     def tend(self, state: State, offset: int) -> None:
         """Do what is due; next to nothing when nothing is.
@@ -80,7 +82,7 @@ class Tender:
         self._saved = offset
         save(self._folder, state, offset)
         if self._log.rotate(SEGMENT_BYTES):
-            journal.tidy(self._folder)
+            journal.tidy(self._folder, self.keep_bytes, self.keep_s)
 
 
 def _read(folder: str) -> tuple[State, int] | None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from stretto.executors import Executor, Owner
-from stretto.fold import State
+from stretto.fold import Session, State
 from stretto.model import Change, Mode, Record, SessionId
 from stretto.rules import Rules
 from stretto.system import Process
@@ -83,16 +83,16 @@ class World(Protocol):
 
     def lives(self, process: Process) -> bool: ...
 
-    def began_at(self, pid: int) -> float:
-        """Return when a process began (wall clock), infinity when it is gone."""
+    def was_there(self, process: Process, session: Session) -> bool:
+        """Say whether the process that has a session's pid now is the one that had it when it began (C-19: by no clock that jumps)."""
 
     # --- the log
 
     def load(self) -> tuple[State, int]:
         """Return the fold of the log and the offset of the first line that is not in it yet."""
 
-    def append(self, record: bytes, *, lasting: bool) -> None:
-        """Write one record.
+    def append(self, record: bytes, *, lasting: bool) -> int:
+        """Write one record; return the offset at which it begins.
 
         Raises:
             OSError, UnavailableError: nothing is acknowledged.

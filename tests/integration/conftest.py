@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from stretto.executors import local
 from stretto.fold import State, fold
 from stretto.journal import read
 from stretto.model import AttemptId, End, LogEvent
-from stretto.system import Process, boot_id, lives
+from stretto.system import Process, boot_id, lives, mono_s
+from stretto.testing import history
 from stretto.testing.wait import wait_until
 
+SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~=%{}!\n")
 SESSION = str(uuid.uuid4())
 """Of this process alone: what another test leaves running at the same time must not be taken for ours."""
 
@@ -48,22 +51,32 @@ class Bench:
             "CLAUDE_PID": str(os.getpid()),
         }
         self.calls = 0
+        self.notices: list[str] = []
+        """Lines that hooks showed the user."""
         self.islands = install.wiring(str(base)).islands
         """Where the hook's client is; a test puts another installation's here."""
+        self.deliveries: list[history.Delivery] = []
+        self.edits: list[history.Edit] = []
+        """What the history checker is told at the end."""
         self.python = sys.executable
         """The interpreter a hook starts the supervisor with; a test puts `faults.interpreter` here."""
+        self.client_python = install.wiring(str(base)).python
+        """The one a hook itself runs with; the same."""
 
     # --- the host's side
 
     def hook(self, event: str, **fields: Any) -> subprocess.CompletedProcess[bytes]:
         """Call our hook as Claude Code would."""
-        wired = dataclasses.replace(install.wiring(str(self.base)), supervisor=self.python, islands=self.islands)
+        wired = dataclasses.replace(install.wiring(str(self.base)), python=self.client_python, supervisor=self.python, islands=self.islands)
         entry = install.entry(next(item for item in install.EVENTS if item.name == event), wired)
         body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
         env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
-        return subprocess.run(
+        done = subprocess.run(
             [entry["command"], *entry["args"]], input=body.encode(), capture_output=True, env=env, cwd=self.root, check=False, timeout=30
         )
+        if b"systemMessage" in done.stdout:
+            self.notices.append(json.loads(done.stdout)["systemMessage"])
+        return done
 
     def begin(self) -> None:
         done = self.hook("SessionStart", source="startup")
@@ -78,7 +91,7 @@ class Bench:
         output = self.short / f"output-{self.calls}"
         text = self.env_file.read_text() if self.env_file.exists() else ":\n"
         script = f"{text}\n: && eval {_quoted(command)} < /dev/null"
-        began = time.monotonic()
+        began, began_mono_s = time.monotonic(), mono_s()
         with open(output, "ab") as file:
             done = subprocess.run(
                 [f"/bin/{shell}", "-c", script],
@@ -92,6 +105,17 @@ class Bench:
                 timeout=60,
             )
         took = time.monotonic() - began
+        if not set(command) & SHELL_SIGNS:  # else others than this command may have printed
+            self.deliveries.append(
+                history.Delivery(
+                    argv=tuple(shlex.split(command)),
+                    began_mono_s=began_mono_s,
+                    ended_mono_s=mono_s(),
+                    digest=bundle.digest_of(output.read_bytes()),
+                    size_bytes=output.stat().st_size,
+                    code=done.returncode,
+                )
+            )
         if told:
             self.batch({"tool_use_id": call, "tool_name": "Bash", "tool_input": {"command": command}})
         return output.read_bytes(), done.returncode, took
@@ -99,7 +123,7 @@ class Bench:
     def batch(self, *calls: dict[str, Any]) -> str:
         """End a batch of calls; return the context we add."""
         out = self.hook("PostToolBatch", tool_calls=list(calls)).stdout
-        return json.loads(out)["hookSpecificOutput"]["additionalContext"] if out else ""
+        return json.loads(out).get("hookSpecificOutput", {}).get("additionalContext", "") if out else ""
 
     def edit(self, name: str, text: str, *, told: bool = True) -> str:
         """Write a file as the Edit tool does; return the context we add."""
@@ -108,8 +132,17 @@ class Bench:
         fields = {"tool_name": "Edit", "tool_use_id": f"toolu_{self.calls}", "tool_input": {"file_path": str(path)}}
         if told:
             self.hook("PreToolUse", **fields)
+        began_mono_s = mono_s()
         path.write_text(text)
+        self.edits.append(history.Edit(what=name, began_mono_s=began_mono_s, ended_mono_s=mono_s()))
         return self.batch(fields) if told else ""
+
+    def check_history(self, waived: Collection[str] = ()) -> None:
+        """Fail when what the log tells, with what our calls got and when we edited, cannot have happened one thing after the other."""
+        if "everything" in waived:
+            return
+        found = history.check(history.load(self.paths.folder), self.deliveries, self.edits)
+        assert [violation for violation in found if violation.kind not in waived] == []
 
     # --- our side
 
@@ -178,21 +211,27 @@ def _quoted(text: str) -> str:
 
 
 @pytest.fixture
-def bench(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
+def bench(short: Path, project: Path, state_base: Path, waived: frozenset[str]) -> Iterator[Bench]:
     one = Bench(short, project, state_base)
     yield one
-    if os.path.isdir(one.paths.folder):
-        one.stop()
-        for path in (one.paths.supervisor_errors, one.paths.events):
-            print(Path(path).read_text(errors="replace") if os.path.exists(path) else f"no {path}")
+    _end(one, waived)
 
 
 @pytest.fixture
-def observed(short: Path, project: Path, state_base: Path) -> Iterator[Bench]:
+def observed(short: Path, project: Path, state_base: Path, waived: frozenset[str]) -> Iterator[Bench]:
     """The same in observe mode."""
     one = Bench(short, project, state_base, mode="observe")
     yield one
+    _end(one, waived)
+
+
+def _end(one: Bench, waived: Collection[str]) -> None:
+    if not os.path.isdir(one.paths.folder):
+        return
     one.stop()
+    for path in (one.paths.supervisor_errors, one.paths.events):
+        print(Path(path).read_text(errors="replace") if os.path.exists(path) else f"no {path}")
+    one.check_history(waived)
 
 
 # --- a monitor without a supervisor

@@ -17,7 +17,7 @@ from test_requests import LIMIT_S, ask
 
 import stretto
 from conftest import Started
-from stretto import bundle, cgroup, kin
+from stretto import bundle, cgroup, kin, monitor
 from stretto.executors import local
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptId, End
@@ -310,15 +310,12 @@ def test_f9_a_run_ends_when_no_supervisor_has_lived_for_the_time_of_its_lease(st
     assert lives(asked_for.process)
 
 
-@pytest.mark.parametrize("how", ["missing", "directory", "link"])
-def test_f9_a_lock_that_is_not_there_is_no_supervisor(start, tmp_path, how):
+def test_f9_a_lock_that_is_not_there_is_no_supervisor(start, tmp_path):
     """The state directory was removed, or something else stands in its place."""
-    path = tmp_path / "supervisor.lock"
-    if how == "directory":
-        path.mkdir()
-    elif how == "link":
-        path.symlink_to("/etc/passwd")
-    assert start("sleep 60", lease=os.fsencode(path), lease_s=b"0.3").end().how == "cancelled"
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    runs = [start("sleep 60", lease=os.fsencode(tmp_path / name), lease_s=b"0.3") for name in ("missing", "directory", "link")]
+    assert [run.end().how for run in runs] == ["cancelled"] * 3
 
 
 # --- C-8: the end is true -----------------------------------------------------------------------------------------------------
@@ -528,6 +525,7 @@ def test_c16_much_output_below_the_limit_is_kept_whole_in_constant_memory(start,
         f"head -c {size} /dev/zero; touch done; while ! [ -e go ]; do sleep 0.05; done; exit 3",
         limit_bytes=str(size + 1000).encode(),
         streams=streams.encode(),
+        wall_s=b"600",
     )
     wait_until(lambda: (tmp_path / "done").exists(), limit_s=300, what="the output")
     peak_kb, floor_kb = _status_kb(run.process.pid, "VmHWM"), _status_kb(quiet.process.pid, "VmHWM")
@@ -537,6 +535,19 @@ def test_c16_much_output_below_the_limit_is_kept_whole_in_constant_memory(start,
     os.truncate(os.path.join(run.folder, "out"), 0)  # the disk is shared
     print(f"peak {peak_kb} kB, at rest {floor_kb} kB")
     assert peak_kb < 1.3 * floor_kb
+
+
+def test_c16_more_than_four_gigabytes_between_two_looks_are_several_frames(tmp_path):
+    """A frame counts to 4 GB; an owner that was stopped for a while finds more than that. In a file with a hole."""
+    size = (9 << 30) + 7
+    order = monitor._Order(str(tmp_path))
+    (tmp_path / "out").touch()
+    os.truncate(tmp_path / "out", size)
+    order.look()
+    order.close()
+    frames = (tmp_path / "frames").read_bytes()
+    assert len(frames) == 3 * bundle.FRAME_BYTES
+    assert sum(int.from_bytes(frames[at + 1 : at + bundle.FRAME_BYTES], "big") for at in range(0, len(frames), bundle.FRAME_BYTES)) == size
 
 
 def test_c16_a_flood_beyond_the_limit_is_cut_with_a_mark_in_constant_memory(start):
@@ -629,3 +640,69 @@ def test_f2_many_runs_whose_owners_were_killed_leave_nothing(start):
                 assert local.end_orphans(run.attempt, run.folder) == []
             assert not [left for run in runs for left in kin.carrying(run.attempt)]
             runs.clear()
+
+
+DELEGATED = """
+import os, sys
+sys.path[:0] = sys.argv[1].split(":")
+mine, base = sys.argv[2:]
+assert os.getuid() == 65534
+from stretto import bundle, cgroup
+from stretto.executors import local
+from stretto.testing.wait import wait_until
+assert cgroup.place() == mine, cgroup.place()
+attempt = os.urandom(16).hex()
+folder = bundle.create(base + "/attempts", attempt)
+spec = dict(dir=folder, journal=base, attempt=attempt, exe="/bin/sh", argv="sh\\0-c\\0cat /proc/self/cgroup; (setsid sleep 60 &); exit 3",
+            env="PATH=/usr/bin:/bin", cwd=base, umask="22", streams="merged", wall_s="60", limit_bytes="9999", memory_bytes="1000000000",
+            tasks="1000")
+forker = local.Forker()
+owner = forker.spawn({name: os.fsencode(value) for name, value in spec.items()})
+wait_until(lambda: owner.lines() is None)
+forker.close()
+assert bundle.read_exit(folder).end.value == 3, bundle.read_exit(folder)
+assert f"/stretto-{attempt}\\n" in open(folder + "/out").read()
+assert not os.path.exists(f"{mine}/stretto-{attempt}")
+print("delegated")
+"""
+
+
+def test_an_ordinary_user_has_groups_where_one_was_delegated_to_him(needs_group):
+    """As below the systemd of his own session: the directory and its files belong to him, nothing above does.
+
+    His files are in a file system of their own, since he may not enter the suite's directory; he may read everything, since the
+    interpreter may be root's.
+    """
+    user = "setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all,+dac_read_search --ambient-caps=-all,+dac_read_search"
+    inside = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o mode=1777 none /mnt && echo 0 > $0/cgroup.procs && exec {user} "$@"']
+    group = Path(cgroup.place()) / f"stretto-test-{os.urandom(4).hex()}"
+    group.mkdir()
+    try:
+        if not shutil.which("setpriv") or subprocess.run([*inside, str(group), "true"], stderr=-1).returncode:
+            pytest.skip("only root can delegate a control group for this, and give a user a file system")
+        for path in (group, *(group / f"cgroup.{name}" for name in ("procs", "threads", "subtree_control"))):
+            os.chown(path, 65534, 65534)
+        words = [*inside, str(group), sys.executable, "-c", DELEGATED, ":".join(filter(None, sys.path)), str(group), "/mnt"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout == "delegated\n", done.stderr
+    finally:
+        wait_until(lambda: cgroup.Group(str(group)).remove(), limit_s=20, what="an empty group")
+
+
+def test_in_a_control_group_namespace_the_mount_of_that_namespace_is_found(needs_group, tmp_path):
+    """As in a container: an older mount shows our own group under another path."""
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-mC", "true"], stderr=-1).returncode:
+        pytest.skip("no control group namespace can be made here (needs root and unshare)")
+    group, mount = Path(cgroup.place()) / f"stretto-test-{os.urandom(4).hex()}", tmp_path / "mount"
+    group.mkdir()
+    mount.mkdir()
+    ask_place = f"import sys; sys.path.insert(0, {PACKAGE!r}); from stretto import cgroup; print(repr(cgroup.place()))"
+    script = (
+        f"echo 0 > {group}/cgroup.procs; unshare -mC sh -c 'mount -t cgroup2 none {mount} && echo $$ > {mount}/cgroup.procs;"
+        f' {sys.executable} -c "$0"; umount -l {mount}; umount -l {cgroup.place()}; {sys.executable} -c "$0"\' "$1"'
+    )
+    try:
+        done = subprocess.run(["sh", "-c", script, "sh", ask_place], capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout.splitlines() == [repr(str(mount)), "''"], done
+    finally:
+        wait_until(lambda: cgroup.Group(str(group)).remove(), limit_s=20, what="an empty group")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 from test_requests import LIMIT_S, PACKAGE, ask, becomes, gate, has_monitor, stretto_cli
 
-from stretto import bundle, runs
+from stretto import bundle, kin, runs
 from stretto.fold import UnderWay
 from stretto.model import AttemptId
 from stretto.schedule import OVERLOADED
-from stretto.system import LINUX
+from stretto.system import LINUX, Process, boot_id, lives, signal_process
 from stretto.testing.wait import wait_until
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
@@ -98,12 +99,11 @@ def test_c17_every_byte_of_a_job_comes_back_whatever_the_locale(bench):
     name = os.fsencode(bench.root) + b"/data-\xff\xfe"
     with open(name, "wb") as file:
         file.write(EVERY_BYTE)
-    job = ask(bench, "--", "sh", "-c", 'cat "$0"; tac "$0" >&2', os.fsdecode(name))
+    job = ask(bench, "--", "sh", "-c", 'cat "$0"; cat "$0" >&2', os.fsdecode(name))
     stretto_cli(bench, "wait", job)
-    mirrored = subprocess.run(["tac", name], stdout=-1, check=True).stdout
     for env in ({"LANG": "C"}, {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}, {"LANG": "C.UTF-8"}):
         done = cli_bytes(bench, "logs", job, env=env)
-        assert (done.stdout, done.stderr) == (EVERY_BYTE, mirrored)
+        assert (done.stdout, done.stderr) == (EVERY_BYTE, EVERY_BYTE)
         json.loads(cli_bytes(bench, "status", "--json", env=env).stdout)
         assert cli_bytes(bench, "status", env=env).returncode == 0
     for line in Path(bench.paths.events).read_bytes().splitlines():
@@ -138,6 +138,7 @@ def test_c16_a_reader_of_a_job_that_leaves_ends_the_reading_and_not_the_job(benc
     assert stretto_cli(bench, "logs", job).endswith("begin\nend\n")
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve the bytes of a file")
 def test_c16_f57_what_is_kept_of_a_project_is_bounded_by_bytes(bench):
     """The oldest go first, by what they take on the disk; the result that can still be joined stays."""
     (bench.root / "src.py").write_text("one\n")
@@ -255,3 +256,31 @@ def test_f52_f60_neither_a_run_nor_a_scan_of_ours_writes_into_the_project(bench)
     assert bench.bash("pytest -q")[1] == 0
     bench.bash("pytest -q")
     assert files() == before
+
+
+def test_uninstall_ends_what_a_run_started_also_when_supervisor_and_owner_were_killed(bench):
+    """F2, F69: nobody is left who could have ended it."""
+    bench.begin()
+    job = ask(bench, "--", "sh", "-c", "setsid sleep 71 & wait")
+    attempt = becomes(bench, job, UnderWay).attempt
+    has_monitor(bench)
+    wait_until(lambda: len(list(kin.carrying(attempt))) >= 2, limit_s=LIMIT_S, what="the worker and what it started")
+    monitor, supervisor = bench.state().attempts[attempt].phase, bench.supervisor()
+    assert signal_process(supervisor, signal.SIGKILL)
+    assert signal_process(Process(monitor.pid, monitor.start, boot_id()), signal.SIGKILL)
+    wait_until(lambda: not lives(supervisor), limit_s=LIMIT_S, what="the supervisor's end")
+    assert list(kin.carrying(attempt))
+    stretto_cli(bench, "uninstall")
+    wait_until(lambda: not list(kin.carrying(attempt)), limit_s=LIMIT_S, what="nothing left of it")
+
+
+def test_a_job_that_was_asked_for_runs_with_the_io_class_of_the_call(bench):
+    """Decision 0007: only what nobody asked for stands back."""
+    if not shutil.which("ionice"):
+        pytest.skip("no ionice to ask with")
+    bench.begin()
+    job = ask(bench, "--", "ionice")
+    stretto_cli(bench, "wait", job)
+    native = subprocess.run(["ionice"], stdout=-1, text=True, check=True).stdout
+    assert stretto_cli(bench, "logs", job) == native
+    assert "idle" not in native

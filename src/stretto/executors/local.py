@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from stretto import bundle, cgroup, kin, rpc
-from stretto.model import AttemptId
+from stretto.model import ATTEMPT_ID, AttemptId, Fsync
 from stretto.system import Lock, Process, atomic_write, identify, is_locked, signal_process, signer
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
@@ -59,9 +59,9 @@ class Forker:
         """Start a monitor for one attempt.
 
         Args:
-            spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
-                memory_bytes, tasks, and if wanted: idle (1: the idle I/O class, until somebody waits), lease and lease_s (the run is
-                cancelled when nobody has held the lock of that path for so long).
+            spec: dir, journal, fsync (of the journal; else as `exits`), attempt, argv and env (NUL-joined), exe, cwd, umask (octal),
+                streams, wall_s, limit_bytes (of output), memory_bytes, tasks, and if wanted: idle (1: the idle I/O class, until somebody
+                waits), lease and lease_s (the run is cancelled when nobody has held the lock of that path for so long).
 
         Raises:
             OSError: no process could be started.
@@ -137,8 +137,11 @@ def end_orphans(attempt: str, folder: str) -> list[Process]:
     Without a grace time: the supervisor cannot wait, and the run is lost already.
 
     Args:
+        attempt: as a log names it, whatever that is: nothing is done for what no supervisor made.
         folder: the attempt's directory.
     """
+    if not ATTEMPT_ID.fullmatch(attempt):
+        return []
     group = cgroup.recorded(folder, attempt)
     seen = kin.remembered(folder)
 
@@ -157,6 +160,8 @@ class Local:
     def __init__(self, folder: str) -> None:
         """Take the project's state directory."""
         self._attempts, self._journal = os.path.join(folder, "attempts"), folder
+        self.fsync: Fsync = "exits"
+        """What monitors sync of the log."""
         self._forker = Forker()
 
     def folder(self, attempt: AttemptId) -> str:
@@ -169,6 +174,7 @@ class Local:
         own = {
             "dir": os.fsencode(self.folder(attempt)),
             "journal": os.fsencode(self._journal),
+            "fsync": self.fsync.encode(),
             "attempt": attempt.encode(),
             "lease": os.fsencode(os.path.join(self._journal, "supervisor.lock")),
             "env": b"\0".join(filter(None, [spec["env"], kin.MARK + attempt.encode()])),
