@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
 from stretto.errors import CorruptError, StrettoError, UserError
-from stretto.fold import MAKES_WAY, Job, apply
+from stretto.fold import MAKES_WAY, Job, Session, apply
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -72,6 +72,17 @@ JOB_GRACE_S = 3.0
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
 BAD_LINE = "a line of the log cannot be used; what it said is not known"
+
+
+def is_claude(session: Session, found: Process) -> bool:
+    """Say whether the process that has a session's pid now is the one that opened it. No wall clock is asked (C-19)."""
+    if not session.claude_start:  # opened under a version whose log did not name it
+        return found.boot == session.boot
+    return found == Process(session.claude_pid, session.claude_start, session.boot)
+
+
+def _named(claude: Process | None) -> dict[str, Any]:
+    return {"claude_pid": claude.pid, "claude_start": claude.start} if claude is not None else {"claude_pid": 0}
 
 
 class Call:
@@ -167,8 +178,8 @@ class Engine:
             if session.closed:
                 continue
             claude = self._world.identify(session.claude_pid)
-            if claude is not None and self._world.was_there(claude, session):
-                self.conversations[session.session] = Conversation(claude, self._world.mono_s, unseen=True)
+            if claude is not None and is_claude(session, claude):
+                self.conversations[session.session] = self._follow(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         self.announced = True
@@ -239,15 +250,30 @@ class Engine:
 
     def _sample(self) -> None:
         for run in list(self.runs.open.values()):
-            if run.adopted and self.runs.gone(run):
-                self._catch_up()
-                self.runs.lost(run, "the supervisor was not there when it began")
-                self._request_ended(run)
-                self.dirty = True
+            if run.over:
+                self._ends(run, run.over)
+            elif run.adopted and self.runs.gone(run):
+                self._ends(run, "the supervisor was not there when it began")
+            elif run.adopted and run.kind != "foreground" and run.place is None:
+                self.guarded(self._place_again, run)
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = self._world.connects(run.child_pid)
             elif run.kind == "ahead" and run.process and not run.remote:
                 run.remote = self._world.connects(run.process.pid)
+
+    def _place_again(self, run: Run) -> None:
+        """Take a place for a run from before, and promise it its memory: what an earlier supervisor held for it went with that."""
+        place = self._world.take_place()
+        if place is None:
+            return
+        try:
+            if run.kind == "requested":
+                monitor = run.process or self._world.executor.signer(run.attempt)
+                place.promise(self.state.requests[run.job].memory_bytes, monitor.pid if monitor else 0)
+        except TROUBLES:
+            place.close()
+            raise
+        run.place = place
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -360,9 +386,13 @@ class Engine:
         if conversation is None:
             started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
-            self.log(SessionOpened, session=call.session, source=source, claude_pid=claude.pid if claude else 0)
-            conversation = self.conversations[call.session] = Conversation(claude, self._world.mono_s, unseen=not started)
+            self.log(SessionOpened, session=call.session, source=source, **_named(claude))
+            conversation = self._follow(claude, unseen=not started)
+            self.conversations[call.session] = conversation
         return conversation
+
+    def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
+        return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen)
 
     def close_session(self, session: SessionId, reason: str) -> None:
         self.log(SessionClosed, session=session, reason=reason)
@@ -419,6 +449,8 @@ class Engine:
         if self.standing.mode != "on" or batch.agent:
             return ""
         self.pay_epoch()
+        if self._blocker():
+            return ""  # as for joins: what stands beside unknown effects is not known to hold
         results = []
         for job, result in self.runs.results.items():
             known = conversation.known.get(job)
@@ -555,8 +587,7 @@ class Engine:
         if call.waits_for is not None:
             call.waits_for.readers.discard(call.ask)
         if call.run is not None and call.run.attempt in self.runs.open:
-            call.run.adopted = True  # should its end not get into the log now: `_sample` tries again
-            self.runs.lost(call.run, "its shim ended without saying how")
+            self._ends(call.run, "its shim ended without saying how")
         self.dirty = True
 
     def _knows(self, session: SessionId | None, job: JobKey, end: End) -> None:
@@ -571,15 +602,14 @@ class Engine:
 
     def look(self) -> None:
         """Bring the generation up to date; only this decides what a result is worth."""
-        scan = self._world.tree.scan()
+        scan = self._scan = self._world.tree.scan()
         if scan.moved:
             self._moved_s = self._world.mono_s()
             self.dirty = True
+            if any(change.path == "stretto.toml" for change in scan.moved):
+                self.reload()  # before the log, which may have no room: the next scan does not find it again
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
-            if any(change.path == "stretto.toml" for change in scan.moved):
-                self.reload()
-        self._scan = scan
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -706,33 +736,32 @@ class Engine:
         for line in said or ():
             word, *rest = line.split()
             if word == "started":
-                self.runs.started(run, Process(int(rest[0]), rest[1], self._world.boot_id()))
+                # Each for itself: what the disk has no room for keeps nobody from being stopped, and no later line from being read.
+                self.guarded(self.runs.started, run, Process(int(rest[0]), rest[1], self._world.boot_id()))
                 if run.kind == "requested" and run.place is not None:
-                    run.place.promise(self.state.requests[run.job].memory_bytes, int(rest[0]))
+                    self.guarded(run.place.promise, self.state.requests[run.job].memory_bytes, int(rest[0]))
                 if run.cancelled_for:
                     self.runs.cancel(run, run.cancelled_for)
         if said is None or "exited" in said:
             self._world.unlisten(run.owner)
+            self._ends(run, "its monitor died")
+
+    def _ends(self, run: Run, why: str) -> None:
+        """Nothing more will be heard of a run: log its end, or have that tried again until there is room for it."""
+        run.over = why
+        self.dirty = True
+        if run.kind == "foreground":
+            self.runs.lost(run, why)
+        else:
             self._ahead_ended(run)
-            self.dirty = True
 
     def _ahead_ended(self, run: Run) -> None:
-        """Settle a run whose monitor is done; what cannot be written now is tried again by `_sample`, as after a restart."""
-        try:
-            self._settle_ahead(run)
-        except TROUBLES:
-            run.adopted = True
-            raise
-
-    def _settle_ahead(self, run: Run) -> None:
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)
         if attempt is None or attempt.end is None:
-            self.runs.lost(run, "its monitor died")
+            self.runs.lost(run, run.over)
             return
-        if attempt.end.by_itself:
-            self._retries.earn()
         found = self._world.executor.exit_of(run.attempt)
         if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
             self.look()
@@ -747,6 +776,8 @@ class Engine:
             self._edited(run),
             log_exit=False,
         )
+        if attempt.end.by_itself:
+            self._retries.earn()
 
     def cancel_ahead(self, attempt: AttemptId) -> bool:
         """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
@@ -780,7 +811,8 @@ class Engine:
         return job
 
     def cancel_request(self, job: JobKey, why: str) -> bool:
-        """Log it first, then end its process: however that ends, the job stays cancelled."""
+        """Log it first, then end its process: however that ends, the job stays cancelled. False when it was over before."""
+        self._catch_up()  # its monitor may have logged its end a moment ago
         done = self._requests.cancel(job, why)
         for run in self.runs.open.values():
             if done and run.job == job:
@@ -803,16 +835,17 @@ class Engine:
             self._requests.hold(job, "no place is free")
             return
         order, dirty = self._requests.order(job), self.dirty
-        session = self.state.requests[job].session
+        request = self.state.requests[job]
         try:
-            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", session)
-            run = self.runs.begin(job, "requested", session, self._scan, why="it was asked for")
+            place.promise(request.memory_bytes, 0)
+            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", request.session)
+            run = self.runs.begin(job, "requested", request.session, self._scan, why="it was asked for")
         except TROUBLES:
             place.close()
             raise
-        place.promise(self.state.requests[job].memory_bytes, 0)
+        self._requests.begun(job)
         try:
-            self.runs.spawn(run, order.invocation, order.umask, place, WALL_S)
+            self.runs.spawn(run, order.invocation, self._world.umask, place, WALL_S)
         except OSError as error:
             self._world.complain(f"cannot start a requested job: {error}")
             self._request_ended(run)

@@ -3,7 +3,7 @@
 An attempt is a small machine; `NEXT` holds every legal step and nothing else:
 
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
-      '------attempt.exited----------------------------------^
+      '------attempt.exited----------------------------------^  '--attempt.spawned--> Exited (heard late)
 
 A short run's `attempt.spawned` may come right after its `attempt.exited`: the supervisor writes the one, the monitor the other.
 
@@ -41,6 +41,7 @@ from stretto.model import (
     End,
     EpochBegan,
     Event,
+    InvariantBroken,
     JobKey,
     JobRetried,
     JobSeen,
@@ -319,9 +320,10 @@ class Session(msgspec.Struct, kw_only=True):
     session: SessionId
     source: str
     claude_pid: int
+    claude_start: str = ""
+    boot: str = ""
+    """Pid, start and boot name the host's process for ever, whatever the wall clock does."""
     opened_at: float
-    opened_mono: float
-    boot: str
     closed: bool = False
 
 
@@ -344,6 +346,8 @@ class State(msgspec.Struct, kw_only=True):
     news: deque[NewsTold] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
+    broken: deque[InvariantBroken] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    broken_count: int = 0
     bad_lines: int = 0
     last_bad: Anomaly | None = None
     """The latest line that is no event, and why."""
@@ -424,9 +428,9 @@ def _session_opened(state: State, event: SessionOpened) -> str:
         session=event.session,
         source=event.source,
         claude_pid=event.claude_pid,
-        opened_at=event.ts,
-        opened_mono=event.mono,
+        claude_start=event.claude_start,
         boot=event.boot,
+        opened_at=event.ts,
     )
     state.last_hook_at = event.ts
     return ""
@@ -655,6 +659,12 @@ def _news_told(state: State, event: NewsTold) -> str:
     return ""
 
 
+def _invariant_broken(state: State, event: InvariantBroken) -> str:
+    state.broken.append(event)
+    state.broken_count += 1
+    return ""
+
+
 def _tag(event: Event) -> str:
     return str(event.__struct_config__.tag)
 
@@ -680,5 +690,6 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JoinDecided: _join_decided,
     JoinDone: _join_done,
     NewsTold: _news_told,
+    InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""

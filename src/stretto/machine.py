@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -13,16 +14,12 @@ from stretto import disk, journal, observe, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
-from stretto.fold import Session, State
+from stretto.fold import State
 from stretto.model import SessionId
 from stretto.system import Lock, Process, is_locked, private_directory
 from stretto.tree import Scanner
 from stretto.world import Standing, Tree
 
-START_SLACK_S = 0.5
-"""By how much a process may seem to have begun after its session did: the kernel counts in hundredths."""
-CLOCK_SLACK_S = 5.0
-"""Where only the wall clock tells: by how much it may have been set back while a session was open."""
 PROMISE_BYTES = 48
 
 
@@ -110,6 +107,9 @@ class Machine:
     def mono_s(self) -> float:
         return system.mono_s()
 
+    def awake_s(self) -> float:
+        return time.monotonic()
+
     def boot_id(self) -> str:
         return system.boot_id()
 
@@ -126,16 +126,6 @@ class Machine:
 
     def lives(self, process: Process) -> bool:
         return system.lives(process)
-
-    def was_there(self, process: Process, session: Session) -> bool:
-        if session.boot != process.boot:
-            return False
-        if system.LINUX:
-            return int(process.start) / os.sysconf("SC_CLK_TCK") <= session.opened_mono + START_SLACK_S
-        try:
-            return psutil.Process(process.pid).create_time() <= session.opened_at + CLOCK_SLACK_S
-        except psutil.Error:
-            return False
 
     # --- the log
 

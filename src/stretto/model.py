@@ -201,6 +201,8 @@ class SessionOpened(Event, tag="session.opened", frozen=True, kw_only=True):
     source: str
     """startup, resume, clear or compact: Claude Code's word."""
     claude_pid: int
+    claude_start: str = ""
+    """The kernel's start time of that pid; "" in older logs: then a pid that was given again may be taken for it."""
 
 
 class SessionClosed(Event, tag="session.closed", frozen=True, kw_only=True):
@@ -366,6 +368,15 @@ class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     text: str
 
 
+class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
+    """Something that Stretto promises was found not to hold; the result it concerns is not used."""
+
+    rule: str
+    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on."""
+    attempt: AttemptId
+    what: str
+
+
 LogEvent = (
     SupervisorStarted
     | SupervisorStopped
@@ -387,6 +398,7 @@ LogEvent = (
     | JoinDecided
     | JoinDone
     | NewsTold
+    | InvariantBroken
 )
 
 

@@ -137,7 +137,7 @@ def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], 
         ],
         "requests": [_request(state, request, alive, now_at) for request in state.requests.values()],
         "running": [_attempt(attempt, alive, now_at) for attempt in state.open_attempts() if attempt.attempt in alive],
-        "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count},
+        "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count, "broken": state.broken_count},
     }
 
 
@@ -267,6 +267,8 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
         lines.append(f"observed    {decisions['would_join']} more would have been joined")
     if data["log"]["bad_lines"] or data["log"]["anomalies"]:
         lines.append("log         has lines nobody can use; `stretto doctor` says more")
+    if data["log"]["broken"]:
+        lines.append(f"promises    {data['log']['broken']} times something was not as promised; `stretto doctor` says more")
     if data["requests"]:
         over = [request for request in data["requests"] if request["over"]][-REQUESTS_SHOWN:]
         shown = [request for request in data["requests"] if not request["over"] or request in over]

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stretto import commands, rpc, schedule
 from stretto.errors import UserError
-from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, RequestPhase, State, Stopping, WaitsFor
+from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, RequestPhase, State, Stopping, UnderWay, WaitsFor
 from stretto.model import Invocation, JobKey, JobSeen, RequestCancelled, RequestHeld, RequestLost, RequestMade, SessionId
 from stretto.world import World
 
@@ -63,7 +63,7 @@ class Requests:
         if not ID.fullmatch(message["job"]):
             raise ValueError(f"{job!r} is no id")
         if job in self._state.requests:
-            return job
+            return self._asked_again(job, message, confined=confined)
         if job in self._state.jobs:
             raise ValueError(f"{job!r} is the id of a check")
         if confined:
@@ -77,19 +77,9 @@ class Requests:
         if not 0 <= retries <= RETRIES_MOST:
             raise UserError(f"cannot try it {retries} times again: at most {RETRIES_MOST}")
         session = SessionId(message["session"].decode())
-        argv = tuple(message["argv"].split(b"\0"))
-        name = os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode()
-        invocation = Invocation(
-            name=name,
-            exe=message["exe"],
-            argv=argv,
-            cwd=message["cwd"],
-            env=tuple(message["env"].split(b"\0")) if message["env"] else (),
-            context=b"",
-            streams="split",
-        )
+        order = _order(message)
+        name, argv = order.invocation.name, order.invocation.argv
         cwd = os.path.relpath(os.fsdecode(message["cwd"]), self._world.root).encode("utf-8", "backslashreplace").decode()
-        order = Order(invocation, int(message["umask"], 8))
         self._log(JobSeen, job=job, name=name, argv=commands.redact(argv), cwd=cwd, streams="split")
         self._log(
             RequestMade,
@@ -102,6 +92,13 @@ class Requests:
             session=session if session in sessions else None,
         )
         self._orders[job] = order
+        return job
+
+    def _asked_again(self, job: JobKey, message: rpc.Message, *, confined: bool) -> JobKey:
+        """The answer to the first asking was lost, perhaps with its supervisor: then this one learns how to run the job."""
+        request = self._state.requests[job]
+        if not request.over and not request.under_way and job not in self._orders and not confined:
+            self._orders[job] = _order(message)
         return job
 
     def _check_after(self, job: JobKey, after: tuple[JobKey, ...]) -> None:
@@ -132,12 +129,14 @@ class Requests:
         return request.phase.reason if request is not None and isinstance(request.phase, Stopping) else ""
 
     def order(self, job: JobKey) -> Order:
-        """Return how to run a job that is about to begin; it is forgotten once no try is left."""
-        order = self._orders[job]
+        """Return how to run a job."""
+        return self._orders[job]
+
+    def begun(self, job: JobKey) -> None:
+        """A try of the job is in the log; how to run it is forgotten once no try is left."""
         request = self._state.requests[job]
-        if isinstance(request.phase, Ready) and request.phase.tries >= request.retries:
-            del self._orders[job]
-        return order
+        if isinstance(request.phase, UnderWay) and request.phase.tries > request.retries:
+            self._orders.pop(job, None)
 
     def asked(self) -> list[schedule.Asked]:
         """Return what has not begun, as the planner wants it."""
@@ -194,19 +193,32 @@ class Requests:
         now_s = self._world.mono_s()
         requests = self.open()
         outliving = schedule.outliving([(item.job, item.after, item.keep or item.session is None) for item in requests])
-        alive = {self._claude_pid(session) for session in sessions} - {0}
+        alive = {self._claude(session) for session in sessions} - {None}
         for request in requests:
             session = request.session
             if session is None or request.job in outliving or isinstance(request.phase, Stopping):
                 continue
-            if session in sessions or self._claude_pid(session) in alive:
+            if session in sessions or self._claude(session) in alive:
                 self._ended_s.pop(session, None)
             elif now_s - self._ended_s.setdefault(session, now_s) >= grace_s:
                 yield request.job
 
-    def _claude_pid(self, session: SessionId) -> int:
+    def _claude(self, session: SessionId) -> tuple[int, str, str] | None:
         known = self._state.sessions.get(session)
-        return known.claude_pid if known is not None else 0
+        return (known.claude_pid, known.claude_start, known.boot) if known is not None and known.claude_pid else None
+
+
+def _order(message: rpc.Message) -> Order:
+    invocation = Invocation(
+        name=os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode(),
+        exe=message["exe"],
+        argv=tuple(message["argv"].split(b"\0")),
+        cwd=message["cwd"],
+        env=tuple(message["env"].split(b"\0")) if message["env"] else (),
+        context=b"",
+        streams="split",
+    )
+    return Order(invocation, int(message["umask"], 8))
 
 
 def _as_asked(request: Request, phase: WaitsFor | Ready, now_s: float) -> schedule.Asked:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import freshness
+from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
 from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
@@ -27,6 +28,7 @@ from stretto.model import (
     End,
     Evidence,
     FileClass,
+    InvariantBroken,
     Invocation,
     JobKey,
     SessionId,
@@ -96,6 +98,8 @@ class Run:
         """Another recorded run was under way at some time during this one."""
         self.remote = False
         self.cancelled_for = ""
+        self.over = ""
+        """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
         self.owner: Owner | None = None
         self.process: Process | None = None
         self.place: Place | None = None
@@ -110,6 +114,9 @@ class Result:
 
     def __init__(self, run: Run, end: End, evidence: Evidence | None, torn: str, took_s: float) -> None:
         self.run, self.end, self.evidence, self.torn, self.took_s = run, end, evidence, torn, took_s
+        self.seal: Seal | None = None
+        """What its files were; None when they cannot be replayed, and then `spoiled` says why."""
+        self.spoiled = "what it printed was not kept whole"
         self.replays = 0
 
 
@@ -255,8 +262,8 @@ class Runs:
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
-        self._close(run)
         evidence = self._evidence(run, scan.generation)
+        seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
             AttemptSettled,
             attempt=run.attempt,
@@ -266,8 +273,16 @@ class Runs:
             products=settled.products[:PRODUCTS_KEPT],
             remote=run.remote,
             left=left,
+            digest=seal.digest if seal else "",
         )
+        self._close(run)
         result = Result(run, end, evidence, torn, took_s)
+        result.seal = seal
+        if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
+            self._broken(result, "output", "what is on disk of it is not what its owner told")
+        if run.kind != "foreground" and (alive := self._executor.outlived(run.attempt)):
+            self._executor.end_orphans(run.attempt)
+            self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
         self._ended += 1
@@ -306,6 +321,7 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
+        run.over = why
         if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
         known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
@@ -366,7 +382,7 @@ class Runs:
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
     def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
-        return freshness.judge(
+        verdict = freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
@@ -378,6 +394,25 @@ class Runs:
             replays=replays,
             problem=problem,
         )
+        if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
+            return Verdict(standing=Standing.UNKNOWN, reason=spoiled)
+        return verdict
+
+    def _spoiled(self, result: Result) -> str:
+        """Say why what a result printed cannot be shown, "" when it is on disk as it was."""
+        if result.seal is None:
+            return result.spoiled
+        still = self._executor.still(result.run.attempt, result.seal)
+        if still is None:
+            self._broken(result, "output", "its output on disk is not what it was")
+            return result.spoiled
+        result.seal = still
+        return ""
+
+    def _broken(self, result: Result, rule: str, what: str) -> None:
+        """Never use a result again, and say why where `stretto doctor` finds it."""
+        result.seal, result.spoiled = None, what
+        self._log(InvariantBroken, rule=rule, attempt=result.run.attempt, what=what)
 
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from stretto.executors import Executor, Owner
-from stretto.fold import Session, State
+from stretto.fold import State
 from stretto.model import Change, Mode, Record, SessionId
 from stretto.rules import Rules
 from stretto.system import Process
@@ -69,7 +69,11 @@ class World(Protocol):
 
     def wall_s(self) -> float: ...
 
-    def mono_s(self) -> float: ...
+    def mono_s(self) -> float:
+        """Seconds of this boot; a sleep of the machine counts."""
+
+    def awake_s(self) -> float:
+        """The same without the time that the machine slept: commands do not go on then."""
 
     def boot_id(self) -> str: ...
 
@@ -82,9 +86,6 @@ class World(Protocol):
         """Return the identity of a living process, None when there is none."""
 
     def lives(self, process: Process) -> bool: ...
-
-    def was_there(self, process: Process, session: Session) -> bool:
-        """Say whether the process that has a session's pid now is the one that had it when it began (C-19: by no clock that jumps)."""
 
     # --- the log
 

@@ -221,6 +221,15 @@ class Local:
         except OSError:
             return None  # a directory or a link where the exit should be: damage, and never an exit
 
+    def seal(self, attempt: AttemptId) -> bundle.Seal | None:
+        return bundle.seal(self.folder(attempt))
+
+    def still(self, attempt: AttemptId, seal: bundle.Seal) -> bundle.Seal | None:
+        return bundle.still(self.folder(attempt), seal)
+
+    def outlived(self, attempt: AttemptId) -> int:
+        return sum(1 for _ in kin.carrying(attempt))
+
     def last_line(self, attempt: AttemptId) -> str:
         try:
             with open(os.path.join(self.folder(attempt), "out"), "rb") as file:
