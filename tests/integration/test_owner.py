@@ -595,8 +595,11 @@ def test_c7_neither_forker_nor_owner_pins_a_directory_or_has_a_terminal(start, t
         about = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         assert (about[2], about[3], about[4]) == (str(pid), str(pid), "0"), "a group and a session of its own, and no terminal"
     worker = run.worker()
-    about = Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()
-    assert (about[2], about[3], about[4]) == (str(worker), str(worker), "0")
+
+    def standing() -> list[str]:
+        return Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[2:5]
+
+    wait_until(lambda: standing() == [str(worker), str(worker), "0"], what="a session of its own, which it takes as its first step")
 
 
 def test_an_owner_holds_at_most_twelve_megabytes_of_its_own(start):
