@@ -113,7 +113,7 @@ class Forker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env={"LD_BIND_NOW": "1"},  # else each owner looks up the same functions of the C library again
                 cwd="/",
                 start_new_session=True,
             )
