@@ -175,6 +175,8 @@ def test_the_worker_is_in_a_group_of_its_attempt_which_is_gone_with_the_run(need
     assert run.end() == End(how="code", value=1)
     assert f"/stretto-{run.attempt}\n".encode() in run.output()
     assert group is None or not os.path.exists(group.path)
+    assert cgroup.is_over(run.folder, run.attempt)
+    assert not cgroup.is_over(run.folder, "0" * 32)
     assert not os.path.exists(os.path.join(cgroup.place(), cgroup.PREFIX + run.attempt))
 
 
@@ -238,6 +240,7 @@ def test_where_no_group_can_be_had_everything_else_is_as_ever(needs_group, monke
     assert event.left >= 1
     assert not list(kin.carrying(run.attempt))
     assert not os.path.exists(os.path.join(cgroup.place(), cgroup.PREFIX + run.attempt))
+    assert not cgroup.is_over(run.folder, run.attempt), "it was in none, so its end says nothing"
 
 
 @pytest.fixture(params=["files", "kernel"])
