@@ -467,9 +467,10 @@ def test_a_stop_while_a_run_is_being_started_leaves_nothing_running(bench):
     """F8: whether its owner had said who it is or not."""
     attempt = _ahead_run(bench)
     bench.stop()
+    wait_until(lambda: bench.state().attempts[attempt.attempt].end, limit_s=20, what="its end in the log")  # its owner may only be coming
+    assert bench.state().attempts[attempt.attempt].end == End(how="cancelled", value=signal.SIGTERM)
     wait_until(lambda: not list(kin.carrying(attempt.attempt)), limit_s=20, what="nothing left of it")
     wait_until(lambda: not bundle.writing(bundle.folder_of(os.path.join(bench.paths.folder, "attempts"), attempt.attempt)), limit_s=20)
-    assert bench.state().attempts[attempt.attempt].end == End(how="cancelled", value=signal.SIGTERM)
 
 
 def test_many_runs_that_leave_something_leave_nothing(start):

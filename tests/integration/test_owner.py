@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from stretto import bundle, cgroup, kin, monitor
 from stretto.executors import local
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptId, End
+from stretto.monitor import PR_SET_CHILD_SUBREAPER
 from stretto.system import LINUX, Lock, Process, boot_id, identify, lives
 from stretto.testing.wait import wait_until
 
@@ -93,6 +95,24 @@ def test_f3_f4_what_wiped_its_environment_and_lost_its_parents_is_ended_after_it
     finally:
         decoy.kill()
         decoy.wait()
+
+
+def test_f3_under_a_user_manager_that_adopts_orphans_they_are_found_all_the_same(way, start, tmp_path):
+    """As `systemd --user` does: what lost its parents is handed to a process of the user that lives on, here this one, never to pid 1."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    try:
+        run, wiped = hidden(tmp_path, start)
+        if way == "groupless":
+            wait_until(lambda: wiped in kin.remembered(run.folder), limit_s=20, what="it was seen")
+        worker = run.worker()
+        kill_owner(run)
+        wait_until(lambda: wiped.pid in kin.children(os.getpid()), limit_s=20, what="its adoption")
+        assert local.end_orphans(run.attempt, run.folder) == []
+        assert os.waitpid(worker, 0) == (worker, signal.SIGKILL)
+        assert os.waitpid(wiped.pid, 0) == (wiped.pid, signal.SIGKILL)
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def test_what_hides_is_ended_with_its_run(way, start, tmp_path):

@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from test_requests import LIMIT_S, PACKAGE, ask, becomes, gate, has_monitor, stretto_cli
 
 from stretto import bundle, kin, runs
-from stretto.fold import UnderWay
+from stretto.fold import Passed, UnderWay
 from stretto.model import AttemptId
 from stretto.schedule import OVERLOADED
 from stretto.system import LINUX, Process, boot_id, lives, signal_process
@@ -25,14 +27,19 @@ SOAK = os.environ.get("STRETTO_SCALE") == "soak"
 EVERY_BYTE = bytes(range(256)) * 40 + "é€😀\r\n".encode() + "é".encode()[:1] + b"\xed\xa0\x80 lone surrogate\r\n\0"
 
 
+def skip_if_busy() -> None:
+    """Called when no ahead run came: where the machine is too busy for any, that is as it should be."""
+    if os.getloadavg()[0] / (os.cpu_count() or 1) >= OVERLOADED / 2:
+        pytest.skip(f"the machine is overloaded (load {os.getloadavg()[0]:.0f}): nothing runs ahead")
+
+
 def settled_ahead(bench) -> str:
     """Wait for an ahead run and return its attempt; skip where the machine is too busy for any."""
     try:
         bench.settled(1, "ahead")
     except AssertionError:
-        if os.getloadavg()[0] / (os.cpu_count() or 1) < OVERLOADED / 2:
-            raise
-        pytest.skip(f"the machine is overloaded (load {os.getloadavg()[0]:.0f}): nothing runs ahead")
+        skip_if_busy()
+        raise
     return next(item.attempt for item in bench.state().attempts.values() if item.kind == "ahead")
 
 
@@ -284,3 +291,67 @@ def test_a_job_that_was_asked_for_runs_with_the_io_class_of_the_call(bench):
     native = subprocess.run(["ionice"], stdout=-1, text=True, check=True).stdout
     assert stretto_cli(bench, "logs", job) == native
     assert "idle" not in native
+
+
+SHORT_LEASE = (
+    "import sys; sys.path.insert(0, {package!r}); from stretto import runs; runs.LEASE_S = 1.0; "
+    "from stretto import daemon; daemon.main(sys.argv[-3:])"
+)
+
+
+def hasty(bench) -> None:
+    """Let the supervisor of this test give leases of one second."""
+    program = bench.short / "python"
+    words = shlex.join([sys.executable, "-I", "-c", SHORT_LEASE.format(package=PACKAGE)])
+    program.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    program.chmod(0o700)
+    bench.python = str(program)
+
+
+def run_of(bench, kind: str) -> str:
+    """Return the directory of the one run of a kind whose monitor is in the log."""
+
+    def known() -> list[str]:
+        return [run.attempt for run in bench.state().open_attempts() if run.kind == kind and hasattr(run.phase, "pid")]
+
+    return f"{bench.paths.attempts}/{wait_until(known, what=f'a run of kind {kind}')[0]}"
+
+
+def test_f9_what_runs_ahead_ends_when_no_supervisor_comes_back(bench):
+    """Nobody fires a hook any more: the session was killed with everything above it. The lease is a second here, else thirty."""
+    hasty(bench)
+    hold, script = gate(bench, "hold")
+    hold.unlink()
+    bench.tool("pytest", f"sleep 0.3; {script}")
+    (bench.root / "src.py").write_text("one\n")
+    bench.begin()
+    bench.bash("pytest -q")
+    hold.touch()
+    bench.edit("src.py", "two\n")
+    try:
+        folder = run_of(bench, "ahead")
+    except AssertionError:
+        skip_if_busy()
+        raise
+    assert signal_process(bench.supervisor(), signal.SIGKILL)
+    assert bundle.writing(folder)
+    wait_until(lambda: not bundle.writing(folder), limit_s=LIMIT_S, what="its end")
+    found = bundle.read_exit(folder)
+    assert found is not None and found.end.how == "cancelled"
+
+
+def test_f9_a_job_that_was_asked_for_goes_on_without_a_supervisor(bench):
+    """Until it ends by itself; the next supervisor takes its end over."""
+    hasty(bench)
+    bench.begin()
+    hold, script = gate(bench, "hold")
+    job = ask(bench, "--keep", "--", "sh", "-c", script)
+    folder = run_of(bench, "requested")
+    assert signal_process(bench.supervisor(), signal.SIGKILL)
+    began_s = time.monotonic()
+    wait_until(lambda: time.monotonic() - began_s > 2.0, what="two leases")
+    assert bundle.writing(folder)
+    hold.unlink()
+    wait_until(lambda: not bundle.writing(folder), limit_s=LIMIT_S, what="its end")
+    bench.hook("UserPromptSubmit", prompt="p")
+    becomes(bench, job, Passed)
