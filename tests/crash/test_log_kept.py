@@ -299,8 +299,7 @@ def test_a_line_longer_than_the_memory_takes_none_to_close_read_repair_and_compr
         [sys.executable, "-c", IN_LITTLE_MEMORY, folder, str(ADDRESS_BYTES), RECORD.decode()], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    print(
-        f"scale: a line of {HUGE_BYTES >> 20} MB; {int(ran.stdout) // 1024} MB resident at most, {ADDRESS_BYTES >> 20} MB more may be mapped"
-    )
+    peak_mb = int(ran.stdout) // 1024
+    print(f"scale: a line of {HUGE_BYTES >> 20} MB; {peak_mb} MB resident at most, {ADDRESS_BYTES >> 20} MB more may be mapped")
     assert [isinstance(event, Bad) for _, event in read(folder)] == [False, True, False, False]
     assert next(after for begin, after, _ in lines(folder, len(LINE) + 1)) == len(LINE) + 1 + HUGE_BYTES + 1
