@@ -190,6 +190,31 @@ def test_a_repair_killed_before_or_after_any_step_loses_nothing_and_the_next_one
     assert when > 1
 
 
+def test_a_repair_that_does_not_reach_the_disk_leaves_log_and_mark_as_they_were(folder, monkeypatch):
+    """C-5: nothing is called sound before it is."""
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken disk")
+
+    Path(folder, LOG_NAME).write_bytes(LINE + b"\n{torn")
+    Path(folder, FAILED_NAME).touch()
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OSError, match="broken disk"):
+        logcheck.repair(folder)
+    assert Path(folder, LOG_NAME).read_bytes() == LINE + b"\n{torn"
+    assert Path(folder, FAILED_NAME).exists()
+    assert os.listdir(f"{folder}/torn") == []
+
+
+def test_what_a_killed_supervisor_left_of_a_snapshot_goes_with_the_next_one(folder):
+    """C-25: or each kill would leave some more."""
+    Path(folder, f"{snapshot.NAME}.77.5.tmp").write_bytes(b"half")
+    log = Journal(folder)
+    log.append(RECORD)
+    snapshot.Tender(folder, log).tend(*snapshot.load(folder))
+    assert sorted(name for name in os.listdir(folder) if name.startswith(snapshot.NAME)) == [snapshot.NAME]
+
+
 def test_a_failed_sync_whose_mark_cannot_be_made_fails_its_writer_all_the_same(folder, monkeypatch):
     """C-5: a disk that broke takes no new file either."""
     log = Journal(folder)
