@@ -27,6 +27,7 @@ RANKS = {
     "bundle": 2,
     "disk": 2,
     "kin": 2,
+    "cgroup": 2,
     "journal": 2,
     "observe": 2,
     "snapshot": 3,
@@ -34,16 +35,19 @@ RANKS = {
     "ahead": 3,
     "schedule": 3,
     "retries": 3,
+    "executors": 3,
     "monitor": 3,
     "install": 3,
     "shellenv": 3,
     "trust": 3,
+    "world": 4,
     "logcheck": 4,
-    "executors": 4,
+    "machine": 5,
     "runs": 5,
     "sessions": 5,
     "requests": 5,
-    "daemon": 6,
+    "engine": 6,
+    "daemon": 7,
     "control": 4,
     "render": 5,
     "doctor": 6,
@@ -70,7 +74,7 @@ WORLD = {
     "fcntl",
     "uuid",
 }
-LIGHT = ("monitor", "kin", "journal", "system", "rpc", "errors")
+LIGHT = ("monitor", "kin", "cgroup", "journal", "system", "rpc", "errors")
 """What the monitor loads: standard library only."""
 LAZY = {"cli": {"demo", "testing"}}
 """Upward imports that happen inside a function because only one command needs them."""

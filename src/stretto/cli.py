@@ -38,8 +38,8 @@ INTERRUPTED, BUG = 130, 70
 FOLLOW_PAUSE_S = 0.1
 WAKE_EVERY_S = 0.5
 """How often `wait` looks whether a supervisor still lives: without one nothing that waits would ever start."""
-NO_EXIT = {"timeout": 124, "cancelled": 143, "oversize": 125, "lost": 125}
-"""What `wait` ends with when a job had no exit code of its own."""
+NO_EXIT = {"timeout": 124, "cancelled": 143, "memory": 137, "oversize": 125, "processes": 125, "lost": 125, "unstarted": 127}
+"""What `wait` ends with when a job had no exit code of its own: never 0."""
 SIZE = re.compile(r"(\d+)([KMG]?)")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
@@ -305,7 +305,7 @@ def _grant_state(project: Project) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def why(count: int, as_json: bool) -> None:
     """Show the last COUNT decisions: what was joined, what was run, and the reason."""
-    decisions = render.why(control.fold_log(_project().paths), count)
+    decisions = render.why(control.fold_log(_project().paths), count, time.time())
     if as_json:
         for decision in decisions:
             _echo_json(decision)
@@ -530,11 +530,26 @@ def cancel(ids: tuple[str, ...]) -> None:
 
 @stretto.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def retry(ids: tuple[str, ...]) -> None:
+    """Let commands run ahead again at once that were put aside because their runs died; ID as `status` and `why` print it."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    for item in [_resolve(prefix, [*state.jobs, *state.attempts]) for prefix in ids]:
+        attempt = state.attempts.get(AttemptId(item))
+        job = state.jobs[attempt.job if attempt is not None else JobKey(item)]
+        control.request(project, {"op": b"retry", "job": job.job.encode()})
+        was = "has nothing to be forgiven" if not job.crashes else "may run ahead again"
+        click.echo(f"{render.command(job)} {was}.")
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.pass_context
 def wait(context: click.Context, ids: tuple[str, ...]) -> None:
     """Wait for requested jobs and end with the exit code of the first one given that did not pass, 0 when all did.
 
-    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled) or 125 (lost).
+    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled), 137 (out of memory), 127 (could not be
+    started) or 125 (lost, too much output, too many processes).
     """
     project = _project()
     state = State()
@@ -572,7 +587,7 @@ def _exit_code(request: Request) -> int:
         case _:
             end = End(how="lost")
     click.echo(f"stretto: {request.job[: render.SHORT_ID]} {render.plain(f'{word}: {reason}')}", err=True)
-    return 128 + end.value if end.how == "signal" else NO_EXIT.get(end.how, end.value)
+    return 128 + end.value if end.how == "signal" else NO_EXIT[end.how]
 
 
 # --- shared by the commands -------------------------------------------------------------------------------------------------

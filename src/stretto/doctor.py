@@ -273,6 +273,9 @@ def _log(patient: _Patient) -> Iterator[Check]:
         yield Check("warn", "log", text, "results they concern do not count; `stretto log check` lists the lines")
     else:
         yield Check("ok", "log", f"{state.events} events, all in order")
+    if state.broken:
+        text = f"{state.broken_count} times something was not as promised, the latest: {plain(state.broken[-1].what)}"
+        yield Check("warn", "promises", text, "the results concerned were not used; `stretto events` has the rest")
 
 
 def _last_signs(state: State) -> Iterator[Check]:

@@ -23,16 +23,17 @@ examples and with what a reader of another format makes of them. Names end in th
 
     supervisor.started  a supervisor serves: pid, start (the kernel's, of that pid), version, mode
     supervisor.stopped  it left: reason
-    session.opened      session, source, claude_pid (0: unknown)
+    session.opened      session, source, claude_pid (0: unknown), claude_start (the kernel's)
     session.closed      session, reason
     epoch.began         earlier results end: epoch (a count), reason, session
     tree.moved          a scan found changes: generation (a count), count (paths), sample (the first of them)
     job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams
+    job.retried         the user wants one that was put aside to run ahead again: job
     permission.asked    the host put a question before it ran: job, session
     attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why
     attempt.spawned     its owner lives: attempt, pid, start
     attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes)
-    attempt.settled     what it is worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes)
+    attempt.settled     what it is worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest
     request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason
@@ -40,6 +41,7 @@ examples and with what a reader of another format makes of them. Names end in th
     join.decided        what a shim was answered: ask, job, session, standing, do, attempt, of, reason, would, decide_ms
     join.done           a join came to its end: ask, attempt, waited_s, saved_s
     news.told           a session was told that a check flipped: session, job, attempt, was, now, text
+    invariant.broken    something promised was found not to hold: rule, attempt, what
 
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.
 
@@ -53,8 +55,9 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from stretto.system import Lock, open_private, private_directory, write_all
 
@@ -175,13 +178,13 @@ class Journal:
             except OSError:
                 os.ftruncate(self._descriptor, size)
                 raise
-            if self.fsync == "always" or (lasting and self.fsync == "exits"):
-                self._sync()
             begin = size + len(opening)
             self._whole = begin + len(data)
-            return self._begin + begin
         finally:
             lock.release()
+        if self.fsync == "always" or (lasting and self.fsync == "exits"):
+            self._sync()  # without the lock: several that wait for the disk are served by one of its turns
+        return self._begin + begin
 
     def rotate(self, limit_bytes: int) -> bool:
         """Begin a new file when the present one has reached `limit_bytes`; say whether that was so.
@@ -381,7 +384,7 @@ def _times(folder: str, segment: Segment) -> _Times | None:
     """Return when a segment was written, None when none of its records says so."""
     blocks = _blocks(_open_to_read(folder, segment.name), segment.name.endswith(".gz"), 0)
     found = None
-    for _, _, line in _lines_of(blocks, 0):
+    for line in (line for batch in _batches_of(blocks, 0) for line in batch.lines):
         if stamp := _STAMP.search(line):
             try:
                 at, mono = float(stamp[1]), float(stamp[2])
@@ -401,12 +404,33 @@ def _age_s(old: _Times | None, new: _Times | None) -> float:
     return new.earliest - old.latest
 
 
-def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the whole lines from a byte offset on: where it begins, where the next one begins, its bytes without the newline.
+class Batch(NamedTuple):
+    """Whole lines that stand one behind the other in the log, without their newlines."""
+
+    begin: int
+    after: int
+    """Where the next batch begins, unless what comes next was removed with an old segment."""
+    lines: list[bytes]
+
+    def offset_of(self, index: int) -> int:
+        """Return where a line begins."""
+        return self.begin + sum(map(len, self.lines[:index])) + index
+
+    def each(self) -> Iterator[tuple[int, int, bytes]]:
+        """Yield each line: where it begins, where the next one begins, its bytes."""
+        begin = self.begin
+        for line in self.lines:
+            after = begin + len(line) + 1 if len(line) < LINE_LIMIT_BYTES else self.after
+            yield begin, after, line
+            begin = after
+
+
+def batches(folder: str, offset: int = 0) -> Iterator[Batch]:
+    """Yield the whole lines from a byte offset on, many at a time.
 
     A tail without a newline is not yielded: its writer may still be writing. What was removed with an old segment is left out.
 
-    A line longer than `LINE_LIMIT_BYTES` is yielded cut to that length (it cannot be one of ours).
+    A line as long as `LINE_LIMIT_BYTES` or longer is a batch of its own, cut to that length (it cannot be one of ours).
     """
     while True:
         closed = segments(folder)
@@ -417,20 +441,92 @@ def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
             except FileNotFoundError:
                 continue  # compressed or removed this very moment
             offset = max(offset, older.begin)
-            yield from _lines_of(_blocks(descriptor, older.name.endswith(".gz"), offset - older.begin), offset)
+            yield from _batches_of(_blocks(descriptor, older.name.endswith(".gz"), offset - older.begin), offset)
             offset = older.end
             continue
-        try:
-            descriptor = _open_to_read(folder, LOG_NAME)
-        except FileNotFoundError:
+        found = _open_last(folder)
+        if found is None:
             if segments(folder) == closed:
                 return
             continue
-        if _base(segments(folder)) != _base(closed):
+        descriptor, begin = found
+        if begin != _base(closed):
             os.close(descriptor)
-            continue  # rotated between the list and the opening: which part this is would be a guess
-        yield from _lines_of(_blocks(descriptor, False, offset - _base(closed)), offset)
+            continue  # rotated meanwhile
+        yield from _batches_of(_blocks(descriptor, False, offset - begin), offset)
         return
+
+
+def lines(folder: str, offset: int = 0) -> Iterator[tuple[int, int, bytes]]:
+    """Yield what `batches` does line by line: where it begins, where the next one begins, its bytes without the newline."""
+    for batch in batches(folder, offset):
+        yield from batch.each()
+
+
+class Tail:
+    """Reads the log from an offset on, again and again, each time what is new; keeps the file open, so that a look costs two calls."""
+
+    def __init__(self, folder: str, offset: int) -> None:
+        self._folder = folder
+        self._log = os.path.join(folder, LOG_NAME)
+        self.offset = offset
+        """Of the first line not given out yet."""
+        self._descriptor = -1
+        self._file = (0, 0)
+        self._begin = 0
+
+    def new(self) -> Iterator[Batch]:
+        """Yield what was appended since the last look; `offset` stands behind the batch that was given out last."""
+        if self._descriptor >= 0 and not self._stands():
+            self.close()
+        if self._descriptor < 0:
+            for batch in batches(self._folder, self.offset):
+                self.offset = batch.after
+                yield batch
+            self._open()
+            return
+        size = os.fstat(self._descriptor).st_size
+        if self._begin + size <= self.offset:
+            return
+        for batch in _batches_of(_blocks(os.dup(self._descriptor), False, self.offset - self._begin), self.offset):
+            self.offset = batch.after
+            yield batch
+
+    def close(self) -> None:
+        """Let go of the file; the next look opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _stands(self) -> bool:
+        try:
+            named = os.lstat(self._log)
+        except FileNotFoundError:
+            return False
+        return (named.st_dev, named.st_ino) == self._file
+
+    def _open(self) -> None:
+        found = _open_last(self._folder)
+        if found is None:
+            return
+        self._descriptor, self._begin = found
+        held = os.fstat(self._descriptor)
+        self._file = (held.st_dev, held.st_ino)
+        if self.offset < self._begin:
+            self.close()  # rotated since: the next look reads on in the closed one
+
+
+def _open_last(folder: str) -> tuple[int, int] | None:
+    """Open the log's last file; return its descriptor and where it begins, None when it is not there."""
+    while True:
+        begin = _base(segments(folder))
+        try:
+            descriptor = _open_to_read(folder, LOG_NAME)
+        except FileNotFoundError:
+            return None
+        if _base(segments(folder)) == begin:
+            return descriptor, begin
+        os.close(descriptor)  # rotated between the list and the opening: which part this is would be a guess
 
 
 def end(folder: str) -> int:
@@ -484,15 +580,21 @@ def _blocks(descriptor: int, compressed: bool, skip: int) -> Iterator[bytes]:
                 yield b"\0damaged compressed segment\n"  # no event, so it is counted and shown as one
 
 
-def _lines_of(blocks: Iterator[bytes], begin: int) -> Iterator[tuple[int, int, bytes]]:
+def _batches_of(blocks: Iterator[bytes], begin: int) -> Iterator[Batch]:
     rest = b""
     skipped = 0  # bytes of an overlong line already let go
     for block in blocks:
-        *whole, rest = (rest + block).split(b"\n")
-        for line in whole:
+        whole = (rest + block).split(b"\n")
+        rest = whole.pop()
+        if whole and len(whole[0]) >= LINE_LIMIT_BYTES:  # only the first one can have begun in an earlier block
+            line = whole.pop(0)
             after = begin + skipped + len(line) + 1
-            yield begin, after, line[:LINE_LIMIT_BYTES]
+            yield Batch(begin, after, [line[:LINE_LIMIT_BYTES]])
             begin, skipped = after, 0
+        if whole:
+            after = begin + sum(map(len, whole)) + len(whole)
+            yield Batch(begin, after, whole)
+            begin = after
         if len(rest) > LINE_LIMIT_BYTES:
             skipped += len(rest) - LINE_LIMIT_BYTES
             rest = rest[:LINE_LIMIT_BYTES]
@@ -515,40 +617,45 @@ def follow(folder: str, offset: int, stop: Callable[[], bool], pause_s: float = 
         time.sleep(pause_s)
 
 
-_model: Any = None
-"""The module of the records, once somebody reads: the monitor only appends and does not load it."""
-
-
 def parse(line: bytes) -> LogEvent | Bad:
     """Return the event a line holds, or `Bad` with the reason.
 
     The checksum is compared on the bytes, before anything of them is believed; format 1 had none.
     """
-    global _model
-    if _model is None:
-        from stretto import model
-
-        _model = model
-    text = line
-    if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
-        text = line[:-_SEAL_BYTES]
-        if line[-_CRC_BYTES:] != b'%08x"}' % zlib.crc32(text):
-            return _bad(line, DAMAGED)
-        text += b"}"
-    elif not line:
-        return _bad(line, "an empty line")
-    try:
-        event: LogEvent = _model.EVENT_DECODER.decode(text)
-    except (_model.msgspec.DecodeError, UnicodeDecodeError) as error:
-        return _bad(line, str(error))
-    if event.v > _model.FORMAT_VERSION:
-        return _bad(line, f"written by a newer version (format {event.v}, this one reads {_model.FORMAT_VERSION})")
-    if event.v > 1 and text is line:
-        return _bad(line, UNSEALED)
-    return event
+    return _parser()(line)
 
 
-def _bad(line: bytes, reason: str) -> Bad:
-    from stretto.model import Bad
+def parse_all(lines: Iterable[bytes]) -> list[LogEvent | Bad]:
+    """Return what `parse` makes of each line."""
+    return list(map(_parser(), lines))
 
-    return Bad(line, reason)
+
+@cache
+def _parser() -> Callable[[bytes], LogEvent | Bad]:
+    """Return what parses one line; made once, because looking its parts up would take as long as the decoding."""
+    import msgspec
+
+    from stretto.model import EVENT_DECODER, FORMAT_VERSION, Bad
+
+    decode, undecodable, checksum = EVENT_DECODER.decode, (msgspec.DecodeError, UnicodeDecodeError), zlib.crc32
+
+    def parsed(line: bytes) -> LogEvent | Bad:
+        text = line
+        if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
+            text = line[:-_SEAL_BYTES]
+            if line[-_CRC_BYTES:] != b'%08x"}' % checksum(text):
+                return Bad(line, DAMAGED)
+            text += b"}"
+        elif not line:
+            return Bad(line, "an empty line")
+        try:
+            event: LogEvent = decode(text)
+        except undecodable as error:
+            return Bad(line, str(error))
+        if event.v > FORMAT_VERSION:
+            return Bad(line, f"written by a newer version (format {event.v}, this one reads {FORMAT_VERSION})")
+        if event.v > 1 and text is line:
+            return Bad(line, UNSEALED)
+        return event
+
+    return parsed

@@ -10,6 +10,7 @@ its meaning: a new meaning is a new type.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
@@ -18,6 +19,8 @@ import msgspec
 
 AttemptId = NewType("AttemptId", str)
 """32 hex digits, random: nobody can guess another session's run."""
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What is made; nothing else a log names is ever taken for the name of a directory or for a mark."""
 JobKey = NewType("JobKey", str)
 """32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
 SessionId = NewType("SessionId", str)
@@ -34,8 +37,8 @@ Streams = Literal["merged", "split"]
 """merged: descriptors 1 and 2 are the same file; split: they are not."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all records. None can be part of a cycle, so the garbage collector need not look at them: a long log makes millions."""
 
 
 # --- what a shim sees -------------------------------------------------------------------------------------------------------
@@ -198,6 +201,8 @@ class SessionOpened(Event, tag="session.opened", frozen=True, kw_only=True):
     source: str
     """startup, resume, clear or compact: Claude Code's word."""
     claude_pid: int
+    claude_start: str = ""
+    """The kernel's start time of that pid; "" in older logs: then a pid that was given again may be taken for it."""
 
 
 class SessionClosed(Event, tag="session.closed", frozen=True, kw_only=True):
@@ -228,6 +233,12 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     cwd: str
     """Relative to the project: `.` for its root."""
     streams: Streams
+
+
+class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
+    """The user wants a command that was put aside to run ahead again at once; its crashes are forgotten."""
+
+    job: JobKey
 
 
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
@@ -279,6 +290,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     remote: bool = False
     """A connection beyond loopback was seen."""
     left: int = 0
+    digest: str = ""
+    """`bundle.digest_of` what it printed; "" when that was not read (lost, cancelled, a line of format 1)."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
@@ -355,6 +368,15 @@ class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     text: str
 
 
+class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
+    """Something that Stretto promises was found not to hold; the result it concerns is not used."""
+
+    rule: str
+    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on."""
+    attempt: AttemptId
+    what: str
+
+
 LogEvent = (
     SupervisorStarted
     | SupervisorStopped
@@ -363,6 +385,7 @@ LogEvent = (
     | EpochBegan
     | TreeMoved
     | JobSeen
+    | JobRetried
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
@@ -375,6 +398,7 @@ LogEvent = (
     | JoinDecided
     | JoinDone
     | NewsTold
+    | InvariantBroken
 )
 
 

@@ -10,14 +10,15 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stretto import bundle, freshness, kin
-from stretto.executors import local
+from stretto import freshness
+from stretto.bundle import Exit, Seal
+from stretto.executors import Owner
 from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
+    ATTEMPT_ID,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -27,21 +28,24 @@ from stretto.model import (
     End,
     Evidence,
     FileClass,
-    Fsync,
+    InvariantBroken,
     Invocation,
     JobKey,
     SessionId,
     Standing,
     Verdict,
 )
-from stretto.system import Lock, Process, atomic_write, is_locked, memory_bytes, mono_s, signer
-from stretto.tree import Scan, Scanner
+from stretto.system import Process
+from stretto.tree import Scan
+from stretto.world import Place, World
 
 LIMIT_BYTES = 64 * 1024 * 1024
 WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
 TASKS = 2048
 """Processes and threads of one ahead run at the same time; more is taken for a fork bomb."""
+LEASE_S = 30.0
+"""An ahead run goes on for so long without any supervisor; the next hook starts one, which adopts it. A requested job needs none."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRODUCTS_KEPT = 50
@@ -73,10 +77,6 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
-ATTEMPT_ID = re.compile("[0-9a-f]{32}")
-"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
-NEVER_RAN = b"lost 0 0 0\n"
-"""The exit of a run that was given up before its monitor was seen: one that comes late finds it and leaves."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -84,19 +84,23 @@ UNEXPLAINED_LIMIT = 3
 class Run:
     """One attempt under way."""
 
-    def __init__(self, attempt: AttemptId, job: JobKey, kind: str, folder: str, session: SessionId | None, scan: Scan, epoch: int) -> None:
-        self.attempt, self.job, self.kind, self.folder, self.session = attempt, job, kind, folder, session
+    def __init__(
+        self, attempt: AttemptId, job: JobKey, kind: str, session: SessionId | None, scan: Scan, epoch: int, began_mono_s: float
+    ) -> None:
+        self.attempt, self.job, self.kind, self.session = attempt, job, kind, session
         self.before, self.epoch_before = scan.generation, epoch
-        self.began_mono_s = mono_s()
+        self.began_mono_s = began_mono_s
         self.readers: set[str] = set()
         """Questions that wait for this run."""
         self.overlapped = False
         """Another recorded run was under way at some time during this one."""
         self.remote = False
         self.cancelled_for = ""
-        self.owner: local.Owner | None = None
+        self.over = ""
+        """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
+        self.owner: Owner | None = None
         self.process: Process | None = None
-        self.slot: Lock | None = None
+        self.place: Place | None = None
         self.child_pid = 0
         self.since_ticks = 0
         self.adopted = False
@@ -108,20 +112,20 @@ class Result:
 
     def __init__(self, run: Run, end: End, evidence: Evidence | None, torn: str, took_s: float) -> None:
         self.run, self.end, self.evidence, self.torn, self.took_s = run, end, evidence, torn, took_s
+        self.seal: Seal | None = None
+        """What its files were; None when they cannot be replayed, and then `spoiled` says why."""
+        self.spoiled = "what it printed was not kept whole"
         self.replays = 0
 
 
 class Runs:
     """All runs and results of one project."""
 
-    def __init__(self, scanner: Scanner, folder: str, log: Callable[..., None], state: State) -> None:
-        self._scanner, self._attempts, self._log, self._state = scanner, os.path.join(folder, "attempts"), log, state
-        self._journal = folder
-        self.fsync: Fsync = "exits"
-        """What monitors sync of the log."""
-        self._forker = local.Forker()
+    def __init__(self, world: World, log: Callable[..., None], state: State) -> None:
+        self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
+        self._unpruned = True
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -134,15 +138,16 @@ class Runs:
         Raises:
             OSError: the directory or the log could not be written.
         """
-        attempt = AttemptId(os.urandom(16).hex())
-        run = Run(attempt, job, kind, bundle.create(self._attempts, attempt), session, scan, self._state.epoch)
+        attempt = AttemptId(self._world.new_id())
+        self._executor.create(attempt)
+        run = Run(attempt, job, kind, session, scan, self._state.epoch, self._world.mono_s())
         self._log(AttemptStarted, attempt=attempt, job=job, kind=kind, session=session, generation=scan.generation, nested=nested, why=why)
         for other in self.open.values():
             other.overlapped = run.overlapped = True
         self.open[attempt] = run
         return run
 
-    def spawn(self, run: Run, invocation: Invocation, umask: int, slot: Lock, wall_s: float = 0.0) -> None:
+    def spawn(self, run: Run, invocation: Invocation, umask: int, place: Place, wall_s: float = 0.0) -> None:
         """Start the monitor of a run.
 
         Args:
@@ -155,24 +160,22 @@ class Runs:
         asked_for = run.kind == "requested"  # then by this very environment, whatever is in it
         env = [entry for entry in invocation.env if asked_for or not entry.startswith(b"STRETTO_")]
         spec = {
-            "dir": os.fsencode(run.folder),
-            "journal": os.fsencode(self._journal),
-            "fsync": self.fsync.encode(),
-            "attempt": run.attempt.encode(),
             "exe": invocation.exe,
             "argv": b"\0".join(invocation.argv),
-            "env": b"\0".join([*env, kin.MARK + run.attempt.encode()]),
+            "env": b"\0".join(env),
             "cwd": invocation.cwd,
             "umask": oct(umask)[2:].encode(),
             "streams": invocation.streams.encode(),
             "wall_s": str(wall_s or max(WALL_LEAST_S, WALL_FACTOR * usual_s)).encode(),
             "limit_bytes": str(LIMIT_BYTES).encode(),
-            "memory_bytes": str(memory_bytes() // 2).encode(),
+            "memory_bytes": str(self._world.granted_bytes() // 2).encode(),
             "tasks": str(TASKS).encode(),
+            "idle": b"0" if asked_for else b"1",
+            "lease_s": b"0" if asked_for else str(LEASE_S).encode(),
         }
-        run.slot = slot
+        run.place = place
         try:
-            run.owner = self._forker.spawn(spec)
+            run.owner = self._executor.spawn(run.attempt, spec)
         except OSError:
             self.lost(run, "no process could be started")
             raise
@@ -183,18 +186,18 @@ class Runs:
         """The monitor (or the shim's child) lives."""
         run.process = process
         if run.readers and run.kind == "ahead":
-            local.hasten(process)
+            self._executor.hasten(process)
         self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""
-        return run.adopted or self._state.epoch != run.epoch_before or bool(self._scanner.changes(run.before, self._scanner.generation))
+        return run.adopted or self._state.epoch != run.epoch_before or bool(self._tree.changes(run.before, self._tree.generation))
 
     def attach(self, run: Run, ask: str) -> None:
         """A question waits for this run, which has the whole speed of the machine from now on."""
         run.readers.add(ask)
         if run.kind == "ahead" and run.process is not None:
-            local.hasten(run.process)
+            self._executor.hasten(run.process)
 
     def cancel(self, run: Run, why: str) -> None:
         """Ask an ahead run's monitor to end it; the end arrives like any other.
@@ -203,13 +206,13 @@ class Runs:
         """
         run.cancelled_for = why
         try:
-            bundle.forbid(run.folder)
+            self._executor.forbid(run.attempt)
         except OSError:
             pass  # a full disk, a removed directory: the signal does without
         if run.process is None and run.adopted:
-            run.process = signer(os.path.join(run.folder, "lock"))  # begun between two supervisors: the log does not name its monitor
+            run.process = self._executor.signer(run.attempt)  # begun between two supervisors: the log does not name its monitor
         if run.process is not None:
-            local.cancel(run.process)
+            self._executor.cancel(run.process)
 
     # --- ending --------------------------------------------------------------------------------------------------------------
 
@@ -232,7 +235,7 @@ class Runs:
             edited: paths that tools of the session wrote while the run was under way.
             log_exit: whether `attempt.exited` is still to be written (a monitor writes it itself).
         """
-        took_s = mono_s() - run.began_mono_s
+        took_s = self._world.mono_s() - run.began_mono_s
         if log_exit:
             self._log(
                 AttemptExited,
@@ -244,7 +247,7 @@ class Runs:
                 cpu_s=round(cpu_s, 6),
                 left=left,
             )
-        changes = self._scanner.classify(self._scanner.changes(run.before, scan.generation))
+        changes = self._tree.classify(self._tree.changes(run.before, scan.generation))
         settled = freshness.settle(
             changes,
             edited=set(edited),
@@ -256,8 +259,8 @@ class Runs:
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
-        self._close(run)
         evidence = self._evidence(run, scan.generation)
+        seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
             AttemptSettled,
             attempt=run.attempt,
@@ -267,21 +270,29 @@ class Runs:
             products=settled.products[:PRODUCTS_KEPT],
             remote=run.remote,
             left=left,
+            digest=seal.digest if seal else "",
         )
+        self._close(run)
         result = Result(run, end, evidence, torn, took_s)
+        result.seal = seal
+        if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
+            self._broken(result, "output", "what is on disk of it is not what its owner told")
+        if run.kind != "foreground" and (alive := self._executor.outlived(run.attempt)):
+            self._executor.end_orphans(run.attempt)
+            self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
-        self._prune()
+        self._unpruned = True
         return result
 
     def _evidence(self, run: Run, after: int) -> Evidence:
         return Evidence(
-            scanner=self._scanner.id,
+            scanner=self._tree.id,
             before=run.before,
             after=after,
             epoch_before=run.epoch_before,
             epoch_after=self._state.epoch,
-            ended_mono_s=mono_s(),
+            ended_mono_s=self._world.mono_s(),
         )
 
     def _attributed(self, run: Run, wrote: tuple[str, ...], end: End) -> tuple[str, ...]:
@@ -306,11 +317,12 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
-        if run.kind != "foreground":
-            local.end_orphans(run.attempt)
+        run.over = why
+        if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
+            self._executor.end_orphans(run.attempt)
         known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
         if known is not None and known.open:  # else its monitor has written the exit itself
-            found = self._exit_on_disk(run)
+            found = self._executor.exit_of(run.attempt) if ATTEMPT_ID.fullmatch(run.attempt) else None
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
             self._log(
                 AttemptExited,
@@ -318,11 +330,11 @@ class Runs:
                 end=end,
                 out_bytes=out_bytes,
                 err_bytes=err_bytes,
-                took_s=round(mono_s() - run.began_mono_s, 6),
+                took_s=round(self._world.mono_s() - run.began_mono_s, 6),
                 cpu_s=0.0,
             )
         if known is None or not isinstance(known.phase, Settled):
-            self._log(AttemptSettled, attempt=run.attempt, generation=self._scanner.generation, torn=why)
+            self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
         self._close(run)
 
     def _close(self, run: Run) -> None:
@@ -330,9 +342,9 @@ class Runs:
         if run.owner is not None:
             run.owner.close()
             run.owner = None
-        if run.slot is not None:
-            run.slot.close()
-            run.slot = None
+        if run.place is not None:
+            run.place.close()
+            run.place = None
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
@@ -344,10 +356,10 @@ class Runs:
                     evidence=self._evidence(run, run.before),
                     end=None,
                     torn="",
-                    moved=self._scanner.changes(run.before, self._scanner.generation),
-                    scanner=self._scanner.id,
+                    moved=self._tree.changes(run.before, self._tree.generation),
+                    scanner=self._tree.id,
                     epoch=self._state.epoch,
-                    now_mono_s=mono_s(),
+                    now_mono_s=self._world.mono_s(),
                     max_age_s=max_age_s,
                     replays=0,
                     problem=problem,
@@ -366,23 +378,42 @@ class Runs:
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
     def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
-        return freshness.judge(
+        verdict = freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
             moved=self._moved_since(result),
-            scanner=self._scanner.id,
+            scanner=self._tree.id,
             epoch=self._state.epoch,
-            now_mono_s=mono_s(),
+            now_mono_s=self._world.mono_s(),
             max_age_s=max_age_s,
             replays=replays,
             problem=problem,
         )
+        if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
+            return Verdict(standing=Standing.UNKNOWN, reason=spoiled)
+        return verdict
+
+    def _spoiled(self, result: Result) -> str:
+        """Say why what a result printed cannot be shown, "" when it is on disk as it was."""
+        if result.seal is None:
+            return result.spoiled
+        still = self._executor.still(result.run.attempt, result.seal)
+        if still is None:
+            self._broken(result, "output", "its output on disk is not what it was")
+            return result.spoiled
+        result.seal = still
+        return ""
+
+    def _broken(self, result: Result, rule: str, what: str) -> None:
+        """Never use a result again, and say why where `stretto doctor` finds it."""
+        result.seal, result.spoiled = None, what
+        self._log(InvariantBroken, rule=rule, attempt=result.run.attempt, what=what)
 
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:
             return None
-        return self._scanner.changes(result.evidence.after, self._scanner.generation)
+        return self._tree.changes(result.evidence.after, self._tree.generation)
 
     def wants_run(self, job: Job) -> bool:
         """Say whether a source or a dependency changed since this command last came to an end (since it began, when torn).
@@ -393,7 +424,7 @@ class Runs:
         if result is None or result.evidence is None:
             return False
         since = result.evidence.before if result.torn else result.evidence.after
-        changes = self._scanner.classify(self._scanner.changes(since, self._scanner.generation))
+        changes = self._tree.classify(self._tree.changes(since, self._tree.generation))
         if any(os.path.basename(change.path) in MANIFESTS for change in changes):
             return False
         return any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)
@@ -406,8 +437,7 @@ class Runs:
             # Its exit was recorded, and then nobody was there to say what it is worth: nothing.
             self._log(AttemptSettled, attempt=late.attempt, generation=scan.generation, torn="the supervisor was not there when it ended")
         for attempt in self._state.open_attempts():
-            folder = os.path.join(self._attempts, attempt.attempt)
-            run = Run(attempt.attempt, attempt.job, attempt.kind, folder, attempt.session, scan, self._state.epoch)
+            run = Run(attempt.attempt, attempt.job, attempt.kind, attempt.session, scan, self._state.epoch, self._world.mono_s())
             run.adopted = True
             phase: Any = attempt.phase
             if getattr(phase, "pid", 0):
@@ -419,57 +449,18 @@ class Runs:
 
     def lives(self, run: Run) -> bool:
         """Say whether somebody owns the run: its lock is held."""
-        return bool(ATTEMPT_ID.fullmatch(run.attempt)) and is_locked(os.path.join(run.folder, "lock"))
+        return bool(ATTEMPT_ID.fullmatch(run.attempt)) and self._executor.owned(run.attempt)
 
     def gone(self, run: Run) -> bool:
         """Say whether nobody owns an adopted run, and see to it that nobody will: its monitor may only be on its way."""
         if self.lives(run):
             return False
-        if run.kind != "foreground":
-            return self._given_up(run)
-        return True
+        if run.kind == "foreground" or not ATTEMPT_ID.fullmatch(run.attempt):
+            return True
+        return self._executor.give_up(run.attempt)
 
-    def _given_up(self, run: Run) -> bool:
-        """Leave an exit for a monitor that has not come yet; False when it came while we looked."""
-        if not ATTEMPT_ID.fullmatch(run.attempt) or not os.path.isdir(run.folder):
-            return True  # without its directory it cannot begin
-        try:
-            lock = Lock(os.path.join(run.folder, "lock"))
-        except OSError:
-            return True  # neither can its monitor open it
-        try:
-            if not lock.try_acquire():
-                return False
-            if not os.path.lexists(os.path.join(run.folder, "exit")):
-                atomic_write(os.path.join(run.folder, "exit"), NEVER_RAN)
-        except OSError:
-            pass  # a full disk: then a late monitor would not get its files either
-        finally:
-            lock.close()
-        return True
-
-    def _exit_on_disk(self, run: Run) -> bundle.Exit | None:
-        if not ATTEMPT_ID.fullmatch(run.attempt):
-            return None
-        try:
-            return bundle.read_exit(run.folder)
-        except OSError:
-            return None  # a directory or a link where the exit should be: damage, and never an exit
-
-    def _prune(self) -> None:
-        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-        bundle.prune(self._attempts, keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
-
-
-LAST_BYTES = 4096
-
-
-def last_line(folder: str) -> str:
-    """Return the last line a run printed that is not blank; "" when there is none."""
-    try:
-        with open(os.path.join(folder, "out"), "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    def prune(self) -> None:
+        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it."""
+        if self._unpruned:
+            keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+            self._unpruned = self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)

@@ -8,11 +8,11 @@ prompt, or after `CALL_LIFE_S`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from stretto.hookwire import BashAsked, WriteAsked
+from stretto.hookwire import BashAsked
 from stretto.model import PERMISSION_STRICTNESS, JobKey
-from stretto.system import Process, mono_s
+from stretto.system import Process
 
 CALL_LIFE_S = 900.0
 """A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
@@ -23,32 +23,35 @@ STRICTEST = max(PERMISSION_STRICTNESS.values())
 class OpenCall:
     """A Bash call between its PreToolUse and the end of its batch."""
 
-    def __init__(self, asked: BashAsked, effect: str) -> None:
+    def __init__(self, asked: BashAsked, effect: str, since_s: float) -> None:
         self.command, self.agent, self.effect = asked.command, asked.agent, effect
         self.question = False
         """The host put a permission question about it."""
-        self.since_s = mono_s()
+        self.since_s = since_s
 
 
 class Edit:
     """One file a tool of the session writes: from when on, and until when (None: it has not ended yet)."""
 
     def __init__(self, path: str) -> None:
-        self.path = os.path.realpath(path)
+        self.path = path
         self.ended_s: float | None = None
 
 
 class Conversation:
     """One session of Claude Code, its subagents included."""
 
-    def __init__(self, claude: Process | None, *, unseen: bool = False) -> None:
+    def __init__(self, claude: Process | None, mono_s: Callable[[], float], awake_s: Callable[[], float], *, unseen: bool = False) -> None:
         """Begin to follow a session.
 
         Args:
+            mono_s: the clock of edits and runs.
+            awake_s: the clock of calls: while the machine sleeps a command does not come nearer to its end.
             unseen: it was under way before: calls may be open of which no hook of ours has told this supervisor.
         """
         self.claude = claude
-        self._unseen_since_s = mono_s() if unseen else None
+        self._mono_s, self._awake_s = mono_s, awake_s
+        self._unseen_since_s = awake_s() if unseen else None
         self.mode = ""
         """Claude Code's permission mode as last seen."""
         self.known: dict[JobKey, str] = {}
@@ -57,7 +60,7 @@ class Conversation:
         self._edits: dict[str, Edit] = {}
 
     def bash_asked(self, asked: BashAsked, effect: str) -> None:
-        self._calls[asked.call] = OpenCall(asked, effect)
+        self._calls[asked.call] = OpenCall(asked, effect, self._awake_s())
 
     def question(self, command: str) -> None:
         """The host asks the user about this command; the hook does not say which call it is."""
@@ -89,18 +92,19 @@ class Conversation:
 
     @property
     def may_hide_calls(self) -> bool:
-        return self._unseen_since_s is not None and mono_s() - self._unseen_since_s < CALL_LIFE_S
+        return self._unseen_since_s is not None and self._awake_s() - self._unseen_since_s < CALL_LIFE_S
 
     def open_of_unknown_effects(self) -> OpenCall | None:
-        now_s = mono_s()
+        now_s = self._awake_s()
         calls = (call for call in self._calls.values() if call.effect in UNKNOWN_EFFECTS and now_s - call.since_s < CALL_LIFE_S)
         return next(calls, None)
 
-    def write_asked(self, asked: WriteAsked) -> None:
-        self._edits[asked.call] = Edit(asked.path)
+    def write_asked(self, call: str, path: str) -> None:
+        """A tool is about to write the file at this real path."""
+        self._edits[call] = Edit(path)
 
     def write_ended(self, key: str, path: str) -> None:
-        self._edits.setdefault(key, Edit(path)).ended_s = mono_s()
+        self._edits.setdefault(key, Edit(path)).ended_s = self._mono_s()
 
     def edited_since(self, began_s: float) -> list[str]:
         """Return the real paths the session's tools were writing at any time since then."""

@@ -22,6 +22,7 @@ from stretto.errors import UnavailableError, UserError
 LINUX = sys.platform.startswith("linux")
 PID_MOST = 1 << 22
 """The largest pid Linux gives (PID_MAX_LIMIT), other systems give smaller ones; a record may hold any number."""
+READ_BYTES = 1 << 14
 YIELDS = 20
 """So often a held lock is tried again at once before we sleep."""
 
@@ -60,14 +61,29 @@ class Process(NamedTuple):
     boot: str
 
 
+def read_file(path: str) -> bytes:
+    """Return what is in a small file, such as the kernel's own; `open` would ask five more things of each.
+
+    Raises:
+        OSError: it could not be opened or read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(descriptor, READ_BYTES)
+        while more := os.read(descriptor, READ_BYTES):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
+
+
 def identify(pid: int) -> Process | None:
     """Return the identity of a living process, None when there is none (a zombie counts as none)."""
     if pid <= 1:
         return None
     if LINUX:
         try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                text = file.read()
+            text = read_file(f"/proc/{pid}/stat")
         except OSError:
             return None
         fields = text[text.rindex(b")") + 2 :].split()
@@ -125,10 +141,13 @@ def private_directory(path: str) -> str:
     if not os.path.isdir(parent):
         os.makedirs(parent, mode=0o700, exist_ok=True)
     try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
-    found = os.lstat(path)
+        found = os.lstat(path)
+    except FileNotFoundError:
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            pass
+        found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise UserError(f"cannot use directory {path}: it is a link or belongs to someone else; remove it or set STRETTO_STATE_DIR")
     if found.st_mode & 0o077:
@@ -228,6 +247,16 @@ class Lock:
         except OSError:
             return False
         return (named.st_dev, named.st_ino) == self._file
+
+    def note(self, text: bytes) -> None:
+        """Write a short text into the lock's file, over the beginning of the one before; the caller pads it.
+
+        Nothing is cut off: a file that is made empty and written again is brought to the disk at once by some file systems.
+
+        Raises:
+            OSError: the file could not be written; the lock is held all the same.
+        """
+        os.pwrite(self._descriptor, text, 0)
 
     def sign(self, holder: Process) -> None:
         """Write into the lock's file who holds it, for whoever has to end the holder and never heard of it.

@@ -498,7 +498,7 @@ def test_a_bad_line_is_counted_and_shown_and_hides_nothing_after_it(world, log):
     log(model.SessionOpened, session=SESSION, source="startup", claude_pid=1)
     ended = world("events")
     assert ended.code == 0 and "session.opened" in ended.out and "line at byte 0" in ended.err
-    assert json.loads(world.ok("status", "--json"))["log"] == {"events": 1, "bad_lines": 1, "anomalies": 0}
+    assert json.loads(world.ok("status", "--json"))["log"] == {"events": 1, "bad_lines": 1, "anomalies": 0, "broken": 0}
     assert {check["name"]: check["level"] for check in doctor(world)}["log"] == "warn"
 
 

@@ -9,17 +9,18 @@ import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import stretto
 from conftest import SESSION
-from stretto import control, kin, observe
-from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Running, State, Stopping, UnderWay, WaitsFor, fold
+from stretto import control, kin, machine, observe
+from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Running, Stopping, UnderWay, WaitsFor, fold
 from stretto.model import AttemptStarted, EpochBegan, JobKey, JobSeen, RequestMade, SessionId, SessionOpened
 from stretto.requests import Requests
 from stretto.schedule import OVERLOADED
-from stretto.system import LINUX, Lock, Process, boot_id, lives, signal_process
+from stretto.system import LINUX, Process, boot_id, lives, mono_s, signal_process
 from stretto.testing import leftovers
 from stretto.testing.wait import wait_until
 
@@ -239,7 +240,7 @@ STAMP = {"ts": 1.0, "mono": 1.0, "boot": "b", "by": "test"}
         pytest.param({"session": None}, set(), False, id="asked outside any session"),
     ],
 )
-def test_which_jobs_end_with_their_session(short, fields, open_sessions, ended):
+def test_which_jobs_end_with_their_session(fields, open_sessions, ended):
     job = JobKey("a" * 32)
     events = [
         *(
@@ -249,7 +250,8 @@ def test_which_jobs_end_with_their_session(short, fields, open_sessions, ended):
         JobSeen(**STAMP, job=job, name="make", argv=("make",), cwd=".", streams="split"),
         RequestMade(**STAMP, job=job, memory_bytes=1, **fields),
     ]
-    requests = Requests(str(short), str(short), lambda *_, **__: None, fold(list(enumerate(events))))
+    clock = SimpleNamespace(mono_s=mono_s)
+    requests = Requests(clock, lambda *_, **__: None, fold(list(enumerate(events))))
     assert list(requests.orphans(0.0, open_sessions)) == ([job] if ended else [])
     assert list(requests.orphans(3600.0, open_sessions)) == []
 
@@ -337,17 +339,16 @@ def test_a_confined_process_cannot_have_a_job_run_outside_its_confinement(bench)
 def test_memory_promised_in_any_project_counts_until_it_is_used_or_its_place_is_free(short):
     slots = short / "slots"
     slots.mkdir()
-    seen = Requests(str(short), str(slots), lambda *_, **__: None, State())
-    assert seen.promised_bytes() == 0
-    place = Lock(str(slots / "0.lock"))
-    assert place.try_acquire()
-    seen.promise(place.path, 1 << 40, 0)
-    assert seen.promised_bytes() == 1 << 40
-    seen.promise(place.path, 1 << 40, os.getpid())
-    assert 0 < (1 << 40) - seen.promised_bytes() < 1 << 36
+    assert machine.promised_bytes(str(slots)) == 0
+    place = machine.take_place(str(slots))
+    assert place is not None
+    place.promise(1 << 40, 0)
+    assert machine.promised_bytes(str(slots)) == 1 << 40
+    place.promise(1 << 40, os.getpid())
+    assert 0 < (1 << 40) - machine.promised_bytes(str(slots)) < 1 << 36
     assert observe.resident_bytes(os.getpid()) > 1 << 20
     place.close()
-    assert seen.promised_bytes() == 0
+    assert machine.promised_bytes(str(slots)) == 0
 
 
 @pytest.mark.skipif(not LINUX, reason="finds what is left by its mark in /proc, which only Linux has")

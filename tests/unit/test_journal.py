@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from stretto.errors import UnavailableError
-from stretto.journal import LINE_LIMIT_BYTES, LOCK_NAME, LOG_NAME, Journal, follow, lines, parse, read, sealed
+from stretto.journal import LINE_LIMIT_BYTES, LOCK_NAME, LOG_NAME, Journal, Tail, follow, lines, parse, read, sealed
 from stretto.model import Bad
 from stretto.system import Lock
 
@@ -96,6 +96,38 @@ def test_reading_from_an_offset_gives_the_rest_only(folder):
     journal.append(RECORD)
     second = journal.append(RECORD)
     assert [begin for begin, _ in read(folder, second)] == [second]
+
+
+def test_a_tail_gives_every_line_once_whatever_happens_to_the_file_between_two_looks(folder):
+    """Rotated, rotated twice, torn, mended as a new file: what is given out is what one reading from the beginning gives."""
+    journal, tail, seen = Journal(folder), Tail(folder, 0), []
+
+    def look():
+        for batch in tail.new():
+            seen.extend((batch.offset_of(index), line) for index, line in enumerate(batch.lines))
+
+    def step(number):
+        journal.append(RECORD.replace(b"1.0", b"%d.0" % number))
+
+    def mend():
+        os.rename(os.path.join(folder, LOG_NAME), os.path.join(folder, "old"))
+        shutil.copy(os.path.join(folder, "old"), os.path.join(folder, LOG_NAME))
+
+    steps = [
+        lambda: step(1),
+        lambda: None,
+        lambda: (step(2), step(3)),
+        lambda: (step(4), journal.rotate(1)),
+        lambda: step(5),
+        lambda: (step(6), journal.rotate(1), step(7), journal.rotate(1), step(8)),
+        lambda: (put(folder, b"torn"), look(), step(9)),
+        lambda: (mend(), step(10)),
+    ]
+    for act in [look, *steps]:
+        act()
+        look()
+    assert seen == [(begin, line) for begin, _, line in lines(folder)]
+    assert len(seen) == 11
 
 
 def test_follow_yields_what_is_there_then_stops_when_told(folder):

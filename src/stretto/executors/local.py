@@ -8,12 +8,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from stretto import kin, rpc
-from stretto.system import Process, signal_process
+from stretto import bundle, cgroup, kin, rpc
+from stretto.model import ATTEMPT_ID, AttemptId, Fsync
+from stretto.system import Lock, Process, atomic_write, identify, is_locked, signal_process, signer
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
+NEVER_RAN = b"lost 0 0 0\n"
+"""The exit of a run that was given up before its monitor was seen: one that comes late finds it and leaves."""
+LAST_BYTES = 4096
 
 
 class Owner:
@@ -56,7 +60,8 @@ class Forker:
 
         Args:
             spec: dir, journal, fsync (of the journal; else as `exits`), attempt, argv and env (NUL-joined), exe, cwd, umask (octal),
-                streams, wall_s, limit_bytes (of output), memory_bytes, tasks.
+                streams, wall_s, limit_bytes (of output), memory_bytes, tasks, and if wanted: idle (1: the idle I/O class, until somebody
+                waits), lease and lease_s (the run is cancelled when nobody has held the lock of that path for so long).
 
         Raises:
             OSError: no process could be started.
@@ -125,9 +130,117 @@ def hasten(owner: Process) -> bool:
     return signal_process(owner, signal.SIGUSR1)
 
 
-def end_orphans(attempt: str) -> list[Process]:
-    """End what a killed monitor left: all that carries the attempt's mark, whoever it was handed to; return what resisted.
+def end_orphans(attempt: str, folder: str) -> list[Process]:
+    """End what a killed monitor left; return what resisted.
 
+    Found by the attempt's control group where it had one, by its mark, and by what its monitor had seen of it: whoever it was handed to.
     Without a grace time: the supervisor cannot wait, and the run is lost already.
+
+    Args:
+        attempt: as a log names it, whatever that is: nothing is done for what no supervisor made.
+        folder: the attempt's directory.
     """
-    return kin.end(lambda: kin.carrying(attempt), grace_s=0.0)
+    if not ATTEMPT_ID.fullmatch(attempt):
+        return []
+    group = cgroup.recorded(folder, attempt)
+    seen = kin.remembered(folder)
+
+    def known() -> set[Process]:
+        return seen | {process for pid in (group.members() if group else ()) if (process := identify(pid))}
+
+    resisted = kin.end(lambda: kin.carrying(attempt, known()), grace_s=0.0, at_once=group.kill if group else lambda: None)
+    if group and not resisted:
+        group.remove()
+    return resisted
+
+
+class Local:
+    """The executor of one project on this machine; see `executors.Executor` for what each call promises."""
+
+    def __init__(self, folder: str) -> None:
+        """Take the project's state directory."""
+        self._attempts, self._journal = os.path.join(folder, "attempts"), folder
+        self.fsync: Fsync = "exits"
+        """What monitors sync of the log."""
+        self._forker = Forker()
+
+    def folder(self, attempt: AttemptId) -> str:
+        return os.path.join(self._attempts, attempt)
+
+    def create(self, attempt: AttemptId) -> None:
+        bundle.create(self._attempts, attempt)
+
+    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes]) -> Owner:
+        own = {
+            "dir": os.fsencode(self.folder(attempt)),
+            "journal": os.fsencode(self._journal),
+            "fsync": self.fsync.encode(),
+            "attempt": attempt.encode(),
+            "lease": os.fsencode(os.path.join(self._journal, "supervisor.lock")),
+            "env": b"\0".join(filter(None, [spec["env"], kin.MARK + attempt.encode()])),
+        }
+        return self._forker.spawn({**spec, **own})
+
+    def forbid(self, attempt: AttemptId) -> None:
+        bundle.forbid(self.folder(attempt))
+
+    def signer(self, attempt: AttemptId) -> Process | None:
+        return signer(os.path.join(self.folder(attempt), "lock"))
+
+    def cancel(self, monitor: Process) -> bool:
+        return cancel(monitor)
+
+    def hasten(self, monitor: Process) -> bool:
+        return hasten(monitor)
+
+    def owned(self, attempt: AttemptId) -> bool:
+        return is_locked(os.path.join(self.folder(attempt), "lock"))
+
+    def give_up(self, attempt: AttemptId) -> bool:
+        folder = self.folder(attempt)
+        if not os.path.isdir(folder):
+            return True  # without its directory it cannot begin
+        try:
+            lock = Lock(os.path.join(folder, "lock"))
+        except OSError:
+            return True  # neither can its monitor open it
+        try:
+            if not lock.try_acquire():
+                return False
+            if not os.path.lexists(os.path.join(folder, "exit")):
+                atomic_write(os.path.join(folder, "exit"), NEVER_RAN)
+        except OSError:
+            pass  # a full disk: then a late monitor would not get its files either
+        finally:
+            lock.close()
+        return True
+
+    def exit_of(self, attempt: AttemptId) -> bundle.Exit | None:
+        try:
+            return bundle.read_exit(self.folder(attempt))
+        except OSError:
+            return None  # a directory or a link where the exit should be: damage, and never an exit
+
+    def seal(self, attempt: AttemptId) -> bundle.Seal | None:
+        return bundle.seal(self.folder(attempt))
+
+    def still(self, attempt: AttemptId, seal: bundle.Seal) -> bundle.Seal | None:
+        return bundle.still(self.folder(attempt), seal)
+
+    def outlived(self, attempt: AttemptId) -> int:
+        return sum(1 for _ in kin.carrying(attempt))
+
+    def last_line(self, attempt: AttemptId) -> str:
+        try:
+            with open(os.path.join(self.folder(attempt), "out"), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_BYTES))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+
+    def end_orphans(self, attempt: AttemptId) -> None:
+        end_orphans(attempt, self.folder(attempt))
+
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        return bool(bundle.prune(self._attempts, keep, limit_bytes, most))

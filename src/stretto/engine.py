@@ -1,0 +1,861 @@
+"""What is done about checks and jobs, and what is known of them: the supervisor without its sockets.
+
+    heard (hooks, shims, monitors, the watcher, the clock) -> append -> fold -> plan -> perform
+
+Everything that decides alone is elsewhere (`gates`, `ahead`, `schedule`, `freshness`, `commands`); all that is remembered is in the log;
+everything outside is behind `world.World`, so the same code runs on a machine and in `testing.simulation`. Promises:
+- nothing is begun, answered or told that is not in the log; nothing is begun before what an earlier supervisor left is taken over;
+- an epoch that could not be written is owed: until it is in the log nothing is joined, told or run ahead;
+- whoever calls gets every trouble raised as one of `TROUBLES`, and the engine is as good as before.
+
+It is one idea in one file: the state of the work and all that moves it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
+from stretto.errors import CorruptError, StrettoError, UserError
+from stretto.fold import MAKES_WAY, Job, Session, apply
+from stretto.journal import parse
+from stretto.model import (
+    ENCODER,
+    FORMAT_VERSION,
+    AttemptExited,
+    AttemptId,
+    AttemptSettled,
+    Bad,
+    End,
+    EpochBegan,
+    Invocation,
+    JobKey,
+    JobRetried,
+    JobSeen,
+    JoinDecided,
+    JoinDone,
+    NewsTold,
+    PermissionAsked,
+    SessionClosed,
+    SessionId,
+    SessionOpened,
+    Standing,
+    SupervisorStarted,
+    SupervisorStopped,
+    TreeMoved,
+)
+from stretto.requests import WALL_S, Requests
+from stretto.runs import Run, Runs
+from stretto.sessions import UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker
+from stretto.system import Process
+from stretto.tree import Scan
+from stretto.world import Standing as Allowed
+from stretto.world import World
+
+IDLE_LOOK_S, BUSY_LOOK_S = 2.0, 0.5
+"""How often sessions and orphans are looked at."""
+EDITS_KEPT_S = 0.1
+"""An edit that ended is remembered for this long while nothing runs."""
+LINGER_S = 20.0
+"""A supervisor without sessions waits this long for the next one: `/clear` and a restart of `claude` come in between."""
+SESSION_END_GRACE_S = 4.0
+"""Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
+SESSIONS_MOST = 64
+"""Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
+SAMPLE_S = 0.25
+QUICK_S = 1.0
+"""A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
+JOB_GRACE_S = 3.0
+"""Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
+TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
+"""What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+BAD_LINE = "a line of the log cannot be used; what it said is not known"
+
+
+def is_claude(session: Session, found: Process) -> bool:
+    """Say whether the process that has a session's pid now is the one that opened it. No wall clock is asked (C-19)."""
+    if not session.claude_start:  # opened under a version whose log did not name it
+        return found.boot == session.boot
+    return found == Process(session.claude_pid, session.claude_start, session.boot)
+
+
+def _named(claude: Process | None) -> dict[str, Any]:
+    return {"claude_pid": claude.pid, "claude_start": claude.start} if claude is not None else {"claude_pid": 0}
+
+
+class Call:
+    """One call of a check, from its question to its end."""
+
+    def __init__(self) -> None:
+        self.ask = ""
+        """The id of the question, "" before it was put."""
+        self.session: SessionId | None = None
+        self.run: Run | None = None
+        """The foreground run that is recorded."""
+        self.waits_for: Run | None = None
+
+
+class Answer(NamedTuple):
+    do: str
+    """exec, record, replay or attach."""
+    reason: str
+    run: Run | None = None
+
+
+class Engine:
+    """The work of one project, until there is no more reason to do it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.state, self._offset = world.load()
+        self._by = f"supervisor:{world.me().pid}"
+        self.runs = Runs(world, self.log, self.state)
+        self.runs.catch_up = self._catch_up
+        self._retries = retries.Budget()
+        self._refused: dict[JobKey, tuple[int, int]] = {}
+        """Commands whose ahead run the user cancelled, and the generation and epoch that goes for."""
+        self.makes_way = ""
+        """The version of a hook that is not ours: we leave when no session waits for us any more."""
+        self.announced = False
+        self._owed_epoch = ""
+        """Why an epoch began that the log does not have yet, "" when it has them all."""
+        self.trouble = ""
+        """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
+        self._met_last = ""
+        self.untold: set[SessionId] = set()
+        """Sessions that were open when a line of the log could not be used, and were not told yet."""
+        self._requests = Requests(world, self.log, self.state)
+        self._invocations: dict[JobKey, Invocation] = {}
+        self._checks: dict[JobKey, commands.Check] = {}
+        self._approvals = Approvals(world.settings)
+        self.conversations: dict[SessionId, Conversation] = {}
+        self.standing = world.standing() or Allowed(mode="off", rules=rules.Rules())
+        self._moved_s = 0.0
+        self._poked_s = 0.0
+        self.dirty = True
+        self._last_session_s = world.mono_s()
+        self._last_sample_s = 0.0
+        self._last_look_s = 0.0
+        self.leaving = ""
+        self._unclean = self.state.supervisor is not None
+        self._scan = Scan(generation=0, moved=(), took_ms=0.0, problem="")
+
+    # --- life ----------------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Look at the project for the first time and take over what an earlier supervisor left; what fails is tried again later."""
+        self._catch_up()
+        self.reload()
+        self._scan = self._world.tree.scan()
+        self._unclean = self.state.supervisor is not None
+        self.guarded(self._announce)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is due soon."""
+        return bool(self.runs.open or self._poked_s)
+
+    def end(self) -> None:
+        """We leave, as `leaving` says or because of an error: nothing goes on that nobody waits for."""
+        self.guarded(self._end_requests)
+        for run in list(self.runs.open.values()):
+            if run.kind == "ahead":
+                self.runs.cancel(run, "the supervisor leaves")
+
+    def say_goodbye(self) -> None:
+        self.log(SupervisorStopped, reason=self.leaving or "an error")
+
+    def _announce(self) -> None:
+        """Say that we are here and take over what an earlier one left. Until that is in the log nothing is begun."""
+        me = self._world.me()
+        self.log(SupervisorStarted, pid=me.pid, start=me.start, version=__version__, mode=self.standing.mode)
+        if self._unclean:
+            self._new_epoch("an earlier supervisor died; what happened without it was not seen", None)
+        self.runs.adopt(self._scan)
+        for session in list(self.state.sessions.values()):
+            if session.closed:
+                continue
+            claude = self._world.identify(session.claude_pid)
+            if claude is not None and is_claude(session, claude):
+                self.conversations[session.session] = self._follow(claude, unseen=True)
+            else:
+                self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
+        self.announced = True
+
+    def guarded(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Do one thing; what goes wrong ends that and nothing else. A session never waits for us to get better."""
+        try:
+            act(*arguments)
+        except TROUBLES as error:
+            self.met(error)
+
+    def met(self, error: Exception) -> None:
+        """Say once what went wrong, and leave when that is because nothing is left to serve."""
+        if repr(error) != self._met_last:
+            self._met_last = repr(error)
+            self._world.complain(repr(error))
+        self.leaving = self.leaving or self._world.gone()
+
+    def tick(self) -> None:
+        """Do what is due.
+
+        Raises:
+            one of TROUBLES: the rest is done at the next call.
+        """
+        now_s = self._world.mono_s()
+        self.guarded(self.pay_epoch)
+        if self._poked_s and now_s - self._poked_s >= self.standing.rules.quiet_s:
+            self._poked_s = 0.0
+            self.look()
+            self.dirty = True
+        if now_s - self._last_sample_s >= SAMPLE_S:
+            self._last_sample_s = now_s
+            self._sample()
+        if not self.announced:
+            self._announce()
+        if now_s - self._last_look_s >= (BUSY_LOOK_S if self.runs.open else IDLE_LOOK_S):
+            self._last_look_s = now_s
+            self._check_sessions(now_s)
+            self._tend_log()
+            self.runs.prune()
+            self.dirty = True
+        if self.makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self.runs.open.values()):
+            self.leaving = f"{MAKES_WAY}: {self.makes_way}, this is {__version__}"
+            return
+        if self.dirty:
+            self.dirty = False
+            self._plan()
+
+    def _check_sessions(self, now_s: float) -> None:
+        if gone := self._world.gone():
+            self.leaving = gone
+            return
+        for session, conversation in list(self.conversations.items()):
+            if conversation.claude is not None and not self._world.lives(conversation.claude):
+                self.close_session(session, "its process ended")
+        for job in list(self._requests.orphans(JOB_GRACE_S, self.conversations)):
+            self.cancel_request(job, "its session is over")
+        if self.conversations:
+            self._last_session_s = now_s
+            return
+        alone_s = now_s - self._last_session_s
+        if alone_s > SESSION_END_GRACE_S:
+            for run in self.runs.open.values():
+                if run.kind == "ahead" and not run.readers and not run.cancelled_for:
+                    self.runs.cancel(run, "the session is over")
+        if alone_s > LINGER_S and not self.runs.open and not self._requests.open():
+            self.leaving = "no session is open and nothing runs"
+
+    def _sample(self) -> None:
+        for run in list(self.runs.open.values()):
+            if run.over:
+                self._ends(run, run.over)
+            elif run.adopted and self.runs.gone(run):
+                self._ends(run, "the supervisor was not there when it began")
+            elif run.adopted and run.kind != "foreground" and run.place is None:
+                self.guarded(self._place_again, run)
+            elif run.kind == "foreground" and run.child_pid and not run.remote:
+                run.remote = self._world.connects(run.child_pid)
+            elif run.kind == "ahead" and run.process and not run.remote:
+                run.remote = self._world.connects(run.process.pid)
+
+    def _place_again(self, run: Run) -> None:
+        """Take a place for a run from before, and promise it its memory: what an earlier supervisor held for it went with that."""
+        place = self._world.take_place()
+        if place is None:
+            return
+        try:
+            if run.kind == "requested":
+                monitor = run.process or self._world.executor.signer(run.attempt)
+                place.promise(self.state.requests[run.job].memory_bytes, monitor.pid if monitor else 0)
+        except TROUBLES:
+            place.close()
+            raise
+        run.place = place
+
+    def reload(self) -> None:
+        """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
+        standing = self._world.standing()
+        if standing is None:
+            self.leaving = "its grant is gone"
+            return
+        self.standing = standing
+        self.dirty = True
+
+    # --- the log -------------------------------------------------------------------------------------------------------------
+
+    def log(self, kind: type[Any], /, **fields: Any) -> None:
+        """Append one event and fold it, together with what others appended meanwhile.
+
+        Raises:
+            OSError: nothing was written; the caller must not act as if it had been.
+            CorruptError: the log was cut or made anew by somebody else; what we know is not what it says, so we leave.
+        """
+        event = kind(
+            v=FORMAT_VERSION, ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields
+        )
+        try:
+            lasting = kind is AttemptExited or (kind is AttemptSettled and self._judged(event))
+            offset = self._world.append(ENCODER.encode(event), lasting=lasting)
+            if offset < self._offset:
+                self.leaving = "the log was cut or made anew"
+                raise CorruptError("cannot go on with the log: it was cut or made anew; the next hook starts a new supervisor")
+        except (OSError, StrettoError) as error:
+            self.trouble = str(error)
+            raise
+        self.trouble = ""
+        self._catch_up()
+
+    def _judged(self, event: AttemptSettled) -> bool:
+        """Say whether anything can be answered from a settled run: a job that was asked for is joined by nobody."""
+        attempt = self.state.attempts.get(event.attempt)
+        return attempt is None or attempt.kind != "requested"
+
+    def _catch_up(self) -> None:
+        for begin, after, line in self._world.lines(self._offset):
+            self._offset = after
+            event = parse(line)
+            apply(self.state, event, begin)
+            if isinstance(event, Bad):
+                self._owed_epoch = BAD_LINE
+                self.untold |= self.conversations.keys()
+
+    def _tend_log(self) -> None:
+        try:
+            self._world.tend(self.state, self._offset)
+        except (OSError, StrettoError) as error:
+            self._world.complain(f"cannot tend the log: {error!r}")
+
+    def _new_epoch(self, reason: str, session: SessionId | None) -> None:
+        """End all earlier results. One that cannot be written is owed: until it is in the log nothing is joined, told or run ahead.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        self._owed_epoch = reason
+        epoch = self.state.epoch + 1
+        self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
+        if self.state.epoch == epoch:  # else its own line was damaged
+            self._owed_epoch = ""
+        self.dirty = True
+
+    def pay_epoch(self) -> None:
+        """Write the epoch that is owed, if any.
+
+        Raises:
+            OSError: there is still no room for it.
+        """
+        if self._owed_epoch:
+            self._new_epoch(self._owed_epoch, None)
+
+    # --- sessions ------------------------------------------------------------------------------------------------------------
+
+    def heard(self, call: hookwire.HookCall, claude_pid: int) -> str:
+        """Take in what the host says of a session; return what that session is to be told, "" when nothing."""
+        if call.session not in self.conversations and len(self.conversations) >= SESSIONS_MOST:
+            return ""
+        claude = self._world.identify(claude_pid)
+        if isinstance(call, hookwire.SessionEnded):
+            if call.session in self.conversations:
+                self.close_session(call.session, call.reason)
+            return ""
+        conversation = self._conversation(call, claude)
+        if call.mode:
+            conversation.mode = call.mode
+        match call:
+            case hookwire.BashAsked():
+                self._bash_asked(conversation, call)
+            case hookwire.WriteAsked():
+                conversation.write_asked(call.call, self._world.real(call.path))
+            case hookwire.PermissionQuestion():
+                conversation.question(call.command)
+            case hookwire.PromptSubmitted() | hookwire.TurnEnded():
+                if not call.agent:
+                    conversation.unseen_over()
+                for open_call in conversation.turn_ended(call.agent):
+                    self._call_ended(open_call, call.session)
+            case hookwire.BatchEnded():
+                self._batch_ended(conversation, call)
+                return self._tell_news(conversation, call)
+        return ""
+
+    def _conversation(self, call: hookwire.HookCall, claude: Process | None) -> Conversation:
+        conversation = self.conversations.get(call.session)
+        if conversation is None:
+            started = isinstance(call, hookwire.SessionStarted)
+            source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
+            self.log(SessionOpened, session=call.session, source=source, **_named(claude))
+            conversation = self._follow(claude, unseen=not started)
+            self.conversations[call.session] = conversation
+        return conversation
+
+    def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
+        return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen)
+
+    def close_session(self, session: SessionId, reason: str) -> None:
+        self.log(SessionClosed, session=session, reason=reason)
+        conversation = self.conversations.pop(session)
+        if conversation.open_of_unknown_effects():
+            self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
+        self._world.forget(session)
+        self._last_session_s = self._world.mono_s()
+        self.dirty = True
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names that are intercepted."""
+        return tuple(sorted((set(commands.NAMES) | set(self.standing.rules.add)) - set(self.standing.rules.remove)))
+
+    def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
+        effect = commands.effect_of(call.command, frozenset(self.names()))
+        conversation.bash_asked(call, effect)
+        if effect in UNKNOWN_EFFECTS:
+            what = "a package manager" if effect == "package" else "a command whose effects are not known"
+            self._new_epoch(f"{what} ran: {gates.clean(call.command)[:80]}", call.session)
+
+    def _call_ended(self, call: OpenCall, session: SessionId) -> None:
+        if call.effect in UNKNOWN_EFFECTS:
+            self._new_epoch(f"it ended: {gates.clean(call.command)[:80]}", session)
+            self.poke()
+
+    def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
+        if not batch.agent:
+            conversation.unseen_over()
+        for call in batch.calls:
+            if open_call := conversation.call_ended(call.id):
+                self._call_ended(open_call, batch.session)
+            elif call.tool == "Bash" and commands.effect_of(call.command, frozenset(self.names())) in UNKNOWN_EFFECTS:
+                self._new_epoch(f"it ended, and its beginning was not seen: {gates.clean(call.command)[:80]}", batch.session)
+            if call.tool in hookwire.WRITING_TOOLS and call.path:
+                conversation.write_ended(call.id, self._world.real(call.path))
+                self.poke()
+                if not self._seen_by_scan(call.path):
+                    self._new_epoch(f"the session wrote outside what is scanned: {gates.clean(call.path)[:80]}", batch.session)
+        conversation.forget_edits_before(
+            min((run.began_mono_s for run in self.runs.open.values()), default=self._world.mono_s() - EDITS_KEPT_S)
+        )
+
+    def _seen_by_scan(self, path: str) -> bool:
+        real = os.fsencode(self._world.real(path))
+        return real.startswith(os.fsencode(self._world.root) + b"/") and self._world.tree.covers(real)
+
+    def _edited(self, run: Run) -> list[str]:
+        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way."""
+        paths = (path for conversation in self.conversations.values() for path in conversation.edited_since(run.began_mono_s))
+        return [os.path.relpath(path, self._world.root) for path in paths]
+
+    def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> str:
+        if self.standing.mode != "on" or batch.agent:
+            return ""
+        self.pay_epoch()
+        if self._blocker():
+            return ""  # as for joins: what stands beside unknown effects is not known to hold
+        results = []
+        for job, result in self.runs.results.items():
+            known = conversation.known.get(job)
+            if known is None or known == gates.outcome(result.end) or not result.end.by_itself:
+                continue
+            self.look()
+            if self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
+                assert result.evidence is not None
+                results.append(
+                    gates.Result(
+                        job=job,
+                        attempt=result.run.attempt,
+                        command=commands.display(self._invocations[job].argv),
+                        end=result.end,
+                        ended_ago_s=self._world.mono_s() - result.evidence.ended_mono_s,
+                        took_s=result.took_s,
+                        last_line=self._world.executor.last_line(result.run.attempt),
+                    )
+                )
+        told = gates.news(results, conversation.known, self._world.mono_s() - self._moved_s)
+        for item in told:
+            self.log(NewsTold, session=batch.session, job=item.job, attempt=item.attempt, was=item.was, now=item.now, text=item.text)
+            conversation.known[item.job] = item.now
+        return "\n".join(item.text for item in told)
+
+    # --- calls of checks -----------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, call: Call, job: JobKey, invocation: Invocation, check: commands.Check, *, not_ours: str, nested: bool, began_s: float
+    ) -> Answer:
+        """Decide what a session's call of a check does.
+
+        Args:
+            call: as yet without a question.
+            not_ours: why it just runs, neither joined nor recorded; "" when it may be.
+            nested: it comes from inside another foreground run.
+            began_s: when the question came, on the world's clock.
+        """
+        self._catch_up()
+        self.pay_epoch()
+        self.look()
+        if job not in self.state.jobs:
+            self.log(
+                JobSeen,
+                job=job,
+                name=invocation.name,
+                argv=commands.redact(invocation.argv),
+                cwd=os.path.relpath(os.fsdecode(invocation.cwd), self._world.root),
+                streams=invocation.streams,
+            )
+        call.ask = self._world.new_id()[:16]
+        if not_ours:
+            self._decided(call, job, "unknown", "exec", None, not_ours, "", began_s)
+            return Answer("exec", not_ours)
+        self._invocations[job], self._checks[job] = invocation, check
+        conversation = self.conversations.get(call.session) if call.session else None
+        verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem)
+        blocked = self._blocker()
+        usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
+        do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
+        would = ""
+        if usable and self.standing.mode != "on":
+            do, would = "record", do
+        self._approvals.note(job, conversation)
+        if do == "record":
+            joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, nested=nested)
+        else:
+            assert run is not None
+            joined = call.waits_for = run
+            self.runs.attach(run, call.ask)
+            if do == "replay":
+                self.runs.results[job].replays += 1
+        self._decided(call, job, verdict.standing.value, do, joined, blocked or verdict.reason, would, began_s)
+        if call.session is not None and conversation is not None and conversation.questioned:
+            self.log(PermissionAsked, job=job, session=call.session)
+        self.dirty = True
+        return Answer(do, blocked or verdict.reason, joined)
+
+    def _decided(self, call: Call, job: JobKey, standing: str, do: str, run: Run | None, reason: str, would: str, began_s: float) -> None:
+        """Log what is about to be answered; nothing is answered that is not in the log."""
+        self.log(
+            JoinDecided,
+            ask=call.ask,
+            job=job,
+            session=call.session,
+            standing=standing,
+            do=do,
+            attempt=run.attempt if run else None,
+            of=run.kind if run and do in ("replay", "attach") else None,
+            reason=reason,
+            would=would,
+            decide_ms=round((self._world.mono_s() - began_s) * 1000, 3),
+        )
+
+    def child_started(self, call: Call, pid: int) -> None:
+        """The recorded command runs."""
+        assert call.run is not None
+        call.run.child_pid = pid
+        if process := self._world.identify(pid):
+            self.runs.started(call.run, process)
+
+    def foreground_ended(self, call: Call, end: End, *, out_bytes: int, err_bytes: int, cpu_s: float, left: Callable[[], int]) -> None:
+        """The recorded command is over.
+
+        Args:
+            left: counts what it left running; called once the tree was looked at, when what was only just ending is gone.
+        """
+        run = call.run
+        assert run is not None
+        self.look()
+        self.runs.ended(run, end, out_bytes, err_bytes, cpu_s, left(), self._scan, self._edited(run), log_exit=True)
+        self._knows(call.session, run.job, end)
+        call.run = None
+        self.dirty = True
+
+    def joined(self, call: Call, *, ok: bool, waited_s: float) -> None:
+        """A call has read the run it joined to its end (`ok`), or could not."""
+        run = call.waits_for
+        if run is None:
+            return
+        attempt = self.state.attempts.get(run.attempt)
+        took_s = (attempt.took_s if attempt is not None else None) or 0.0
+        if ok:
+            self.log(
+                JoinDone, ask=call.ask, attempt=run.attempt, waited_s=round(waited_s, 6), saved_s=round(max(0.0, took_s - waited_s), 6)
+            )
+            if attempt is not None and attempt.end is not None:
+                self._knows(call.session, run.job, attempt.end)
+        run.readers.discard(call.ask)
+        call.waits_for = None
+
+    def hung_up(self, call: Call) -> None:
+        """Nobody will say any more of a call: what hung on it is over or unknown."""
+        if call.waits_for is not None:
+            call.waits_for.readers.discard(call.ask)
+        if call.run is not None and call.run.attempt in self.runs.open:
+            self._ends(call.run, "its shim ended without saying how")
+        self.dirty = True
+
+    def _knows(self, session: SessionId | None, job: JobKey, end: End) -> None:
+        if session in self.conversations and end.by_itself:
+            self.conversations[session].known[job] = gates.outcome(end)
+
+    # --- the tree ------------------------------------------------------------------------------------------------------------
+
+    def poke(self) -> None:
+        """Something was written: look once the tree stands still."""
+        self._poked_s = self._moved_s = self._world.mono_s()
+
+    def look(self) -> None:
+        """Bring the generation up to date; only this decides what a result is worth."""
+        scan = self._scan = self._world.tree.scan()
+        if scan.moved:
+            self._moved_s = self._world.mono_s()
+            self.dirty = True
+            if any(change.path == "stretto.toml" for change in scan.moved):
+                self.reload()  # before the log, which may have no room: the next scan does not find it again
+            sample = tuple(sorted(change.path for change in scan.moved)[:5])
+            self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
+
+    # --- running ahead -------------------------------------------------------------------------------------------------------
+
+    def _plan(self) -> None:
+        running = [
+            schedule.AheadRun(attempt=run.attempt, job=run.job, moved=self.runs.moved(run), read=bool(run.readers))
+            for run in self.runs.open.values()
+            if run.kind == "ahead" and not run.cancelled_for
+        ]
+        held = self._held()
+        self._requests.write_off()
+        for run in self.runs.open.values():
+            if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
+                self.runs.cancel(run, reason)
+        asked = self._requests.asked()
+        foreground = sum(self._needs_machine(run) for run in self.runs.open.values())
+        asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
+        room = asked and foreground + asked_running < self._world.cores()
+        view = schedule.View(
+            desired=[] if held else self._desired(),
+            running=running,
+            foreground=foreground,
+            slots=self._world.cores(),
+            ahead_slots=max(
+                0, self.standing.rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())
+            ),
+            held=held,
+            settling=bool(self._poked_s),
+            free_bytes=self._world.free_bytes(),
+            load_per_core=self._world.load_per_core(),
+            asked=asked,
+            asked_running=asked_running,
+            broken=self._requests.broken() if asked else {},
+            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
+        )
+        for action in schedule.plan(view):
+            match action:
+                case schedule.Stop():
+                    self.runs.cancel(self.runs.open[action.attempt], action.why)
+                case schedule.Start():
+                    self._start_ahead(action)
+                case schedule.Begin():
+                    self._begin_requested(action.job)
+                case schedule.Hold():
+                    self._requests.hold(action.job, action.why)
+                case schedule.Drop():
+                    self.cancel_request(action.job, action.why)
+
+    def _needs_machine(self, run: Run) -> bool:
+        """Say whether a foreground run is long enough, or too unknown, to leave it alone with the machine."""
+        usual_s = self.state.jobs[run.job].median_s
+        return run.kind == "foreground" and not run.adopted and not 0 < usual_s < QUICK_S
+
+    def _held(self) -> str:
+        if self.standing.mode != "on" or self.standing.void:
+            return "running ahead is switched off"
+        return self._blocker()
+
+    def _blocker(self) -> str:
+        """Say why nothing may be joined or run ahead at this moment, "" when it may."""
+        if self._owed_epoch:
+            return f"the log has no room to say that all earlier results ended: {self._owed_epoch}"
+        if any(run.kind == "requested" for run in self.runs.open.values()):
+            return "it stands beside a job that was asked for, whose effects are not known"
+        return blocker(self.conversations.values())
+
+    def _desired(self) -> list[JobKey]:
+        if not self.conversations or self.makes_way or not self.announced:
+            return []
+        candidates = []
+        under_way = {
+            run.job for run in self.runs.open.values() if run.cancelled_for or (run.kind == "foreground" and not self.runs.moved(run))
+        }
+        for key in self._invocations.keys() - under_way:
+            job = self.state.jobs[key]
+            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (job.crashes and not self._retries.allows()):
+                continue
+            if not self._ineligible(job) and self.runs.wants_run(job):
+                asked = job.foreground_runs + job.joins
+                candidates.append(
+                    ahead.Candidate(job=key, asked=asked, asked_ago_s=self._world.mono_s() - job.last_asked_mono, usual_s=job.median_s)
+                )
+        return ahead.desired(candidates)
+
+    def _ineligible(self, job: Job) -> str:
+        text = commands.display(self._invocations[job.job].argv)
+        ago_s = self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
+        if aside := retries.put_aside(job.crashes, ago_s):
+            return aside
+        return ahead.ineligible(
+            job,
+            self._checks[job.job],
+            idle_input=self._invocations[job.job].stdin == "idle",
+            allowed=rules.matches(self.standing.rules.ahead, text),
+            forbidden=rules.matches(self.standing.rules.never_ahead, text),
+            withheld=self._approvals.withheld(job.job, self.conversations.values()),
+        )
+
+    def _start_ahead(self, action: schedule.Start) -> None:
+        place = self._world.take_place()
+        if place is None:
+            return
+        if self.state.jobs[action.job].crashes:
+            self._retries.spend()
+        try:
+            run = self.runs.begin(action.job, "ahead", None, self._scan, why=action.why)
+        except TROUBLES:
+            place.close()
+            raise
+        try:
+            self.runs.spawn(run, self._invocations[action.job], self._world.umask, place)
+        except OSError as error:
+            self._world.complain(f"cannot start an ahead run: {error}")
+            return
+        self._listen_to(run)
+
+    def _listen_to(self, run: Run) -> None:
+        assert run.owner is not None
+        self._world.listen(run.owner, lambda: self._owner_speaks(run))
+
+    def _owner_speaks(self, run: Run) -> None:
+        assert run.owner is not None
+        said = run.owner.lines()
+        for line in said or ():
+            word, *rest = line.split()
+            if word == "started":
+                # Each for itself: what the disk has no room for keeps nobody from being stopped, and no later line from being read.
+                self.guarded(self.runs.started, run, Process(int(rest[0]), rest[1], self._world.boot_id()))
+                if run.kind == "requested" and run.place is not None:
+                    self.guarded(run.place.promise, self.state.requests[run.job].memory_bytes, int(rest[0]))
+                if run.cancelled_for:
+                    self.runs.cancel(run, run.cancelled_for)
+        if said is None or "exited" in said:
+            self._world.unlisten(run.owner)
+            self._ends(run, "its monitor died")
+
+    def _ends(self, run: Run, why: str) -> None:
+        """Nothing more will be heard of a run: log its end, or have that tried again until there is room for it."""
+        run.over = why
+        self.dirty = True
+        if run.kind == "foreground":
+            self.runs.lost(run, why)
+        else:
+            self._ahead_ended(run)
+
+    def _ahead_ended(self, run: Run) -> None:
+        self._catch_up()
+        self._request_ended(run)
+        attempt = self.state.attempts.get(run.attempt)
+        if attempt is None or attempt.end is None:
+            self.runs.lost(run, run.over)
+            return
+        found = self._world.executor.exit_of(run.attempt)
+        if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
+            self.look()
+        self.runs.ended(
+            run,
+            attempt.end,
+            found.out_bytes if found else 0,
+            found.err_bytes if found else 0,
+            0.0,
+            0,
+            self._scan,
+            self._edited(run),
+            log_exit=False,
+        )
+        if attempt.end.by_itself:
+            self._retries.earn()
+
+    def cancel_ahead(self, attempt: AttemptId) -> bool:
+        """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
+        run = self.runs.open.get(attempt)
+        if run is not None and run.kind == "ahead":
+            self._refused[run.job] = (self._scan.generation, self.state.epoch)
+            self.runs.cancel(run, "the user cancelled it")
+        return run is not None
+
+    def retry(self, job: JobKey) -> bool:
+        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        known = self.state.jobs.get(job)
+        if known is not None and known.crashes:
+            self.log(JobRetried, job=job)
+            self.dirty = True
+        return known is not None
+
+    # --- jobs that were asked for --------------------------------------------------------------------------------------------
+
+    def request(self, message: rpc.Message, *, confined: bool) -> JobKey:
+        """Take a job.
+
+        Raises:
+            UserError: it is refused.
+            KeyError, ValueError, OSError: the message is none, or the log cannot be written.
+        """
+        if self.standing.void:
+            raise UserError(self.standing.void)
+        job = self._requests.ask(message, confined, self.conversations)
+        self.dirty = True
+        return job
+
+    def cancel_request(self, job: JobKey, why: str) -> bool:
+        """Log it first, then end its process: however that ends, the job stays cancelled. False when it was over before."""
+        self._catch_up()  # its monitor may have logged its end a moment ago
+        done = self._requests.cancel(job, why)
+        for run in self.runs.open.values():
+            if done and run.job == job:
+                self.runs.cancel(run, why)
+        return done
+
+    def _end_requests(self) -> None:
+        """We leave: nothing that was asked for runs on. After an error of ours it does, and the next supervisor adopts it."""
+        if not self.leaving:
+            return
+        for request in self._requests.open():
+            self.guarded(self.cancel_request, request.job, "the supervisor was ended")
+        for run in self.runs.open.values():
+            if run.kind == "requested" and not run.cancelled_for:
+                self.runs.cancel(run, "the supervisor was ended")
+
+    def _begin_requested(self, job: JobKey) -> None:
+        place = self._world.take_place()
+        if place is None:
+            self._requests.hold(job, "no place is free")
+            return
+        order, dirty = self._requests.order(job), self.dirty
+        request = self.state.requests[job]
+        try:
+            place.promise(request.memory_bytes, 0)
+            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", request.session)
+            run = self.runs.begin(job, "requested", request.session, self._scan, why="it was asked for")
+        except TROUBLES:
+            place.close()
+            raise
+        self._requests.begun(job)
+        try:
+            self.runs.spawn(run, order.invocation, self._world.umask, place, WALL_S)
+        except OSError as error:
+            self._world.complain(f"cannot start a requested job: {error}")
+            self._request_ended(run)
+            return
+        self._listen_to(run)
+        # Its epoch stops what runs ahead, and nothing else: a long queue need not be planned twice for each job.
+        self.dirty = dirty or any(other.kind == "ahead" for other in self.runs.open.values())
+
+    def _request_ended(self, run: Run) -> None:
+        """What a requested job did to the machine no scan can show: everything that was known before it ended is over."""
+        if run.kind == "requested":
+            self._new_epoch("a job that was asked for ended", run.session)
+            self.poke()

@@ -1,0 +1,154 @@
+"""The one door between the engine and everything outside it: clock, log, tree, machine, and where monitors run.
+
+`machine.Machine` is the world as it is; `testing.simulation` has another one, in which every fault can happen and nothing is real. The
+engine asks nothing else of what is outside, so what holds in the one has only these calls to fail by in the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+from stretto.executors import Executor, Owner
+from stretto.fold import State
+from stretto.model import Change, Mode, Record, SessionId
+from stretto.rules import Rules
+from stretto.system import Process
+from stretto.tree import Scan
+
+
+class Standing(Record, frozen=True, kw_only=True):
+    """What the user allows in this project, as last read."""
+
+    mode: Mode
+    rules: Rules
+    void: str = ""
+    """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
+
+
+class Tree(Protocol):
+    """Generations of a project; `tree.Scanner` has the promises."""
+
+    id: str
+    generation: int
+
+    def scan(self) -> Scan: ...
+
+    def changes(self, after: int, until: int) -> tuple[Change, ...]: ...
+
+    def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]: ...
+
+    def covers(self, path: bytes | str) -> bool: ...
+
+
+class Place(Protocol):
+    """One of the machine's places for ahead runs and requested jobs, held until closed."""
+
+    def promise(self, memory_bytes: int, monitor_pid: int) -> None:
+        """Say to the supervisors of other projects what its holder may need.
+
+        Raises:
+            OSError: it could not be written.
+        """
+
+    def close(self) -> None: ...
+
+
+class World(Protocol):
+    """All that the engine asks of what is outside it."""
+
+    root: str
+    """Real path of the project."""
+    settings: tuple[str, ...]
+    """Files in which the host's permission rules stand."""
+    tree: Tree
+    executor: Executor
+    umask: int
+
+    # --- clock and identity
+
+    def wall_s(self) -> float: ...
+
+    def mono_s(self) -> float:
+        """Seconds of this boot; a sleep of the machine counts."""
+
+    def awake_s(self) -> float:
+        """The same without the time that the machine slept: commands do not go on then."""
+
+    def boot_id(self) -> str: ...
+
+    def new_id(self) -> str:
+        """Return 32 hex digits that nobody has had and nobody can guess."""
+
+    def me(self) -> Process: ...
+
+    def identify(self, pid: int) -> Process | None:
+        """Return the identity of a living process, None when there is none."""
+
+    def lives(self, process: Process) -> bool: ...
+
+    # --- the log
+
+    def load(self) -> tuple[State, int]:
+        """Return the fold of the log and the offset of the first line that is not in it yet."""
+
+    def append(self, record: bytes, *, lasting: bool) -> int:
+        """Write one record; return the offset at which it begins.
+
+        Raises:
+            OSError, UnavailableError: nothing is acknowledged.
+        """
+
+    def lines(self, offset: int) -> Iterator[tuple[int, int, bytes]]:
+        """Yield the whole lines from an offset on: where it begins, where the next one begins, its bytes."""
+
+    def tend(self, state: State, offset: int) -> None:
+        """Do for the log what is due: a snapshot, a rotation.
+
+        Raises:
+            OSError, UnavailableError: it could not be done; the log is as good as before.
+        """
+
+    # --- the project
+
+    def standing(self) -> Standing | None:
+        """Return what is allowed now, None when the grant is gone."""
+
+    def gone(self) -> str:
+        """Say why nothing is left to serve (state directory, project or grant gone), "" when there is."""
+
+    def real(self, path: str) -> str:
+        """Return a path with its links resolved."""
+
+    def forget(self, session: SessionId) -> None:
+        """Remove what was written for a session that is over."""
+
+    def complain(self, text: str) -> None:
+        """Tell whoever looks after us; nothing hangs on it."""
+
+    # --- the machine
+
+    def listen(self, owner: Owner, act: Callable[[], None]) -> None:
+        """Call `act` whenever a monitor has said something or is gone."""
+
+    def unlisten(self, owner: Owner) -> None: ...
+
+    def take_place(self) -> Place | None:
+        """Take one of the machine's places, None when all are taken: several projects share them."""
+
+    def promised_bytes(self) -> int:
+        """Return what the requested jobs of all projects may still come to need, beyond what they use now."""
+
+    def cores(self) -> int: ...
+
+    def free_bytes(self) -> int: ...
+
+    def total_bytes(self) -> int: ...
+
+    def granted_bytes(self) -> int:
+        """Return the memory that is ours together with the rest of the machine."""
+
+    def load_per_core(self) -> float: ...
+
+    def connects(self, pid: int) -> bool:
+        """Say whether a process or a descendant holds a connection beyond loopback at this moment."""
