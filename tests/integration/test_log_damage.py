@@ -56,6 +56,7 @@ def damage(bench) -> None:
 # --- C-3: damage in the middle (decision 0008) ------------------------------------------------------------------------------------
 
 
+@pytest.mark.damages_log("bad line", reason="a damaged line is put there")
 def test_c3_a_damaged_line_ends_every_earlier_result_with_one_notice_and_later_ones_count_again(bench):
     ready(bench)
     bench.tool("pytest", CHECK.replace("3", "0"))
@@ -73,6 +74,7 @@ def test_c3_a_damaged_line_ends_every_earlier_result_with_one_notice_and_later_o
     assert [(check.level, "log check" in check.do) for check in findings(bench, "log")] == [("warn", True)]
 
 
+@pytest.mark.damages_log("bad line", reason="a damaged line is put there")
 def test_c3_after_a_damaged_line_no_command_runs_ahead_before_it_was_seen_again(bench):
     """The line may have said that the user was asked before it ran, or that it writes sources."""
     ready(bench)
@@ -93,6 +95,7 @@ def test_c3_after_a_damaged_line_no_command_runs_ahead_before_it_was_seen_again(
     assert [attempt.kind for attempt in bench.state().attempts.values()][2:] == ["ahead"], "and then it does again"
 
 
+@pytest.mark.damages_log("everything", reason="the log is cut")
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.97] if SOAK else [0.0, 0.5])
 def test_c3_a_log_that_was_cut_ends_its_supervisor_and_the_next_one_joins_nothing_from_before(bench, share):
     ready(bench)
@@ -113,6 +116,7 @@ def test_c3_a_log_that_was_cut_ends_its_supervisor_and_the_next_one_joins_nothin
     assert bench.did()[-1] == "replay"
 
 
+@pytest.mark.damages_log("everything", reason="one record of any kind is damaged, and what followed from it does not fit")
 @pytest.mark.parametrize("when", range(1, 46) if SOAK else (9, 14))
 def test_c3_a_record_that_reaches_the_disk_with_a_flipped_bit_costs_no_command_and_invents_no_result(bench, when):
     print(f"scale: {'soak' if SOAK else 'everyday'}")
