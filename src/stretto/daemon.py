@@ -31,8 +31,8 @@ from stretto import __version__, commands, hookwire, observe, rpc, rules, shelle
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import CorruptError, StrettoError
 from stretto.machine import Machine
-from stretto.model import AttemptId, End, Invocation, JobKey, SessionId, invocation_from
-from stretto.runs import ATTEMPT_ID, Run
+from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, invocation_from
+from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import Lock, mono_s, wall_s
 from stretto.tree import tool_identity
@@ -42,6 +42,8 @@ HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
 and until a leaving one has written its last event."""
 SO_PEERCRED_BYTES = 12
+NOT_WORKING = "Stretto is not working at the moment, everything runs as without it: "
+LOG_DAMAGED = "Stretto's log is damaged: earlier results do not count any more, new ones do; `stretto log check` says more"
 TOLD_AT = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop")
 """Hooks whose answer may show the user a line."""
 
@@ -69,7 +71,7 @@ class Supervisor:
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
-        self._context = observe.own_context()
+        self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
         self._cold: list[str] = []
         """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
 
@@ -170,10 +172,14 @@ class Supervisor:
                 try:
                     reply = self._hook(peer, message)
                     if self._engine.trouble and not reply.out:
-                        reply = self._notice(message, self._engine.trouble)
+                        reply = self._notice(message, self._told, NOT_WORKING + self._engine.trouble)
+                    elif self._engine.untold and not reply.out:
+                        told = self._engine.conversations.keys() - self._engine.untold
+                        reply = self._notice(message, told, LOG_DAMAGED)
+                        self._engine.untold -= told
                 except TROUBLES as error:
                     self._met(error)
-                    reply = self._notice(message, str(error))
+                    reply = self._notice(message, self._told, NOT_WORKING + str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
@@ -200,6 +206,9 @@ class Supervisor:
             case b"cancel":
                 known = self._engine.cancel_ahead(AttemptId(message["attempt"].decode()))
                 self._answer(peer, {"ok": b"1" if known else b"0"})
+            case b"retry":
+                known = self._engine.retry(JobKey(message["job"].decode()))
+                self._answer(peer, {"ok": b"1" if known else b"0"})
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
                 self._engine.leaving = "it was asked to"
@@ -225,8 +234,8 @@ class Supervisor:
 
     # --- hooks ---------------------------------------------------------------------------------------------------------------
 
-    def _notice(self, message: rpc.Message, why: str) -> hookwire.HookReply:
-        """Say once in each session that we are of no use for the moment."""
+    def _notice(self, message: rpc.Message, told: set[SessionId], text: str) -> hookwire.HookReply:
+        """Say something to a session's user, once: to those that were `told` no more, and to nobody by a hook that cannot show it."""
         event = message["event"].decode()
         if event not in TOLD_AT:
             return hookwire.HookReply()
@@ -234,10 +243,10 @@ class Supervisor:
             session = hookwire.parse(event, message["input"]).session
         except ValueError:
             return hookwire.HookReply()  # the host said nothing we can read; nothing is wrong with us
-        if session in self._told:
+        if session in told:
             return hookwire.HookReply()
-        self._told.add(session)
-        return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {why}")
+        told.add(session)
+        return hookwire.notice_reply(text)
 
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
@@ -388,7 +397,7 @@ class Supervisor:
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
     def _request(self, peer: Peer, message: rpc.Message) -> rpc.Message:
-        confined = observe.confinement(_peer_pid(peer.connection)) != observe.confinement(os.getpid())
+        confined = observe.confinement(_peer_pid(peer.connection)) != self._confinement
         try:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
@@ -459,15 +468,19 @@ def main(arguments: list[str]) -> None:
             pass  # the hook has given up; the next one finds us
         os.close(int(word))
 
-    lock = Lock(project.paths.supervisor_lock)
-    deadline_s = mono_s() + HAND_OVER_LIMIT_S
-    while not lock.try_acquire():
-        if _is_served(project.paths.folder):
-            served()
-            return
-        if mono_s() > deadline_s:
-            return  # without a word: the hook gives up
-        time.sleep(0.01)
+    try:
+        lock = Lock(project.paths.supervisor_lock)
+        deadline_s = mono_s() + HAND_OVER_LIMIT_S
+        while not lock.try_acquire():
+            if _is_served(project.paths.folder):
+                served()
+                return
+            if mono_s() > deadline_s:
+                return  # without a word: the hook gives up
+            time.sleep(0.01)
+    except OSError as error:  # without a lock there may be two of us: then rather none
+        print(f"{wall_s():.3f} cannot lock {project.paths.supervisor_lock}: {error}", file=sys.stderr, flush=True)
+        return
     try:
         for aside in trust.mend(project.paths):
             print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)

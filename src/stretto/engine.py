@@ -18,19 +18,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
-from stretto.errors import StrettoError, UserError
-from stretto.fold import MAKES_WAY, Job, apply, objection
+from stretto.errors import CorruptError, StrettoError, UserError
+from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
+    FORMAT_VERSION,
     AttemptExited,
     AttemptId,
     AttemptSettled,
+    Bad,
     End,
     EpochBegan,
     InvariantBroken,
     Invocation,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -62,8 +65,6 @@ SESSION_END_GRACE_S = 4.0
 """Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
-CLOCK_SLACK_S = 5.0
-"""By how much the wall clock may have been set back while a session was open, before its process is taken for another one."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -71,6 +72,18 @@ JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+BAD_LINE = "a line of the log cannot be used; what it said is not known"
+
+
+def is_claude(session: Session, found: Process) -> bool:
+    """Say whether the process that has a session's pid now is the one that opened it. No wall clock is asked (C-19)."""
+    if not session.claude_start:  # opened under a version whose log did not name it
+        return found.boot == session.boot
+    return found == Process(session.claude_pid, session.claude_start, session.boot)
+
+
+def _named(claude: Process | None) -> dict[str, Any]:
+    return {"claude_pid": claude.pid, "claude_start": claude.start} if claude is not None else {"claude_pid": 0}
 
 
 class Call:
@@ -112,6 +125,8 @@ class Engine:
         self.trouble = ""
         """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
         self._met_last = ""
+        self.untold: set[SessionId] = set()
+        """Sessions that were open when a line of the log could not be used, and were not told yet."""
         self._requests = Requests(world, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
@@ -164,8 +179,8 @@ class Engine:
             if session.closed:
                 continue
             claude = self._world.identify(session.claude_pid)
-            if claude is not None and self._world.began_at(claude.pid) <= session.opened_at + CLOCK_SLACK_S:
-                self.conversations[session.session] = Conversation(claude, self._world.mono_s, unseen=True)
+            if claude is not None and is_claude(session, claude):
+                self.conversations[session.session] = self._follow(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         self.announced = True
@@ -205,6 +220,7 @@ class Engine:
             self._last_look_s = now_s
             self._check_sessions(now_s)
             self._tend_log()
+            self.runs.prune()
             self.dirty = True
         if self.makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self.runs.open.values()):
             self.leaving = f"{MAKES_WAY}: {self.makes_way}, this is {__version__}"
@@ -235,15 +251,30 @@ class Engine:
 
     def _sample(self) -> None:
         for run in list(self.runs.open.values()):
-            if run.adopted and self.runs.gone(run):
-                self._catch_up()
-                self.runs.lost(run, "the supervisor was not there when it began")
-                self._request_ended(run)
-                self.dirty = True
+            if run.over:
+                self._ends(run, run.over)
+            elif run.adopted and self.runs.gone(run):
+                self._ends(run, "the supervisor was not there when it began")
+            elif run.adopted and run.kind != "foreground" and run.place is None:
+                self.guarded(self._place_again, run)
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = self._world.connects(run.child_pid)
             elif run.kind == "ahead" and run.process and not run.remote:
                 run.remote = self._world.connects(run.process.pid)
+
+    def _place_again(self, run: Run) -> None:
+        """Take a place for a run from before, and promise it its memory: what an earlier supervisor held for it went with that."""
+        place = self._world.take_place()
+        if place is None:
+            return
+        try:
+            if run.kind == "requested":
+                monitor = run.process or self._world.executor.signer(run.attempt)
+                place.promise(self.state.requests[run.job].memory_bytes, monitor.pid if monitor else 0)
+        except TROUBLES:
+            place.close()
+            raise
+        run.place = place
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -261,20 +292,36 @@ class Engine:
 
         Raises:
             OSError: nothing was written; the caller must not act as if it had been.
+            CorruptError: the log was cut or made anew by somebody else; what we know is not what it says, so we leave.
         """
-        event = kind(ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields)
+        event = kind(
+            v=FORMAT_VERSION, ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields
+        )
         try:
-            self._world.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+            lasting = kind is AttemptExited or (kind is AttemptSettled and self._judged(event))
+            offset = self._world.append(ENCODER.encode(event), lasting=lasting)
+            if offset < self._offset:
+                self.leaving = "the log was cut or made anew"
+                raise CorruptError("cannot go on with the log: it was cut or made anew; the next hook starts a new supervisor")
         except (OSError, StrettoError) as error:
             self.trouble = str(error)
             raise
         self.trouble = ""
         self._catch_up()
 
+    def _judged(self, event: AttemptSettled) -> bool:
+        """Say whether anything can be answered from a settled run: a job that was asked for is joined by nobody."""
+        attempt = self.state.attempts.get(event.attempt)
+        return attempt is None or attempt.kind != "requested"
+
     def _catch_up(self) -> None:
         for begin, after, line in self._world.lines(self._offset):
             self._offset = after
-            apply(self.state, parse(line), begin)
+            event = parse(line)
+            apply(self.state, event, begin)
+            if isinstance(event, Bad):
+                self._owed_epoch = BAD_LINE
+                self.untold |= self.conversations.keys()
 
     def _tend_log(self) -> None:
         try:
@@ -289,8 +336,10 @@ class Engine:
             OSError: it could not be written.
         """
         self._owed_epoch = reason
-        self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)
-        self._owed_epoch = ""
+        epoch = self.state.epoch + 1
+        self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
+        if self.state.epoch == epoch:  # else its own line was damaged
+            self._owed_epoch = ""
         self.dirty = True
 
     def pay_epoch(self) -> None:
@@ -338,9 +387,13 @@ class Engine:
         if conversation is None:
             started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
-            self.log(SessionOpened, session=call.session, source=source, claude_pid=claude.pid if claude else 0)
-            conversation = self.conversations[call.session] = Conversation(claude, self._world.mono_s, unseen=not started)
+            self.log(SessionOpened, session=call.session, source=source, **_named(claude))
+            conversation = self._follow(claude, unseen=not started)
+            self.conversations[call.session] = conversation
         return conversation
+
+    def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
+        return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen)
 
     def close_session(self, session: SessionId, reason: str) -> None:
         self.log(SessionClosed, session=session, reason=reason)
@@ -397,6 +450,8 @@ class Engine:
         if self.standing.mode != "on" or batch.agent:
             return ""
         self.pay_epoch()
+        if self._blocker():
+            return ""  # as for joins: what stands beside unknown effects is not known to hold
         results = []
         for job, result in self.runs.results.items():
             known = conversation.known.get(job)
@@ -435,6 +490,7 @@ class Engine:
             nested: it comes from inside another foreground run.
             began_s: when the question came, on the world's clock.
         """
+        self._catch_up()
         self.pay_epoch()
         self.look()
         if job not in self.state.jobs:
@@ -535,7 +591,7 @@ class Engine:
         if call.waits_for is not None:
             call.waits_for.readers.discard(call.ask)
         if call.run is not None and call.run.attempt in self.runs.open:
-            self.runs.lost(call.run, "its shim ended without saying how")
+            self._ends(call.run, "its shim ended without saying how")
         self.dirty = True
 
     def _knows(self, session: SessionId | None, job: JobKey, end: End) -> None:
@@ -550,15 +606,14 @@ class Engine:
 
     def look(self) -> None:
         """Bring the generation up to date; only this decides what a result is worth."""
-        scan = self._world.tree.scan()
+        scan = self._scan = self._world.tree.scan()
         if scan.moved:
             self._moved_s = self._world.mono_s()
             self.dirty = True
+            if any(change.path == "stretto.toml" for change in scan.moved):
+                self.reload()  # before the log, which may have no room: the next scan does not find it again
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
-            if any(change.path == "stretto.toml" for change in scan.moved):
-                self.reload()
-        self._scan = scan
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -574,10 +629,13 @@ class Engine:
             if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
                 self.runs.cancel(run, reason)
         asked = self._requests.asked()
+        foreground = sum(self._needs_machine(run) for run in self.runs.open.values())
+        asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
+        room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
             desired=[] if held else self._desired(),
             running=running,
-            foreground=sum(self._needs_machine(run) for run in self.runs.open.values()),
+            foreground=foreground,
             slots=self._world.cores(),
             ahead_slots=max(
                 0, self.standing.rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())
@@ -587,9 +645,9 @@ class Engine:
             free_bytes=self._world.free_bytes(),
             load_per_core=self._world.load_per_core(),
             asked=asked,
-            asked_running=sum(run.kind == "requested" for run in self.runs.open.values()),
+            asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
-            promised_bytes=self._world.promised_bytes() if asked else 0,
+            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
         )
         for action in schedule.plan(view):
             match action:
@@ -682,27 +740,35 @@ class Engine:
         for line in said or ():
             word, *rest = line.split()
             if word == "started":
-                self.runs.started(run, Process(int(rest[0]), rest[1], self._world.boot_id()))
+                # Each for itself: what the disk has no room for keeps nobody from being stopped, and no later line from being read.
+                self.guarded(self.runs.started, run, Process(int(rest[0]), rest[1], self._world.boot_id()))
                 if run.kind == "requested" and run.place is not None:
-                    run.place.promise(self.state.requests[run.job].memory_bytes, int(rest[0]))
+                    self.guarded(run.place.promise, self.state.requests[run.job].memory_bytes, int(rest[0]))
                 if run.cancelled_for:
                     self.runs.cancel(run, run.cancelled_for)
         if said is None or "exited" in said:
             self._world.unlisten(run.owner)
+            self._ends(run, "its monitor died")
+
+    def _ends(self, run: Run, why: str) -> None:
+        """Nothing more will be heard of a run: log its end, or have that tried again until there is room for it."""
+        run.over = why
+        self.dirty = True
+        if run.kind == "foreground":
+            self.runs.lost(run, why)
+        else:
             self._ahead_ended(run)
-            self.dirty = True
 
     def _ahead_ended(self, run: Run) -> None:
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)
         if attempt is None or attempt.end is None:
-            self.runs.lost(run, "its monitor died")
+            self.runs.lost(run, run.over)
             return
-        if attempt.end.by_itself:
-            self._retries.earn()
         found = self._world.executor.exit_of(run.attempt)
-        self.look()
+        if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
+            self.look()
         self.runs.ended(
             run,
             attempt.end,
@@ -714,6 +780,8 @@ class Engine:
             self._edited(run),
             log_exit=False,
         )
+        if attempt.end.by_itself:
+            self._retries.earn()
 
     def cancel_ahead(self, attempt: AttemptId) -> bool:
         """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
@@ -722,6 +790,14 @@ class Engine:
             self._refused[run.job] = (self._scan.generation, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
+
+    def retry(self, job: JobKey) -> bool:
+        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        known = self.state.jobs.get(job)
+        if known is not None and known.crashes:
+            self.log(JobRetried, job=job)
+            self.dirty = True
+        return known is not None
 
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
@@ -739,7 +815,8 @@ class Engine:
         return job
 
     def cancel_request(self, job: JobKey, why: str) -> bool:
-        """Log it first, then end its process: however that ends, the job stays cancelled."""
+        """Log it first, then end its process: however that ends, the job stays cancelled. False when it was over before."""
+        self._catch_up()  # its monitor may have logged its end a moment ago
         done = self._requests.cancel(job, why)
         for run in self.runs.open.values():
             if done and run.job == job:
@@ -761,22 +838,25 @@ class Engine:
         if place is None:
             self._requests.hold(job, "no place is free")
             return
-        order = self._requests.order(job)
-        session = self.state.requests[job].session
+        order, dirty = self._requests.order(job), self.dirty
+        request = self.state.requests[job]
         try:
-            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", session)
-            run = self.runs.begin(job, "requested", session, self._scan, why="it was asked for")
+            place.promise(request.memory_bytes, 0)
+            self._new_epoch(f"a job that was asked for began: {commands.display(order.invocation.argv)[:80]}", request.session)
+            run = self.runs.begin(job, "requested", request.session, self._scan, why="it was asked for")
         except TROUBLES:
             place.close()
             raise
-        place.promise(self.state.requests[job].memory_bytes, 0)
+        self._requests.begun(job)
         try:
-            self.runs.spawn(run, order.invocation, order.umask, place, WALL_S)
+            self.runs.spawn(run, order.invocation, self._world.umask, place, WALL_S)
         except OSError as error:
             self._world.complain(f"cannot start a requested job: {error}")
             self._request_ended(run)
             return
         self._listen_to(run)
+        # Its epoch stops what runs ahead, and nothing else: a long queue need not be planned twice for each job.
+        self.dirty = dirty or any(other.kind == "ahead" for other in self.runs.open.values())
 
     def _request_ended(self, run: Run) -> None:
         """What a requested job did to the machine no scan can show: everything that was known before it ended is over."""

@@ -10,6 +10,7 @@ its meaning: a new meaning is a new type.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
@@ -18,21 +19,26 @@ import msgspec
 
 AttemptId = NewType("AttemptId", str)
 """32 hex digits, random: nobody can guess another session's run."""
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What is made; nothing else a log names is ever taken for the name of a directory or for a mark."""
 JobKey = NewType("JobKey", str)
 """32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
 SessionId = NewType("SessionId", str)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: every line ends with its checksum (`journal.sealed`)."""
 
 Mode = Literal["on", "observe", "off"]
+Fsync = Literal["exits", "always", "never"]
+"""What of the log is synced: the records appended as `lasting`, all, or none."""
 Kind = Literal["foreground", "ahead", "requested"]
 """foreground: the session's own run; ahead: started by us before it is asked for; requested: a job that was asked for."""
 Streams = Literal["merged", "split"]
 """merged: descriptors 1 and 2 are the same file; split: they are not."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all records. None can be part of a cycle, so the garbage collector need not look at them: a long log makes millions."""
 
 
 # --- what a shim sees -------------------------------------------------------------------------------------------------------
@@ -167,7 +173,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 class Event(Record, tag_field="t", frozen=True, kw_only=True):
     """Fields every event carries."""
 
-    v: int = FORMAT_VERSION
+    v: int = 1
+    """Format of the line: what we write says `FORMAT_VERSION`, a line that says nothing is of the first one."""
     ts: float
     """Wall clock, seconds since 1970; for display only."""
     mono: float
@@ -194,6 +201,8 @@ class SessionOpened(Event, tag="session.opened", frozen=True, kw_only=True):
     source: str
     """startup, resume, clear or compact: Claude Code's word."""
     claude_pid: int
+    claude_start: str = ""
+    """The kernel's start time of that pid; "" in older logs: then a pid that was given again may be taken for it."""
 
 
 class SessionClosed(Event, tag="session.closed", frozen=True, kw_only=True):
@@ -224,6 +233,12 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     cwd: str
     """Relative to the project: `.` for its root."""
     streams: Streams
+
+
+class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
+    """The user wants a command that was put aside to run ahead again at once; its crashes are forgotten."""
+
+    job: JobKey
 
 
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
@@ -371,6 +386,7 @@ LogEvent = (
     | EpochBegan
     | TreeMoved
     | JobSeen
+    | JobRetried
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned

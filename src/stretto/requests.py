@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stretto import commands, rpc, schedule
 from stretto.errors import UserError
-from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, State, Stopping, WaitsFor
+from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, RequestPhase, State, Stopping, UnderWay, WaitsFor
 from stretto.model import Invocation, JobKey, JobSeen, RequestCancelled, RequestHeld, RequestLost, RequestMade, SessionId
 from stretto.world import World
 
@@ -40,6 +40,11 @@ class Requests:
         self._world, self._log, self._state = world, log, state
         self._orders: dict[JobKey, Order] = {}
         self._ended_s: dict[SessionId, float] = {}
+        self._open: list[Request] = []
+        self._open_at = -1
+        """How many events the log had when `_open` was made."""
+        self._as_asked: dict[JobKey, tuple[RequestPhase, schedule.Asked]] = {}
+        """What the planner was told of a job, and in which phase: a long queue is told again and again."""
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
@@ -58,7 +63,7 @@ class Requests:
         if not ID.fullmatch(message["job"]):
             raise ValueError(f"{job!r} is no id")
         if job in self._state.requests:
-            return job
+            return self._asked_again(job, message, confined=confined)
         if job in self._state.jobs:
             raise ValueError(f"{job!r} is the id of a check")
         if confined:
@@ -72,19 +77,9 @@ class Requests:
         if not 0 <= retries <= RETRIES_MOST:
             raise UserError(f"cannot try it {retries} times again: at most {RETRIES_MOST}")
         session = SessionId(message["session"].decode())
-        argv = tuple(message["argv"].split(b"\0"))
-        name = os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode()
-        invocation = Invocation(
-            name=name,
-            exe=message["exe"],
-            argv=argv,
-            cwd=message["cwd"],
-            env=tuple(message["env"].split(b"\0")) if message["env"] else (),
-            context=b"",
-            streams="split",
-        )
+        order = _order(message)
+        name, argv = order.invocation.name, order.invocation.argv
         cwd = os.path.relpath(os.fsdecode(message["cwd"]), self._world.root).encode("utf-8", "backslashreplace").decode()
-        order = Order(invocation, int(message["umask"], 8))
         self._log(JobSeen, job=job, name=name, argv=commands.redact(argv), cwd=cwd, streams="split")
         self._log(
             RequestMade,
@@ -99,6 +94,13 @@ class Requests:
         self._orders[job] = order
         return job
 
+    def _asked_again(self, job: JobKey, message: rpc.Message, *, confined: bool) -> JobKey:
+        """The answer to the first asking was lost, perhaps with its supervisor: then this one learns how to run the job."""
+        request = self._state.requests[job]
+        if not request.over and not request.under_way and job not in self._orders and not confined:
+            self._orders[job] = _order(message)
+        return job
+
     def _check_after(self, job: JobKey, after: tuple[JobKey, ...]) -> None:
         for other in after:
             if other == job:
@@ -109,14 +111,17 @@ class Requests:
     def write_off(self) -> None:
         """Say of every job that has yet to start, and whose environment went with an earlier supervisor, that it never will."""
         for request in self.open():
-            if not request.under_way and request.job not in self._orders:
+            if isinstance(request.phase, (WaitsFor, Ready)) and request.job not in self._orders:
                 self._log(RequestLost, job=request.job, reason="the supervisor that knew its environment is gone; ask for it again")
 
     # --- what there is -------------------------------------------------------------------------------------------------------
 
     def open(self) -> list[Request]:
         """Return the jobs that are not over, in the order in which they were asked for."""
-        return [request for request in self._state.requests.values() if not request.over]
+        if self._open_at != self._state.events:
+            self._open = [request for request in self._state.requests.values() if not request.over]
+            self._open_at = self._state.events
+        return self._open
 
     def stopping(self, job: JobKey) -> str:
         """Return why a job that still runs was cancelled, "" when it was not."""
@@ -124,30 +129,28 @@ class Requests:
         return request.phase.reason if request is not None and isinstance(request.phase, Stopping) else ""
 
     def order(self, job: JobKey) -> Order:
-        """Return how to run a job that is about to begin; it is forgotten once no try is left."""
-        order = self._orders[job]
+        """Return how to run a job."""
+        return self._orders[job]
+
+    def begun(self, job: JobKey) -> None:
+        """A try of the job is in the log; how to run it is forgotten once no try is left."""
         request = self._state.requests[job]
-        if isinstance(request.phase, Ready) and request.phase.tries >= request.retries:
-            del self._orders[job]
-        return order
+        if isinstance(request.phase, UnderWay) and request.phase.tries > request.retries:
+            self._orders.pop(job, None)
 
     def asked(self) -> list[schedule.Asked]:
         """Return what has not begun, as the planner wants it."""
         now_s = self._world.mono_s()
+        known, self._as_asked = self._as_asked, {}
         found = []
         for request in self.open():
-            after: tuple[JobKey, ...] = ()
-            due = True
-            match request.phase:
-                case WaitsFor(others=others):
-                    after = tuple(job for job in request.after if job in others)
-                case Ready(due_mono_s=due_mono_s):
-                    due = due_mono_s <= now_s
-                case _:
-                    continue
-            found.append(
-                schedule.Asked(job=request.job, after=after, priority=request.priority, memory_bytes=request.memory_bytes, due=due)
-            )
+            phase = request.phase
+            if isinstance(phase, (WaitsFor, Ready)):
+                told = known.get(request.job)
+                if told is None or told[0] is not phase or not told[1].due:
+                    told = phase, _as_asked(request, phase, now_s)
+                self._as_asked[request.job] = told
+                found.append(told[1])
         return found
 
     def broken(self) -> dict[JobKey, str]:
@@ -190,19 +193,40 @@ class Requests:
         now_s = self._world.mono_s()
         requests = self.open()
         outliving = schedule.outliving([(item.job, item.after, item.keep or item.session is None) for item in requests])
-        alive = {self._claude_pid(session) for session in sessions} - {0}
+        alive = {self._claude(session) for session in sessions} - {None}
         for request in requests:
             session = request.session
             if session is None or request.job in outliving or isinstance(request.phase, Stopping):
                 continue
-            if session in sessions or self._claude_pid(session) in alive:
+            if session in sessions or self._claude(session) in alive:
                 self._ended_s.pop(session, None)
             elif now_s - self._ended_s.setdefault(session, now_s) >= grace_s:
                 yield request.job
 
-    def _claude_pid(self, session: SessionId) -> int:
+    def _claude(self, session: SessionId) -> tuple[int, str, str] | None:
         known = self._state.sessions.get(session)
-        return known.claude_pid if known is not None else 0
+        return (known.claude_pid, known.claude_start, known.boot) if known is not None and known.claude_pid else None
+
+
+def _order(message: rpc.Message) -> Order:
+    invocation = Invocation(
+        name=os.fsdecode(os.path.basename(message["exe"])).encode("utf-8", "backslashreplace").decode(),
+        exe=message["exe"],
+        argv=tuple(message["argv"].split(b"\0")),
+        cwd=message["cwd"],
+        env=tuple(message["env"].split(b"\0")) if message["env"] else (),
+        context=b"",
+        streams="split",
+    )
+    return Order(invocation, int(message["umask"], 8))
+
+
+def _as_asked(request: Request, phase: WaitsFor | Ready, now_s: float) -> schedule.Asked:
+    if isinstance(phase, WaitsFor):
+        after = tuple(job for job in request.after if job in phase.others)
+        return schedule.Asked(job=request.job, after=after, priority=request.priority, memory_bytes=request.memory_bytes)
+    due = phase.due_mono_s <= now_s
+    return schedule.Asked(job=request.job, priority=request.priority, memory_bytes=request.memory_bytes, due=due, held=phase.held)
 
 
 def fate(request: Request) -> str:

@@ -10,15 +10,15 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import freshness
 from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
-from stretto.fold import Exited, Job, State
+from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
+    ATTEMPT_ID,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -44,6 +44,8 @@ WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
 TASKS = 2048
 """Processes and threads of one ahead run at the same time; more is taken for a fork bomb."""
+LEASE_S = 30.0
+"""An ahead run goes on for so long without any supervisor; the next hook starts one, which adopts it. A requested job needs none."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRODUCTS_KEPT = 50
@@ -75,8 +77,6 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
-ATTEMPT_ID = re.compile("[0-9a-f]{32}")
-"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -96,6 +96,8 @@ class Run:
         """Another recorded run was under way at some time during this one."""
         self.remote = False
         self.cancelled_for = ""
+        self.over = ""
+        """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
         self.owner: Owner | None = None
         self.process: Process | None = None
         self.place: Place | None = None
@@ -123,6 +125,7 @@ class Runs:
         self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
+        self._unpruned = True
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -167,6 +170,8 @@ class Runs:
             "limit_bytes": str(LIMIT_BYTES).encode(),
             "memory_bytes": str(self._world.granted_bytes() // 2).encode(),
             "tasks": str(TASKS).encode(),
+            "idle": b"0" if asked_for else b"1",
+            "lease_s": b"0" if asked_for else str(LEASE_S).encode(),
         }
         run.place = place
         try:
@@ -254,7 +259,6 @@ class Runs:
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
-        self._close(run)
         evidence = self._evidence(run, scan.generation)
         seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
@@ -268,6 +272,7 @@ class Runs:
             left=left,
             digest=seal.digest if seal else "",
         )
+        self._close(run)
         result = Result(run, end, evidence, torn, took_s)
         result.seal = seal
         if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
@@ -277,7 +282,7 @@ class Runs:
             self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
-        self._prune()
+        self._unpruned = True
         return result
 
     def _evidence(self, run: Run, after: int) -> Evidence:
@@ -312,9 +317,11 @@ class Runs:
         """
         if run.attempt not in self.open:
             return
-        if run.kind != "foreground":
+        run.over = why
+        if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
-        if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
+        known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
+        if known is not None and known.open:  # else its monitor has written the exit itself
             found = self._executor.exit_of(run.attempt) if ATTEMPT_ID.fullmatch(run.attempt) else None
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
             self._log(
@@ -326,7 +333,8 @@ class Runs:
                 took_s=round(self._world.mono_s() - run.began_mono_s, 6),
                 cpu_s=0.0,
             )
-        self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
+        if known is None or not isinstance(known.phase, Settled):
+            self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
         self._close(run)
 
     def _close(self, run: Run) -> None:
@@ -451,6 +459,8 @@ class Runs:
             return True
         return self._executor.give_up(run.attempt)
 
-    def _prune(self) -> None:
-        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-        self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
+    def prune(self) -> None:
+        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it."""
+        if self._unpruned:
+            keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+            self._unpruned = self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)

@@ -46,6 +46,8 @@ class Asked(Record, frozen=True, kw_only=True):
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     due: bool = True
     """The pause before its next try is over."""
+    held: str = ""
+    """Why it has not begun, as was said last."""
 
 
 class View(Record, frozen=True, kw_only=True):
@@ -98,7 +100,7 @@ class Begin(Record, frozen=True, kw_only=True):
 
 
 class Hold(Record, frozen=True, kw_only=True):
-    """Leave a requested job that is ready where it is."""
+    """Leave a requested job that is ready where it is, for another reason than before."""
 
     job: JobKey
     why: str
@@ -137,7 +139,7 @@ def plan(view: View) -> list[Action]:
     begun, room, promised_bytes = 0, stopped, view.promised_bytes
     for asked in ready:
         if why := _obstacle(view, asked, fixed + begun, promised_bytes):
-            actions.append(Hold(job=asked.job, why=why))
+            pass
         elif fixed + begun + len(kept) + stopped >= view.slots:
             # What is stopped still holds its processor until its monitor says so: the job begins at the next look.
             if room:
@@ -145,11 +147,13 @@ def plan(view: View) -> list[Action]:
             elif kept:
                 actions.append(Stop(attempt=kept.pop().attempt, why="a job that was asked for needs the machine"))
                 stopped += 1
-            actions.append(Hold(job=asked.job, why="a run ahead makes room for it"))
+            why = "a run ahead makes room for it"
         else:
             actions.append(Begin(job=asked.job))
             begun += 1
             promised_bytes += asked.memory_bytes
+        if why and why != asked.held:
+            actions.append(Hold(job=asked.job, why=why))
     if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES or view.load_per_core >= OVERLOADED:
         return actions
 
@@ -171,7 +175,7 @@ def _sorted_out(view: View) -> tuple[list[Drop], list[Asked]]:
     drops: list[Drop] = []
     ready: list[Asked] = []
     for asked in view.asked:  # what a job waits for was asked for earlier, so what is dropped here is known below
-        if cause := next((job for job in asked.after if job in broken), None):
+        if asked.after and (cause := next((job for job in asked.after if job in broken), None)):
             broken[asked.job] = "was cancelled"
             drops.append(Drop(job=asked.job, why=f"it waited for {cause[:8]}, which {broken[cause]}"))
         elif asked.due and not asked.after:

@@ -41,16 +41,17 @@ class Edit:
 class Conversation:
     """One session of Claude Code, its subagents included."""
 
-    def __init__(self, claude: Process | None, mono_s: Callable[[], float], *, unseen: bool = False) -> None:
+    def __init__(self, claude: Process | None, mono_s: Callable[[], float], awake_s: Callable[[], float], *, unseen: bool = False) -> None:
         """Begin to follow a session.
 
         Args:
-            mono_s: the clock.
+            mono_s: the clock of edits and runs.
+            awake_s: the clock of calls: while the machine sleeps a command does not come nearer to its end.
             unseen: it was under way before: calls may be open of which no hook of ours has told this supervisor.
         """
         self.claude = claude
-        self._mono_s = mono_s
-        self._unseen_since_s = mono_s() if unseen else None
+        self._mono_s, self._awake_s = mono_s, awake_s
+        self._unseen_since_s = awake_s() if unseen else None
         self.mode = ""
         """Claude Code's permission mode as last seen."""
         self.known: dict[JobKey, str] = {}
@@ -59,7 +60,7 @@ class Conversation:
         self._edits: dict[str, Edit] = {}
 
     def bash_asked(self, asked: BashAsked, effect: str) -> None:
-        self._calls[asked.call] = OpenCall(asked, effect, self._mono_s())
+        self._calls[asked.call] = OpenCall(asked, effect, self._awake_s())
 
     def question(self, command: str) -> None:
         """The host asks the user about this command; the hook does not say which call it is."""
@@ -91,10 +92,10 @@ class Conversation:
 
     @property
     def may_hide_calls(self) -> bool:
-        return self._unseen_since_s is not None and self._mono_s() - self._unseen_since_s < CALL_LIFE_S
+        return self._unseen_since_s is not None and self._awake_s() - self._unseen_since_s < CALL_LIFE_S
 
     def open_of_unknown_effects(self) -> OpenCall | None:
-        now_s = self._mono_s()
+        now_s = self._awake_s()
         calls = (call for call in self._calls.values() if call.effect in UNKNOWN_EFFECTS and now_s - call.since_s < CALL_LIFE_S)
         return next(calls, None)
 

@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from stretto import __version__, journal
-from stretto.fold import RECENT, State, apply
+from stretto.fold import RECENT, State, apply_all
 from stretto.model import FORMAT_VERSION
 from stretto.system import atomic_write
 
@@ -44,9 +44,9 @@ def load(folder: str) -> tuple[State, int]:
         OSError: the log is there and cannot be read.
     """
     state, offset = _read(folder) or (State(), 0)
-    for begin, after, line in journal.lines(folder, offset):
-        offset = after
-        state = apply(state, journal.parse(line), begin)
+    for batch in journal.batches(folder, offset):
+        offset = batch.after
+        state = apply_all(state, journal.parse_all(batch.lines), batch.offset_of)
     return state, offset
 
 
@@ -56,9 +56,23 @@ def save(folder: str, state: State, offset: int) -> None:
     Raises:
         OSError: it could not be written; an earlier one stands.
     """
-    body = msgspec.json.encode(state, enc_hook=_plain)
+    body = pack(state)
     head = _Head(v=FORMAT_VERSION, made_by=__version__, offset=offset, before=_before(folder, offset), digest=_digest(body))
     atomic_write(os.path.join(folder, NAME), msgspec.json.encode(head) + b"\n" + body)
+
+
+def pack(state: State) -> bytes:
+    """Return a state as JSON."""
+    return msgspec.json.encode(state, enc_hook=_plain)
+
+
+def unpack(body: bytes) -> State:
+    """Return the state that was packed.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return msgspec.json.decode(body, type=State, dec_hook=_typed)
 
 
 class Tender:
@@ -68,6 +82,8 @@ class Tender:
         self._folder = folder
         self._log = log
         self._saved = -EVERY_BYTES
+        self.keep_bytes, self.keep_s = journal.KEEP_BYTES, journal.KEEP_S
+        """What may stay of old segments; see `journal.tidy`."""
 
     def tend(self, state: State, offset: int) -> None:
         """Do what is due; next to nothing when nothing is.
@@ -80,7 +96,7 @@ class Tender:
         self._saved = offset
         save(self._folder, state, offset)
         if self._log.rotate(SEGMENT_BYTES):
-            journal.tidy(self._folder)
+            journal.tidy(self._folder, self.keep_bytes, self.keep_s)
 
 
 def _read(folder: str) -> tuple[State, int] | None:
@@ -93,7 +109,7 @@ def _read(folder: str) -> tuple[State, int] | None:
             return None
         if not 0 <= head.offset <= journal.end(folder) or head.before != _before(folder, head.offset):
             return None
-        return msgspec.json.decode(body, type=State, dec_hook=_typed), head.offset
+        return unpack(body), head.offset
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 

@@ -69,7 +69,11 @@ class World(Protocol):
 
     def wall_s(self) -> float: ...
 
-    def mono_s(self) -> float: ...
+    def mono_s(self) -> float:
+        """Seconds of this boot; a sleep of the machine counts."""
+
+    def awake_s(self) -> float:
+        """The same without the time that the machine slept: commands do not go on then."""
 
     def boot_id(self) -> str: ...
 
@@ -83,16 +87,13 @@ class World(Protocol):
 
     def lives(self, process: Process) -> bool: ...
 
-    def began_at(self, pid: int) -> float:
-        """Return when a process began (wall clock), infinity when it is gone."""
-
     # --- the log
 
     def load(self) -> tuple[State, int]:
         """Return the fold of the log and the offset of the first line that is not in it yet."""
 
-    def append(self, record: bytes, *, lasting: bool) -> None:
-        """Write one record.
+    def append(self, record: bytes, *, lasting: bool) -> int:
+        """Write one record; return the offset at which it begins.
 
         Raises:
             OSError, UnavailableError: nothing is acknowledged.

@@ -19,7 +19,7 @@ from stretto import __version__, bundle, doctor, trust
 from stretto.executors import local
 from stretto.model import AttemptExited, AttemptStarted, SessionClosed, SupervisorStarted, SupervisorStopped
 from stretto.system import Lock, identify, lives, signal_process, signer
-from stretto.testing import leftovers
+from stretto.testing import faults, leftovers
 from stretto.testing.wait import wait_until
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
@@ -268,6 +268,51 @@ def test_c11_a_command_whose_ahead_run_dies_waits_and_another_one_does_not(bench
     (job,) = (job for job in bench.state().jobs.values() if job.name == "pytest")
     assert job.crashes == 1
     assert bench.bash("pytest -q")[:2] == (b"2\n", 0)
+
+
+def test_c11_after_the_third_crash_a_command_is_put_aside_and_why_says_till_when_and_how_to_try_again(bench):
+    """The pauses after the first two are taken away; the hour after the third stands."""
+    bench.python = faults.altered(bench.short, "from stretto import retries; retries.PAUSES_S = (0.0, 0.0)")
+    ready(bench)
+    bench.tool("mypy", "sleep 0.3; cat src.py")
+    crash = 'if [ -n "$STRETTO_WORKER" ]; then echo x >> "$HOME/tries"; kill -9 $PPID; sleep 5; fi; '
+    bench.tool("pytest", f"sleep 0.3; {crash}cat src.py")
+    bench.bash("pytest -q")
+    bench.bash("mypy .")
+    tries = Path(bench.env["HOME"]) / "tries"
+
+    def job():
+        return next(job for job in bench.state().jobs.values() if job.name == "pytest")
+
+    for number in range(1, 5):
+        bench.edit("src.py", f"{number}\n")
+        wait_until(lambda number=number: job().crashes == min(number, 3), what="a crash, or three")
+        assert bench.bash("mypy .")[:2] == (f"{number}\n".encode(), 0)
+    assert tries.read_text().count("x") == 3
+    (line,) = [item for item in cli(bench, "why", "20", "--json").splitlines() if '"put aside"' in item]
+    reason = json.loads(line)["reason"]
+    again = f"`stretto retry {job().job[:8]}`"
+    assert again in reason and "3 ahead runs died" in reason and "since" in reason and "tried again from" in reason
+    assert again in cli(bench, "why", "20")
+    (row,) = [item for item in json.loads(cli(bench, "status", "--json"))["jobs"] if item["job"] == job().job]
+    assert again in row["not_ahead"]
+    assert again in cli(bench, "status")
+    bench.tool("pytest", "sleep 0.3; cat src.py")
+    assert "may run ahead again" in cli(bench, "retry", job().job[:8])
+    wait_until(
+        lambda: any(run.job == job().job and run.end and run.end.passed for run in bench.state().attempts.values() if run.kind == "ahead"),
+        what="a run",
+    )
+    assert bench.state().anomaly_count == 0
+    assert not [item for item in cli(bench, "why", "20", "--json").splitlines() if '"put aside"' in item]
+
+
+def cli(bench, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "stretto", *words], capture_output=True, text=True, cwd=bench.root, env=os.environ, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_f8_what_the_user_cancelled_is_not_started_again_on_the_same_tree(bench):

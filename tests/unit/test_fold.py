@@ -212,6 +212,7 @@ def test_seconds_saved_are_the_sum_over_finished_joins():
 
 def test_ended_attempts_beyond_the_limit_are_forgotten_but_open_ones_never(monkeypatch):
     monkeypatch.setattr("stretto.fold.ATTEMPTS_KEPT", 3)
+    monkeypatch.setattr("stretto.fold.ATTEMPTS_BEYOND", 2)
     state = fold([(0, SEEN), (1, STARTED)])
     for number in range(10):
         attempt = AttemptId(f"x{number}")

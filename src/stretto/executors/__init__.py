@@ -85,5 +85,5 @@ class Executor(Protocol):
     def end_orphans(self, attempt: AttemptId) -> None:
         """End what a killed monitor left: all that carries the attempt's mark."""
 
-    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> None:
-        """Remove the oldest ended attempts beyond both limits, but none of `keep`."""
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        """Remove some of the oldest ended attempts beyond both limits, but none of `keep`; say whether to go on another time."""
