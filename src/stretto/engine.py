@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
 from stretto.errors import CorruptError, StrettoError, UserError
-from stretto.fold import MAKES_WAY, Job, Session, apply
+from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -30,6 +30,7 @@ from stretto.model import (
     Bad,
     End,
     EpochBegan,
+    InvariantBroken,
     Invocation,
     JobKey,
     JobRetried,
@@ -511,6 +512,9 @@ class Engine:
         blocked = self._blocker()
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
+        if usable and run is not None and (blocked := objection(self.state, job, do, run.attempt)):
+            self.log(InvariantBroken, rule="join", attempt=run.attempt, what=blocked)
+            usable, do = False, "record"
         would = ""
         if usable and self.standing.mode != "on":
             do, would = "record", do
