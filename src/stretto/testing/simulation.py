@@ -672,6 +672,9 @@ class Host:
     def unknown_begins(self, sitting: Sitting) -> None:
         sitting.calls += 1
         sitting.unknown = (f"u{sitting.calls}", UNKNOWN)
+        if self.rng.random() < 0.1:
+            self.full = True
+            self.note("the disk is full")
         self.note(f"session {sitting.id} runs {UNKNOWN}")
         self.hook(sitting, hookwire.BashAsked(session=sitting.id, mode="acceptEdits", call=sitting.unknown[0], command=UNKNOWN))
 
@@ -836,6 +839,8 @@ class Host:
 
     def drops(self) -> None:
         job = self.rng.choice(self.asked)
+        if self.rng.random() < 0.3:
+            self.fuse, self.fuse_kind = 1, "after"
         self.note(f"job {job[-4:]} is cancelled")
         engine = self.engine
         if engine is not None:
@@ -906,6 +911,9 @@ class Host:
             if sitting.unknown is None:
                 if rng.random() < 0.5:
                     self.unknown_begins(sitting)
+                    if rng.random() < 0.3:  # a quick one
+                        self.outside += 1
+                        self.unknown_ends(sitting)
             elif rng.random() < 0.5:
                 self.outside += 1
                 self.note("outside changes")
@@ -982,7 +990,7 @@ class Host:
         self.slept += seconds
         for monitor in self.monitors:
             if monitor.state == "running" and monitor.due_s <= self.mono:
-                late = monitor.began_s + monitor.wall_s <= self.mono
+                late = monitor.term or monitor.began_s + monitor.wall_s <= self.mono
                 monitor.due_s = self.mono + (0.05 if late else monitor.plan.lasts_s)
 
     def reboots(self) -> None:
