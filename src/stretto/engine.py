@@ -373,7 +373,8 @@ class Engine:
             case hookwire.PermissionQuestion():
                 conversation.question(call.command)
             case hookwire.PromptSubmitted() | hookwire.TurnEnded():
-                if not call.agent:
+                if not call.agent and conversation.may_hide_calls:
+                    self._new_epoch("what a session ran before this supervisor came was broken off", call.session)
                     conversation.unseen_over()
                 for open_call in conversation.turn_ended(call.agent):
                     self._call_ended(open_call, call.session)
@@ -398,7 +399,7 @@ class Engine:
     def close_session(self, session: SessionId, reason: str) -> None:
         self.log(SessionClosed, session=session, reason=reason)
         conversation = self.conversations.pop(session)
-        if conversation.open_of_unknown_effects():
+        if conversation.open_of_unknown_effects() or conversation.may_hide_calls:
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
         self._world.forget(session)
         self._last_session_s = self._world.mono_s()
