@@ -630,6 +630,7 @@ class Engine:
             if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
                 self.runs.cancel(run, reason)
         asked = self._requests.asked()
+        suites = frozenset(filter(self._is_suite, self._checks))
         foreground = sum(self._needs_machine(run) for run in self.runs.open.values())
         asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
         room = asked and foreground + asked_running < self._world.cores()
@@ -645,6 +646,9 @@ class Engine:
             settling=bool(self._poked_s),
             free_bytes=self._world.free_bytes(),
             load_per_core=self._world.load_per_core(),
+            suites=suites,
+            suite_foreground=any(run.kind == "foreground" and run.job in suites for run in self.runs.open.values()),
+            suite_stopping=any(run.cancelled_for and run.job in suites for run in self.runs.open.values()),
             asked=asked,
             asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
@@ -799,6 +803,20 @@ class Engine:
             self.log(JobRetried, job=job)
             self.dirty = True
         return known is not None
+
+    def make_way(self, run: Run) -> frozenset[AttemptId]:
+        """Stop the suites that run ahead when a session's own begins: they may share a port (F51). Returns those that still run."""
+        if not self._is_suite(run.job):
+            return frozenset()
+        ahead_runs = [other for other in self.runs.open.values() if other.kind == "ahead" and not other.readers]
+        suites = [other for other in ahead_runs if self._is_suite(other.job)]
+        for other in suites:
+            if not other.cancelled_for:
+                self.runs.cancel(other, "the session runs a suite itself")
+        return frozenset(other.attempt for other in suites)
+
+    def _is_suite(self, job: JobKey) -> bool:
+        return job in self._checks and self._checks[job].kind == "test"
 
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
