@@ -16,7 +16,7 @@ from typing import Any
 
 from stretto import freshness
 from stretto.executors import Owner
-from stretto.fold import Exited, Job, State
+from stretto.fold import Begun, Exited, Job, State
 from stretto.model import (
     AttemptExited,
     AttemptId,
@@ -179,7 +179,9 @@ class Runs:
         run.process = process
         if run.readers and run.kind == "ahead":
             self._executor.hasten(process)
-        self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
+        self.catch_up()
+        if isinstance(self._state.attempts[run.attempt].phase, Begun):  # a quick one has logged its end by now
+            self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""
