@@ -11,6 +11,7 @@ It is one idea in one file: the loop and the handlers that share its state.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -23,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import watchfiles
 
@@ -38,6 +39,9 @@ from stretto.system import Lock, mono_s, wall_s
 from stretto.tree import tool_identity
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
+OWED_TICK_S = 0.02
+WAY_LIMIT_S = 0.5
+"""How long a session's suite is kept back at most until a suite that runs ahead has ended. Less than the shim waits for an answer."""
 HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
 and until a leaving one has written its last event."""
@@ -56,6 +60,15 @@ class Peer:
         self.call = Call()
 
 
+class Owed(NamedTuple):
+    """An answer that is given when some runs have ended, or the time is over."""
+
+    peer: Peer
+    reply: rpc.Message
+    ending: frozenset[AttemptId]
+    until_s: float
+
+
 class Supervisor:
     """Serves one project until it has no more reason to."""
 
@@ -67,6 +80,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._machine = Machine(project, lock, self._selector, settings_of_host(project.root))
         self._engine = Engine(self._machine)
+        self._owed: list[Owed] = []
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
@@ -86,8 +100,9 @@ class Supervisor:
         try:
             while not self._engine.leaving:
                 busy = self._engine.busy or self._cold
-                for key, _ in self._selector.select(BUSY_TICK_S if busy else IDLE_TICK_S):
+                for key, _ in self._selector.select(OWED_TICK_S if self._owed else BUSY_TICK_S if busy else IDLE_TICK_S):
                     self._guarded(key.data, key.fileobj)
+                self._guarded(self._pay)
                 self._guarded(self._engine.tick)
                 if self._cold:
                     self._guarded(self._warm, os.fsencode(self._cold.pop()))
@@ -180,7 +195,12 @@ class Supervisor:
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
-                self._answer(peer, self._invoke(peer, message))
+                answer = self._invoke(peer, message)
+                run = peer.call.run
+                if run is not None and (ending := self._engine.make_way(run)):
+                    self._owed.append(Owed(peer, answer, ending, mono_s() + WAY_LIMIT_S))
+                else:
+                    self._answer(peer, answer)
             case b"started" if peer.call.run is not None:
                 self._engine.child_started(peer.call, int(message["pid"]))
             case b"exited" if peer.call.run is not None:
@@ -220,6 +240,13 @@ class Supervisor:
             peer.connection.setblocking(False)
         except OSError:
             pass  # it is gone; the end of its connection is handled like any other
+
+    def _pay(self) -> None:
+        """Answer those who waited for a suite to end, or waited long enough."""
+        for owed in list(self._owed):
+            if mono_s() >= owed.until_s or owed.ending.isdisjoint(self._engine.runs.open):
+                self._owed.remove(owed)
+                self._answer(owed.peer, owed.reply)
 
     def _gone(self, peer: Peer) -> None:
         """A connection ended: what hung on it is over or unknown."""
@@ -467,6 +494,9 @@ def main(arguments: list[str]) -> None:
         project = trust.load(base, key)
     except StrettoError as error:
         print(f"{wall_s():.3f} {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, StrettoError):  # then it is met again, by the next hook and by doctor
+            if aside := trust.put_grant_aside(base, key):
+                print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)
         return  # without a word; `stretto doctor` says the same
     if project is None:
         return

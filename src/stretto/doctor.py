@@ -113,7 +113,10 @@ def _grant(patient: _Patient) -> Iterator[Check]:
         yield Check("fail", "grant", patient.trouble)
         return
     if patient.project is None:
-        yield Check("fail", "grant", f"{where} is not granted; nothing runs here", "run `stretto init`")
+        key = trust.project_key(trust.project_root(patient.root))
+        aside = trust.put_aside_grants(f"{patient.base}/projects/{key}")
+        why = f": its grant was damaged and put aside ({aside[-1]})" if aside else ""
+        yield Check("fail", "grant", f"{where} is not granted{why}; nothing runs here", "run `stretto init`")
         return
     grant = patient.project.grant
     level: Level = "warn" if grant.mode == "off" else "ok"

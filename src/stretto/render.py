@@ -259,7 +259,7 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
     joined = decisions["replay"] + decisions["attach"]
     lines = [
         f"Stretto is {data['mode']} in {data['project']}" + (f": {data['grant']}" if data["grant"] != "ok" else ""),
-        f"supervisor  {'pid ' + str(supervisor['pid']) if supervisor else 'not running; the next session starts it'}",
+        f"supervisor  {'pid {pid}, version {version}'.format_map(supervisor) if supervisor else 'not running; the next session starts it'}",
         f"sessions    {len(data['sessions'])} open",
         f"joined      {joined} of {joined + decisions['run']} checks, {seconds(data['saved_s'])} not waited for",
     ]

@@ -3,9 +3,10 @@
 Who comes first: the sessions' own foreground runs, then jobs that were asked for (by priority, then in the order they were asked), then
 ahead runs. Promises: a foreground run is never stopped, nor an ahead run that somebody waits for, nor a requested job for another one; an
 ahead run whose tree has moved is stopped, and the next one of the same command starts when that has ended; nothing starts ahead while
-anything runs whose effects are unknown; a requested job starts only after everything it waits for has passed, and one whose dependency
-came to anything else is dropped with the reason; whenever a place is free, the memory is enough and the machine is not overloaded, the
-first ready job starts.
+anything runs whose effects are unknown; of two test suites, which may share a port, a database or a directory, never both run ahead in
+one checkout, and one that runs ahead makes way for one that the session runs; a requested job starts only after everything it waits for
+has passed, and one whose dependency came to anything else is dropped with the reason; whenever a place is free, the memory is enough and
+the machine is not overloaded, the first ready job starts.
 
 A job that does not fit into memory lets smaller ones pass: a place is not kept empty for it.
 """
@@ -69,6 +70,12 @@ class View(Record, frozen=True, kw_only=True):
     free_bytes: int
     load_per_core: float = 0.0
     """Runnable tasks a core, over the last minute."""
+    suites: frozenset[JobKey] = frozenset()
+    """Which commands are test suites: they may share a port or a database, so they take turns in one checkout."""
+    suite_foreground: bool = False
+    """A session runs a suite itself."""
+    suite_stopping: bool = False
+    """An ahead run of a suite was told to stop and has not ended yet."""
     asked: Sequence[Asked] = ()
     """In the order in which they were asked for."""
     asked_running: int = 0
@@ -125,8 +132,10 @@ def plan(view: View) -> list[Action]:
             actions.append(Stop(attempt=run.attempt, why=view.held))
         elif run.moved:
             actions.append(Stop(attempt=run.attempt, why="the tree moved on"))
+        elif view.suite_foreground and run.job in view.suites:
+            actions.append(Stop(attempt=run.attempt, why="the session runs a suite itself"))
     wanted = {job: rank for rank, job in enumerate(view.desired)}
-    kept = [run for run in loose if not view.held and not run.moved]
+    kept = [run for run in loose if not view.held and not run.moved and not (view.suite_foreground and run.job in view.suites)]
     kept.sort(key=lambda run: wanted.get(run.job, len(wanted)))  # the least wanted is last, and goes first
     stopped = len(loose) - len(kept)
     fixed = view.foreground + view.asked_running + len(view.running) - len(loose)
@@ -158,12 +167,14 @@ def plan(view: View) -> list[Action]:
         return actions
 
     taken = {run.job for run in view.running}  # just stopped ones, too: two of one command spoil each other
+    suite = view.suite_foreground or view.suite_stopping or any(run.job in view.suites for run in view.running)
     busy, ahead = fixed + begun + len(kept) + stopped, len(view.running)
     for job in view.desired:
         if busy >= view.slots or ahead >= view.ahead_slots:
             break
-        if job not in taken:
+        if job not in taken and not (suite and job in view.suites):
             actions.append(Start(job=job, why="a source changed"))
+            suite = suite or job in view.suites
             busy += 1
             ahead += 1
     return actions

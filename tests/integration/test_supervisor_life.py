@@ -105,7 +105,28 @@ def test_f11_a_damaged_grant_is_no_grant_and_doctor_says_so(bench, text):
     done = bench.hook("SessionStart", source="resume")
     assert done.returncode == 0 and b"systemMessage" in done.stdout
     assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
-    assert any(check.level == "fail" and check.name == "grant" for check in doctor.examine(str(bench.root), str(bench.base)))
+    (check,) = [check for check in doctor.examine(str(bench.root), str(bench.base)) if (check.level, check.name) == ("fail", "grant")]
+    aside = Path(bench.paths.folder, "broken", "grant.0")
+    assert str(aside) in check.text and aside.read_bytes() == text
+    assert not Path(bench.paths.grant).exists()
+    done = bench.hook("SessionStart", source="resume")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), "a folder without a grant: nothing happens, nothing is said"
+    trust.grant(str(bench.root), "on", None, base=str(bench.base), python=sys.executable)
+    assert bench.hook("SessionStart", source="resume").stdout == b""
+    assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
+    assert lives(bench.supervisor())
+
+
+def test_f11_a_grant_of_another_version_is_no_grant_and_stays(bench):
+    ready(bench)
+    bench.stop()
+    newer = Path(bench.paths.grant).read_bytes().replace(b'"v":1', b'"v":99').replace(b'"v": 1', b'"v": 99')
+    assert b"99" in newer
+    Path(bench.paths.grant).write_bytes(newer)
+    done = bench.hook("SessionStart", source="resume")
+    assert done.returncode == 0 and b"systemMessage" in done.stdout
+    assert Path(bench.paths.grant).read_bytes() == newer
+    assert any("version 99" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
 @pytest.mark.damages_log("everything", reason="the log gets records that nobody wrote")
@@ -248,6 +269,33 @@ def test_f12_after_an_upgrade_the_new_version_serves(bench):
     assert any(check.name == "supervisor" and "99.0" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
+def test_f12_an_installation_exchanged_in_mid_session_recycles_once_upwards_and_once_downwards(bench):
+    """The same place, as `pip install` does it: the files of another version, and then those of the first again."""
+    place = another_installation(bench.short, "1.0")
+    bench.islands = place
+    ready(bench)
+    starts = 1
+    for before, after in (("1.0", "99.0"), ("99.0", "1.0")):
+        old = bench.supervisor()
+        assert bench.ask(op=b"ping")["version"] == before.encode()
+        assert f"version {before}" in cli(bench, "status")
+        for name in ("__init__.py", "client.py", "shim.py"):
+            path = Path(place, name)
+            path.write_text(path.read_text().replace(f'"{before}"', f'"{after}"'))
+        shutil.rmtree(Path(place, "__pycache__"))
+        bench.hook("UserPromptSubmit", prompt="p")
+        wait_until(lambda old=old: not lives(old), what="it makes way")
+        starts += 1
+        for _ in range(3):
+            done = bench.hook("UserPromptSubmit", prompt="p")
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert bench.ask(op=b"ping")["version"] == after.encode()
+        assert len(bench.events(SupervisorStarted)) == starts
+        assert any(check.name == "supervisor" and after in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
+        assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
+    assert bench.state().anomaly_count == 0
+
+
 # --- crashing commands, cancelled ones, nested ones -------------------------------------------------------------------------
 
 
@@ -352,6 +400,32 @@ def test_c13_hooks_and_checks_of_an_agent_inside_a_worker_do_nothing_even_with_a
     assert (done.returncode, done.stdout, done.stderr) == (0, b"0\n", b"")
     assert bench.state().events == events and "inner" not in bench.state().sessions
     assert not (bench.short / "inner").exists()
+
+
+def test_c13_a_hook_inside_a_worker_with_a_wiped_environment_starts_no_supervisor(bench):
+    """By ancestry: the mark is in the environment of the process above, whatever that one gave its child."""
+    ready(bench)
+    bench.stop()
+    events = bench.state().events
+    from stretto import install
+
+    entry = install.entry(next(item for item in install.EVENTS if item.name == "SessionStart"), install.wiring(str(bench.base)))
+    code = (
+        "import subprocess, sys, os\n"
+        "os.environ.pop('STRETTO_WORKER', None)\n"
+        "print(subprocess.run(sys.argv[2:], input=sys.stdin.buffer.read(), env=dict(os.environ)).returncode)\n"
+    )
+    body = json.dumps({"session_id": "inner", "source": "startup"}).encode()
+    inner = [sys.executable, "-c", code, "-", entry["command"], *entry["args"]]
+    env = {**bench.env, "CLAUDE_ENV_FILE": str(bench.short / "inner")}
+    done = subprocess.run(
+        inner, input=body, capture_output=True, env={**env, "STRETTO_WORKER": "x"}, cwd=bench.root, check=False, timeout=30
+    )
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+    assert bench.state().events == events
+    assert not leftovers.find(str(bench.short))
+    done = subprocess.run(inner, input=body, capture_output=True, env=env, cwd=bench.root, check=False, timeout=30)
+    assert done.returncode == 0 and bench.state().events > events, "without a worker above it one is started"
 
 
 def test_c13_a_thousand_sessions_at_once_stay_under_the_cap(bench):

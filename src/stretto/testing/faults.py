@@ -127,9 +127,9 @@ def install(call: str, when: int, do: str, fired: str) -> None:
 
         disk.MOUNTS = os.path.join(os.path.dirname(fired), "mounts")
         return
+    owner: Any
     if call == "spawn":
-        owner: Any = subprocess
-        name = "Popen"
+        owner, name = subprocess, "Popen"
     elif call == "flock":
         owner, name = fcntl, call
     elif call in _SOCKET:
