@@ -18,6 +18,7 @@ import os
 import signal
 import struct
 import time
+from functools import cache
 from typing import Final
 
 from stretto.system import LINUX, open_private
@@ -50,7 +51,7 @@ class Group:
         directory = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             asked = struct.pack("11Q", CLONE_INTO_CGROUP, 0, 0, 0, signal.SIGCHLD, 0, 0, 0, 0, 0, directory)
-            pid = ctypes.PyDLL(None, use_errno=True).syscall(CLONE3, asked, len(asked))
+            pid = _python_dll().syscall(CLONE3, asked, len(asked))
             if pid < 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             return int(pid)
@@ -115,10 +116,16 @@ class Group:
             os.close(descriptor)
 
 
+@cache
+def _python_dll() -> ctypes.PyDLL:
+    return ctypes.PyDLL(None, use_errno=True)
+
+
 def place() -> str:
     """Return the directory of the control group this process is in, "" when no group can be made inside it."""
     if not LINUX:
         return ""
+    _python_dll()  # loaded once for all that are forked from here
     own = next((line[3:] for line in _bytes("/proc/self/cgroup").split(b"\n") if line.startswith(b"0::")), b"")
     for line in _bytes("/proc/self/mountinfo").split(b"\n"):
         before, _, after = line.partition(b" - ")
@@ -147,8 +154,12 @@ def make(parent: str, folder: str, attempt: str) -> Group | None:
             os.write(descriptor, os.fsencode(group.path) + b"\n")
         finally:
             os.close(descriptor)
+    except OSError:
+        return None
+    try:
         os.mkdir(group.path, 0o700)
     except OSError:
+        forget(folder)
         return None
     return group
 
@@ -174,6 +185,34 @@ def recorded(folder: str, attempt: str) -> Group | None:
     if not os.path.isdir(path) or not _is_cgroup(path) or os.getpid() in group.members():
         return None
     return group
+
+
+def is_over(folder: str, attempt: str) -> bool:
+    """Say whether a run had a group, as its directory says, and that was removed: the kernel removes none in which something lives."""
+    try:
+        descriptor = open_private(os.path.join(folder, RECORD), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        path = os.fsdecode(os.read(descriptor, 4096)).removesuffix("\n")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    if not os.path.isabs(path) or "\0" in path or os.path.basename(path) != PREFIX + attempt:
+        return False
+    try:
+        return _is_cgroup(os.path.dirname(path)) and not os.path.lexists(path)
+    except OSError:
+        return False
+
+
+def forget(folder: str) -> None:
+    """Take the record back of a group that is not used after all."""
+    try:
+        os.unlink(os.path.join(folder, RECORD))
+    except OSError:
+        pass  # without it a search finds what there is all the same
 
 
 def _is_cgroup(path: str) -> bool:

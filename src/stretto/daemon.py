@@ -46,7 +46,6 @@ HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
 and until a leaving one has written its last event."""
 SO_PEERCRED_BYTES = 12
-NOT_WORKING = "Stretto is not working at the moment, everything runs as without it: "
 LOG_DAMAGED = "Stretto's log is damaged: earlier results do not count any more, new ones do; `stretto log check` says more"
 TOLD_AT = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop")
 """Hooks whose answer may show the user a line."""
@@ -187,14 +186,12 @@ class Supervisor:
                 try:
                     reply = self._hook(peer, message)
                     if self._engine.trouble and not reply.out:
-                        reply = self._notice(message, self._told, NOT_WORKING + self._engine.trouble)
+                        reply = self._notice(message, self._engine.trouble)
                     elif self._engine.untold and not reply.out:
-                        told = self._engine.conversations.keys() - self._engine.untold
-                        reply = self._notice(message, told, LOG_DAMAGED)
-                        self._engine.untold -= told
+                        reply = self._damage_notice(message)
                 except TROUBLES as error:
                     self._met(error)
-                    reply = self._notice(message, self._told, NOT_WORKING + str(error))
+                    reply = self._notice(message, str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
@@ -261,19 +258,21 @@ class Supervisor:
 
     # --- hooks ---------------------------------------------------------------------------------------------------------------
 
-    def _notice(self, message: rpc.Message, told: set[SessionId], text: str) -> hookwire.HookReply:
-        """Say something to a session's user, once: to those that were `told` no more, and to nobody by a hook that cannot show it."""
-        event = message["event"].decode()
-        if event not in TOLD_AT:
+    def _notice(self, message: rpc.Message, why: str) -> hookwire.HookReply:
+        """Say once in each session that we are of no use for the moment."""
+        session = _shown_to(message)
+        if session is None or session in self._told:
             return hookwire.HookReply()
-        try:
-            session = hookwire.parse(event, message["input"]).session
-        except ValueError:
-            return hookwire.HookReply()  # the host said nothing we can read; nothing is wrong with us
-        if session in told:
+        self._told.add(session)
+        return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {why}")
+
+    def _damage_notice(self, message: rpc.Message) -> hookwire.HookReply:
+        """Say once in each session that was open then that the log was damaged."""
+        session = _shown_to(message)
+        if session is None or session not in self._engine.untold:
             return hookwire.HookReply()
-        told.add(session)
-        return hookwire.notice_reply(text)
+        self._engine.untold.discard(session)
+        return hookwire.notice_reply(LOG_DAMAGED)
 
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
@@ -429,6 +428,17 @@ class Supervisor:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
             return {"ok": b"0", "reason": str(error).encode()}
+
+
+def _shown_to(message: rpc.Message) -> SessionId | None:
+    """Return the session whose user would see what this hook's answer says; None where nothing is shown."""
+    event = message["event"].decode()
+    if event not in TOLD_AT:
+        return None
+    try:
+        return hookwire.parse(event, message["input"]).session
+    except ValueError:
+        return None  # the host said nothing we can read; nothing is wrong with us
 
 
 def _search_path(invocation: Invocation) -> bytes:

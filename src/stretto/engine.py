@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
 from stretto.errors import CorruptError, StrettoError, UserError
-from stretto.fold import MAKES_WAY, Job, Session, apply
+from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -30,6 +30,7 @@ from stretto.model import (
     Bad,
     End,
     EpochBegan,
+    InvariantBroken,
     Invocation,
     JobKey,
     JobRetried,
@@ -372,7 +373,8 @@ class Engine:
             case hookwire.PermissionQuestion():
                 conversation.question(call.command)
             case hookwire.PromptSubmitted() | hookwire.TurnEnded():
-                if not call.agent:
+                if not call.agent and conversation.may_hide_calls:
+                    self._new_epoch("what a session ran before this supervisor came was broken off", call.session)
                     conversation.unseen_over()
                 for open_call in conversation.turn_ended(call.agent):
                     self._call_ended(open_call, call.session)
@@ -397,7 +399,7 @@ class Engine:
     def close_session(self, session: SessionId, reason: str) -> None:
         self.log(SessionClosed, session=session, reason=reason)
         conversation = self.conversations.pop(session)
-        if conversation.open_of_unknown_effects():
+        if conversation.open_of_unknown_effects() or conversation.may_hide_calls:
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
         self._world.forget(session)
         self._last_session_s = self._world.mono_s()
@@ -511,6 +513,9 @@ class Engine:
         blocked = self._blocker()
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
+        if usable and run is not None and (blocked := objection(self.state, job, do, run.attempt)):
+            self.log(InvariantBroken, rule="join", attempt=run.attempt, what=blocked)
+            usable, do = False, "record"
         would = ""
         if usable and self.standing.mode != "on":
             do, would = "record", do
@@ -689,7 +694,7 @@ class Engine:
         }
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
-            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (job.crashes and not self._retries.allows()):
+            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
                 continue
             if not self._ineligible(job) and self.runs.wants_run(job):
                 asked = job.foreground_runs + job.joins
@@ -700,8 +705,7 @@ class Engine:
 
     def _ineligible(self, job: Job) -> str:
         text = commands.display(self._invocations[job.job].argv)
-        ago_s = self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
-        if aside := retries.put_aside(job.crashes, ago_s):
+        if aside := retries.put_aside(job.crashes, self._crashed_ago_s(job)):
             return aside
         return ahead.ineligible(
             job,
@@ -712,11 +716,17 @@ class Engine:
             withheld=self._approvals.withheld(job.job, self.conversations.values()),
         )
 
+    def _crashed_ago_s(self, job: Job) -> float:
+        return self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
+
+    def _is_retry(self, job: Job) -> bool:
+        return retries.counts(job.crashes, self._crashed_ago_s(job))
+
     def _start_ahead(self, action: schedule.Start) -> None:
         place = self._world.take_place()
         if place is None:
             return
-        if self.state.jobs[action.job].crashes:
+        if self._is_retry(self.state.jobs[action.job]):
             self._retries.spend()
         try:
             run = self.runs.begin(action.job, "ahead", None, self._scan, why=action.why)

@@ -74,6 +74,8 @@ ATTEMPTS_KEPT, ATTEMPTS_BEYOND = 1000, 100
 """Ended attempts the state remembers; older ones are only in the log. It may be some more: they are forgotten so many at a time."""
 REQUESTS_KEPT = 500
 """Requested jobs that are over and still remembered; older ones once their attempts are forgotten, too."""
+UNKNOWN_EPOCH = -1
+"""Of an attempt that an older snapshot remembers."""
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 """The pause before the first retry; it doubles, up to the second number."""
 
@@ -136,6 +138,8 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
     boot: str
     generation: int
     why: str
+    epoch: int = UNKNOWN_EPOCH
+    """In which it began."""
     phase: Phase = Begun()
     joined: int = 0
     """How often its result was taken by another call, replays and attaches."""
@@ -411,6 +415,34 @@ def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
     return state
 
 
+def objection(state: State, job: JobKey, do: str, attempt: AttemptId) -> str:
+    """Say what the log itself holds against answering a question with a run, "" when nothing.
+
+    `freshness` decides by what the supervisor remembers; this asks what is written down, and shares nothing with it (C-24).
+
+    Args:
+        do: replay or attach.
+    """
+    run = state.attempts.get(attempt)
+    if run is None:
+        return ""  # forgotten, not contradicted
+    if run.job != job or run.kind == "requested":
+        return "by the log it is a run of something else"
+    if run.epoch not in (UNKNOWN_EPOCH, state.epoch):
+        return f"by the log it began in epoch {run.epoch}, and this is {state.epoch}"
+    match run.phase:
+        case Settled() if do == "attach":
+            return "by the log it has ended"
+        case Settled(torn=torn) if torn:
+            return f"by the log it is torn: {torn}"
+        case Settled(end=end) if not end.by_itself:
+            return f"by the log it ended by {end.how}"
+        case Begun() | Running() | Exited() if do == "replay":
+            return "by the log it has no result yet"
+        case _:
+            return ""
+
+
 def _supervisor_started(state: State, event: SupervisorStarted) -> str:
     state.supervisor = event
     return ""
@@ -505,6 +537,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
         boot=event.boot,
         generation=event.generation,
         why=event.why,
+        epoch=state.epoch,
     )
     if event.kind == "foreground":
         job.foreground_runs += 1

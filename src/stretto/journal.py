@@ -353,6 +353,9 @@ def _compress(path: str) -> None:
             write_all(pressed, press.compress(block))
         write_all(pressed, press.flush())
         os.fsync(pressed)
+    except OSError:
+        os.unlink(aside)
+        raise
     finally:
         os.close(pressed)
     os.rename(aside, f"{path}.gz")

@@ -54,12 +54,16 @@ def below(root: int) -> Iterator[Seen]:
             queue.append(pid)
 
 
-def carrying(attempt: str, known: Collection[Process] = ()) -> Iterator[Seen]:
+def carrying(attempt: str, known: Collection[Process] = (), since: str = "0") -> Iterator[Seen]:
     """Yield the living processes of this user that carry an attempt's mark or are `known` to be its own, and all that descend from one.
 
     This finds what a killed monitor left: whoever it was handed to, in whatever session. What wiped its environment, lost its parent and
     is not known is not found. Our own ancestors and pid 1 are never known, whatever a damaged record says.
+
+    Args:
+        since: the start time of the first process that could carry it, as in `Process`; the environment of older ones is not read.
     """
+    oldest = int(since) if since.isdecimal() else 0
     mark = MARK + attempt.encode()
     all_seen = {}
     for pid in _all_pids():
@@ -73,7 +77,11 @@ def carrying(attempt: str, known: Collection[Process] = ()) -> Iterator[Seen]:
         above_us.add(above)
         above = all_seen[above].parent
     for pid, seen in all_seen.items():
-        if (seen.process in known and pid not in above_us) or (mark in _environment(pid) and identify(pid) == seen.process):
+        if seen.process in known and pid not in above_us:
+            ours.add(pid)
+        elif LINUX and int(seen.process.start) < oldest:
+            continue
+        elif mark in _environment(pid) and identify(pid) == seen.process:
             ours.add(pid)
     for pid, seen in all_seen.items():
         above = pid

@@ -120,6 +120,9 @@ def _copy(path: str, to: str, *, close_tail: bool) -> None:
         if close_tail and not last.endswith(b"\n"):
             write_all(copy, b"\n")
         os.fsync(copy)
+    except OSError:
+        os.unlink(to)
+        raise
     finally:
         os.close(source)
         os.close(copy)

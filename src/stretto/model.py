@@ -372,7 +372,8 @@ class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
     """Something that Stretto promises was found not to hold; the result it concerns is not used."""
 
     rule: str
-    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on."""
+    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on.
+    join: the log contradicts a join that was about to be answered."""
     attempt: AttemptId
     what: str
 

@@ -185,7 +185,7 @@ def _spawn(spec: Message, folder: str, group: cgroup.Group | None) -> tuple[int,
     owner = os.getpid()
     env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
     hears, tells = os.pipe()  # closed by the exec; before that an error number comes through it
-    pid, group = _fork(group)
+    pid, group = _fork(group, folder)
     if pid == 0:
         try:
             _become(spec, env, owner, out, err)
@@ -203,13 +203,14 @@ def _spawn(spec: Message, folder: str, group: cgroup.Group | None) -> tuple[int,
     return pid, group
 
 
-def _fork(group: cgroup.Group | None) -> tuple[int, cgroup.Group | None]:
+def _fork(group: cgroup.Group | None, folder: str) -> tuple[int, cgroup.Group | None]:
     """Fork into the group, or where the system refuses that, without it."""
     if group is not None:
         try:
             return group.fork(), group
         except OSError:
             group.remove()  # no clone3, or no right to it: a fork that fails for another reason fails below, too
+            cgroup.forget(folder)
     return os.fork(), None
 
 

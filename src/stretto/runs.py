@@ -16,7 +16,7 @@ from typing import Any
 from stretto import freshness
 from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
-from stretto.fold import Exited, Job, Settled, State
+from stretto.fold import Begun, Exited, Job, Settled, State
 from stretto.model import (
     ATTEMPT_ID,
     AttemptExited,
@@ -48,6 +48,8 @@ LEASE_S = 30.0
 """An ahead run goes on for so long without any supervisor; the next hook starts one, which adopts it. A requested job needs none."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
+PRUNE_AFTER = 1000
+"""So many ended runs are cleared away even while others run."""
 PRODUCTS_KEPT = 50
 MANIFESTS = frozenset(
     [
@@ -125,7 +127,8 @@ class Runs:
         self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
-        self._unpruned = True
+        self._ended, self._ended_bytes = 1, 0
+        """Runs since the last time that nothing was left to remove, and what they printed."""
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -187,7 +190,10 @@ class Runs:
         run.process = process
         if run.readers and run.kind == "ahead":
             self._executor.hasten(process)
-        self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
+        self.catch_up()
+        known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
+        if known is not None and isinstance(known.phase, Begun):  # a quick one has logged its end by now
+            self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""
@@ -282,7 +288,8 @@ class Runs:
             self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
-        self._unpruned = True
+        self._ended += 1
+        self._ended_bytes += out_bytes + err_bytes
         return result
 
     def _evidence(self, run: Run, after: int) -> Evidence:
@@ -460,7 +467,13 @@ class Runs:
         return self._executor.give_up(run.attempt)
 
     def prune(self) -> None:
-        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it."""
-        if self._unpruned:
-            keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-            self._unpruned = self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
+        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it.
+
+        While something runs it can wait: many files removed make the next ones slow to begin (ext4 looks at each place of a file that was
+        removed within the last minute), so a long queue would slow itself down.
+        """
+        if not self._ended or (self.open and self._ended < PRUNE_AFTER and self._ended_bytes < OUTPUT_KEPT_BYTES):
+            return
+        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+        if not self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT):
+            self._ended = self._ended_bytes = 0

@@ -94,6 +94,9 @@ class Tender:
         if offset - self._saved < EVERY_BYTES:
             return
         self._saved = offset
+        for name in os.listdir(self._folder):
+            if name.startswith(f"{NAME}.") and name.endswith(".tmp"):  # one that was killed meanwhile left it
+                os.unlink(os.path.join(self._folder, name))
         save(self._folder, state, offset)
         if self._log.rotate(SEGMENT_BYTES):
             journal.tidy(self._folder, self.keep_bytes, self.keep_s)

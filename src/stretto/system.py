@@ -231,7 +231,7 @@ class Lock:
             if time.monotonic() > deadline:
                 raise UnavailableError(f"cannot lock {self.path}: still held after {limit_s} s; see who holds it with `stretto doctor`")
             time.sleep(pause_s)
-            pause_s = min(pause_s * 2, 0.02)
+            pause_s = min(pause_s * 2, 0.002)
 
     def release(self) -> None:
         """Let go and keep the file open; a copy of the descriptor in a forked child keeps nothing."""

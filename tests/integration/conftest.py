@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -50,7 +52,8 @@ class Bench:
             "CLAUDE_CODE_SESSION_ID": SESSION,
             "CLAUDE_PID": str(os.getpid()),
         }
-        self.calls = 0
+        self._numbers = itertools.count(1)
+        """Of calls; several may be under way at the same time."""
         self.notices: list[str] = []
         """Lines that hooks showed the user."""
         self.islands = install.wiring(str(base)).islands
@@ -84,11 +87,11 @@ class Bench:
 
     def bash(self, command: str, *, told: bool = True, env: dict[str, str] | None = None, shell: str = "bash") -> tuple[bytes, int, float]:
         """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks."""
-        self.calls += 1
-        call = f"toolu_{self.calls}"
+        number = next(self._numbers)
+        call = f"toolu_{number}"
         if told:
             self.hook("PreToolUse", tool_name="Bash", tool_use_id=call, tool_input={"command": command})
-        output = self.short / f"output-{self.calls}"
+        output = self.short / f"output-{number}"
         text = self.env_file.read_text() if self.env_file.exists() else ":\n"
         script = f"{text}\n: && eval {_quoted(command)} < /dev/null"
         began, began_mono_s = time.monotonic(), mono_s()
@@ -127,13 +130,12 @@ class Bench:
 
     def edit(self, name: str, text: str, *, told: bool = True) -> str:
         """Write a file as the Edit tool does; return the context we add."""
-        self.calls += 1
         path = self.root / name
-        fields = {"tool_name": "Edit", "tool_use_id": f"toolu_{self.calls}", "tool_input": {"file_path": str(path)}}
+        fields = {"tool_name": "Edit", "tool_use_id": f"toolu_{next(self._numbers)}", "tool_input": {"file_path": str(path)}}
         if told:
             self.hook("PreToolUse", **fields)
         began_mono_s = mono_s()
-        path.write_text(text)
+        self.write(path, text)
         self.edits.append(history.Edit(what=name, began_mono_s=began_mono_s, ended_mono_s=mono_s()))
         return self.batch(fields) if told else ""
 
@@ -143,6 +145,14 @@ class Bench:
             return
         found = history.check(history.load(self.paths.folder), self.deliveries, self.edits)
         assert [violation for violation in found if violation.kind not in waived] == []
+
+    def write(self, path: Path, text: str) -> None:
+        """Exchange a file's content as one step, as editors do."""
+        aside = self.short / f"edit-{next(self._numbers)}"
+        aside.write_text(text)
+        if path.exists():
+            shutil.copymode(path, aside)
+        os.replace(aside, path)
 
     # --- our side
 

@@ -57,7 +57,7 @@ def test_c19_no_jump_of_the_wall_clock_expires_a_result_or_a_session_or_makes_a_
     assert monos == sorted(monos)
 
 
-@pytest.mark.parametrize("off_s", [DAY_S, -DAY_S, 1.0 - time.time()], ids=["a day ahead", "a day behind", "1970"])
+@pytest.mark.parametrize("off_s", [-DAY_S, 1.0 - time.time()], ids=["a day behind", "1970"])
 def test_c19_a_session_that_began_under_a_wrong_clock_is_open_for_the_next_supervisor_under_the_right_one(bench, off_s):
     """A clock that is set right after the machine was started, and a supervisor that died: the session's process is the same."""
     begin(bench, off_s)
@@ -85,6 +85,8 @@ def test_c19_a_session_is_of_the_process_that_the_kernel_names_so_and_no_wall_cl
     assert engine.is_claude(opened, Process(42, "7", "b")) is same
 
 
+@pytest.mark.damages_log("bad line", "wrong writer", reason="the record is written by hand")
+@pytest.mark.damages_log("wrong writer", "bad line", reason="the log gets a record with an odd time")
 @pytest.mark.parametrize("ts", [-1.0, 0.0, 2.0**31, 1e12, 1e300, math.nan], ids=repr)
 def test_c19_doctor_shows_any_time_a_record_may_hold(bench, ts):
     record = b'{"t":"session.opened","ts":%s,"mono":1.0,"boot":"b","by":"x","session":"s","source":"startup","claude_pid":1}'

@@ -501,6 +501,23 @@ def test_launch_to_recorded_exit_costs_less_than_a_few_starts_of_an_interpreter(
     assert ours < 6 * bare
 
 
+def test_a_search_leaves_out_what_began_before_the_run_and_nothing_else(tmp_path):
+    """The mark is read in younger processes only; the worker of a run is always younger than its owner."""
+    attempt = "5a" * 16
+    child = subprocess.Popen(["sleep", "600"], env={"STRETTO_WORKER": attempt})
+    try:
+        own, found = identify(os.getpid()), identify(child.pid)
+        assert own is not None
+        assert found is not None
+        wait_until(lambda: [each.process for each in kin.carrying(attempt)] == [found], what="the mark in its environment")
+        assert [each.process for each in kin.carrying(attempt, since=own.start)] == [found]
+        assert [each.process for each in kin.carrying(attempt, since=found.start)] == [found]
+        assert not list(kin.carrying(attempt, since=str(int(found.start) + 1)))
+    finally:
+        child.kill()
+        child.wait()
+
+
 @pytest.fixture
 def silent_worker(tmp_path):
     """A process that prints nothing, the file it would print to, and the alarm of a monitor that has got used to that."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,15 +26,10 @@ CALLS = {
     "SubagentStop": {"agent_id": "g"},
     "SessionEnd": {"reason": "other"},
 }
-NOTICES = {
-    "full": 1,
-    "full but for some bytes": 1,
-    "read-only": 1,
-    "quota": 1,
-    "input/output error": 1,
-    "no home": 0,
-    "home not writable": 0,
-}
+SOAK = os.environ.get("STRETTO_SCALE") == "soak"
+NOTICES = {"full": 1, "read-only": 1, "quota": 1, "no home": 0, "home not writable": 0}
+if SOAK:
+    NOTICES |= {"full but for some bytes": 1, "input/output error": 1}
 
 
 @pytest.fixture
@@ -66,7 +60,10 @@ def world(request: pytest.FixtureRequest, short: Path, project: Path, state_base
         if how == "home not writable":
             bench.env["HOME"] = "/proc/1"
         yield bench
-        bench.python = sys.executable
+        try:
+            bench.ask(op=b"stop")
+        except (OSError, AssertionError):
+            pass  # there is none, or it cannot answer; what lives is ended below
 
 
 def fill(path: Path) -> None:
@@ -85,6 +82,7 @@ def test_the_table_names_every_hook_we_listen_to():
 @pytest.mark.parametrize(("world", "notices"), NOTICES.items(), indirect=["world"], ids=NOTICES)
 def test_c18_every_hook_and_shim_is_as_if_we_were_absent_with_one_notice_in_a_session(world, notices):
     """C-18, F57: each hook ends with 0, says nothing but the one line, adds no context, and blocks nothing."""
+    print(f"scale: {'soak' if SOAK else 'everyday'}, {len(NOTICES)} conditions")
     (world.root / "src.py").write_text("one\n")
     world.tool("pytest", "cat src.py; exit 3")
     for event, fields in CALLS.items():

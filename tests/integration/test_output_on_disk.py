@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from stretto import control, doctor
-from stretto.model import InvariantBroken
+from stretto.journal import Journal
+from stretto.model import ENCODER, AttemptExited, AttemptSettled, End, InvariantBroken
+from stretto.system import mono_s
 from stretto.testing.wait import wait_until
 
 CHECK = 'cat src.py\nexit "$(cat code)"'
@@ -171,3 +174,27 @@ def test_doctor_and_status_count_what_was_broken(bench):
     assert control.fold_log(bench.paths).broken_count == 1
     (found,) = [check for check in doctor.examine(str(bench.root), str(bench.base)) if check.name == "promises"]
     assert found.level == "warn" and "is not what it was" in found.text
+
+
+@pytest.mark.damages_log("everything", reason="the log gets the end of a run that nobody saw end")
+def test_a_join_that_the_log_contradicts_is_not_answered(bench):
+    """C-24: the supervisor remembers a run that goes on, the log says that it has ended; the command runs."""
+    ready(bench, check='while [ -e "$HOME/hold" ]; do sleep 0.02; done; ' + CHECK)
+    hold = bench.short / "hold"
+    hold.touch()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(bench.bash, "pytest -q")
+        (run,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="the run")
+        common = {"ts": 0.0, "mono": mono_s(), "boot": run.boot, "by": "supervisor:1", "attempt": run.attempt}
+        end = AttemptExited(**common, end=End(how="code", value=0), out_bytes=0, err_bytes=0, took_s=0.0, cpu_s=0.0)
+        log = Journal(bench.paths.folder)
+        for event in (end, AttemptSettled(**common, generation=run.generation)):
+            log.append(ENCODER.encode(event))
+        log.close()
+        bench.hook("SessionStart", source="resume", session_id="another")  # writes a line, and so reads these
+        second = pool.submit(bench.bash, "pytest -q")
+        wait_until(lambda: len(bench.did()) == 2, what="the second answer")
+        hold.unlink()
+        assert (first.result()[:2], second.result()[:2]) == ((b"one\n", 0), (b"one\n", 0))
+    assert bench.joins()[1] == ("record", "by the log it has ended")
+    assert [event.rule for event in bench.events(InvariantBroken)] == ["join"]

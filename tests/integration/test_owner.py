@@ -195,6 +195,8 @@ def test_the_worker_is_in_a_group_of_its_attempt_which_is_gone_with_the_run(need
     assert run.end() == End(how="code", value=1)
     assert f"/stretto-{run.attempt}\n".encode() in run.output()
     assert group is None or not os.path.exists(group.path)
+    assert cgroup.is_over(run.folder, run.attempt)
+    assert not cgroup.is_over(run.folder, "0" * 32)
     assert not os.path.exists(os.path.join(cgroup.place(), cgroup.PREFIX + run.attempt))
 
 
@@ -258,6 +260,7 @@ def test_where_no_group_can_be_had_everything_else_is_as_ever(needs_group, monke
     assert event.left >= 1
     assert not list(kin.carrying(run.attempt))
     assert not os.path.exists(os.path.join(cgroup.place(), cgroup.PREFIX + run.attempt))
+    assert not cgroup.is_over(run.folder, run.attempt), "it was in none, so its end says nothing"
 
 
 @pytest.fixture(params=["files", "kernel"])
@@ -615,8 +618,11 @@ def test_c7_neither_forker_nor_owner_pins_a_directory_or_has_a_terminal(start, t
         about = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         assert (about[2], about[3], about[4]) == (str(pid), str(pid), "0"), "a group and a session of its own, and no terminal"
     worker = run.worker()
-    about = Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()
-    assert (about[2], about[3], about[4]) == (str(worker), str(worker), "0")
+
+    def standing() -> list[str]:
+        return Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[2:5]
+
+    wait_until(lambda: standing() == [str(worker), str(worker), "0"], what="a session of its own, which it takes as its first step")
 
 
 def test_an_owner_holds_at_most_twelve_megabytes_of_its_own(start):

@@ -30,6 +30,7 @@ from stretto.fold import (
     WaitsFor,
     apply,
     fold,
+    objection,
     retry_pause_s,
 )
 from stretto.journal import parse
@@ -169,6 +170,29 @@ def test_an_epoch_never_goes_back():
     state = fold([(0, EpochBegan(**STAMP, epoch=3, reason="pip")), (1, EpochBegan(**STAMP, epoch=2, reason="forged"))])
     assert state.epoch == 3
     assert state.anomaly_count == 1
+
+
+@pytest.mark.parametrize(
+    ("events", "do", "objects"),
+    [
+        pytest.param(run_of(PASS), "replay", False, id="a result"),
+        pytest.param(run_of(PASS)[:3], "attach", False, id="a run under way"),
+        pytest.param(run_of(PASS)[:4], "attach", False, id="a run that has only just ended"),
+        pytest.param(run_of(PASS)[:4], "replay", True, id="no result yet"),
+        pytest.param(run_of(PASS), "attach", True, id="attached to what has ended"),
+        pytest.param(run_of(PASS, torn="a.py changed"), "replay", True, id="torn"),
+        pytest.param(run_of(End(how="lost")), "replay", True, id="lost"),
+        pytest.param(run_of(End(how="signal", value=9)), "replay", True, id="killed"),
+        pytest.param([*run_of(PASS), (9, EpochBegan(**STAMP, epoch=1, reason="pip"))], "replay", True, id="an epoch later"),
+        pytest.param([*run_of(PASS)[:3], (9, EpochBegan(**STAMP, epoch=1, reason="pip"))], "attach", True, id="an epoch while it runs"),
+        pytest.param([(0, SEEN)], "replay", False, id="forgotten"),
+    ],
+)
+def test_the_log_objects_to_a_join_it_contradicts(events, do, objects):
+    """C-24: asked before every join is answered, whatever the supervisor remembers."""
+    state = fold(events)
+    assert bool(objection(state, JOB, do, ATTEMPT)) is objects
+    assert state.attempts.get(ATTEMPT) is None or objection(state, JobKey("other"), do, ATTEMPT)
 
 
 def test_a_join_of_an_unknown_attempt_is_an_anomaly_and_saves_nothing():

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 from stretto import bundle, cgroup, kin, rpc
 from stretto.model import ATTEMPT_ID, AttemptId, Fsync
-from stretto.system import Lock, Process, atomic_write, identify, is_locked, signal_process, signer
+from stretto.system import Lock, Process, atomic_write, boot_id, identify, is_locked, signal_process, signer
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
 NEVER_RAN = b"lost 0 0 0\n"
@@ -113,7 +113,7 @@ class Forker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env={"LD_BIND_NOW": "1"},  # else each owner looks up the same functions of the C library again
                 cwd="/",
                 start_new_session=True,
             )
@@ -228,7 +228,10 @@ class Local:
         return bundle.still(self.folder(attempt), seal)
 
     def outlived(self, attempt: AttemptId) -> int:
-        return sum(1 for _ in kin.carrying(attempt))
+        if cgroup.is_over(self.folder(attempt), attempt):
+            return 0
+        owner = self.signer(attempt)
+        return sum(1 for _ in kin.carrying(attempt, since=owner.start if owner is not None and owner.boot == boot_id() else "0"))
 
     def last_line(self, attempt: AttemptId) -> str:
         try:

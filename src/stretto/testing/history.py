@@ -9,7 +9,8 @@ What a join has to be equal to: a run of the same command at the moment of the a
 an answer is that of a sequential execution exactly when all it read before the ask may as well have been read at the ask, that is, when no
 edit lies between the start of the run and the ask. An edit is seen from outside as an interval, and may be placed anywhere in it, but only
 once for all joins: one that lies wholly in what the joins together leave no room for has no place, and is reported. Each edit counts as a
-tree never seen before, also one that puts things back.
+tree never seen before, also one that puts things back; what was changed and put back between a run and the ask is no edit, and is to be
+left out by who tells of edits.
 
 Checked:
 - the sequence is dense (a line begins where the one before ended), every line is one whole record, each writer's clock goes forward, each

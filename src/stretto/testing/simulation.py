@@ -56,6 +56,7 @@ from stretto.model import (
 )
 from stretto.rules import Rules
 from stretto.system import Process
+from stretto.testing.plants import PLANTS, planted
 from stretto.tree import Scan
 from stretto.world import Standing, Tree
 
@@ -66,6 +67,8 @@ DRAIN_LIMIT_S = 1800.0
 """All pauses and wall limits of the jobs here add up to less."""
 TOTAL_BYTES = 8 * 1024**3
 GRACE_S = 2.0
+STOP_LIMIT_S = 15.0
+"""A cancelled job's process is gone by then if somebody lives who can end it."""
 CHECKS = ("pytest -q a.py", "pytest -q b.py", "ruff check .", "mypy src")
 SECONDS = (3.0, 8.0, 1.5, 20.0)
 FILES = ("a.py", "b.py", "c.py", "pyproject.toml", "data/x")
@@ -88,6 +91,7 @@ class Trace(NamedTuple):
     violation: str
     """"" when all held."""
     counts: dict[str, int]
+    plant: str = ""
 
     @property
     def digest(self) -> str:
@@ -96,7 +100,7 @@ class Trace(NamedTuple):
     @property
     def replay(self) -> str:
         """The command that does it again."""
-        return f"python -m stretto.testing.simulation --seed {self.seed}"
+        return f"python -m stretto.testing.simulation --seed {self.seed}" + (f" --plant {self.plant}" if self.plant else "")
 
 
 class Truth(NamedTuple):
@@ -355,7 +359,10 @@ class Host:
         self.faults = True
         self.asked: list[JobKey] = []
         self.specs: dict[JobKey, dict[str, bytes]] = {}
-        self.cancelled: set[JobKey] = set()
+        self.cancelled: dict[JobKey, float] = {}
+        """When each was cancelled."""
+        self.well_since_s = 0.0
+        """Since when a supervisor lives and the disk has room, on the clock that a sleep does not move."""
         self.asked_of: dict[JobKey, Door | None] = {}
         self.plan_of: Callable[[JobKey, str], Plan] = self.draw_plan
         self.seen_offset = 0
@@ -365,6 +372,10 @@ class Host:
     @property
     def wall(self) -> float:
         return self.mono + self.wall_offset
+
+    @property
+    def awake_s(self) -> float:
+        return self.mono - self.slept
 
     @property
     def truth(self) -> Truth:
@@ -464,6 +475,7 @@ class Host:
         if self.engine is not None:
             return
         self.note("supervisor begins")
+        self.well_since_s = self.awake_s
         self.door = Door(self)
         try:
             self.engine = Engine(self.door)
@@ -492,6 +504,10 @@ class Host:
             if self.engine is not None:
                 self.supervisor_dies()
         self.audit()
+        if self.cancelled:
+            if self.full or self.engine is None:
+                self.well_since_s = self.awake_s
+            self.check_cancelled()
 
     # --- laws
 
@@ -505,9 +521,15 @@ class Host:
                 case AttemptExited() as event:
                     self.check_exit(event, begin)
                 case RequestCancelled() as event:
-                    self.cancelled.add(event.job)
+                    self.cancelled[event.job] = self.awake_s
                 case RequestLost() as event if self.asked_of.get(event.job) is self.door:
                     self.broken(f"job {event.job[-4:]} is lost, and the supervisor that was asked lives")
+
+    def check_cancelled(self) -> None:
+        for monitor in self.monitors:
+            since_s = self.cancelled.get(self.truths[monitor.attempt].job)
+            if since_s is not None and monitor.state == "running" and self.awake_s - max(since_s, self.well_since_s) > STOP_LIMIT_S:
+                self.broken(f"{monitor.attempt[:6]} of a cancelled job still runs after {STOP_LIMIT_S:.0f} s")
 
     def check_start(self, event: AttemptStarted) -> None:
         self.note(f"starts {event.kind} {event.attempt[:6]} of {event.job[:4]}")
@@ -517,6 +539,9 @@ class Host:
         if event.kind == "requested" and event.job in self.cancelled:
             self.broken(f"cancelled job {event.job[:4]} began")
         if event.kind == "requested":
+            tries = sum(each.job == event.job for each in self.truths.values())
+            if tries > 1 + int(self.specs[event.job]["retries"]):
+                self.broken(f"job {event.job[-4:]} began {tries} times")
             for other in msgspec.json.decode(self.specs[event.job]["_after"]):
                 if not any(each.job == other and each.end is not None and each.end.passed for each in self.truths.values()):
                     self.broken(f"job {event.job[:4]} began before {other[:4]} had passed")
@@ -651,6 +676,9 @@ class Host:
     def unknown_begins(self, sitting: Sitting) -> None:
         sitting.calls += 1
         sitting.unknown = (f"u{sitting.calls}", UNKNOWN)
+        if self.faults and self.rng.random() < 0.25:
+            self.full = True
+            self.note("the disk is full")
         self.note(f"session {sitting.id} runs {UNKNOWN}")
         self.hook(sitting, hookwire.BashAsked(session=sitting.id, mode="acceptEdits", call=sitting.unknown[0], command=UNKNOWN))
 
@@ -815,6 +843,8 @@ class Host:
 
     def drops(self) -> None:
         job = self.rng.choice(self.asked)
+        if self.faults and self.rng.random() < 0.3:
+            self.fuse, self.fuse_kind = 1, "after"
         self.note(f"job {job[-4:]} is cancelled")
         engine = self.engine
         if engine is not None:
@@ -838,7 +868,10 @@ class Host:
             for shim in [each for each in shims if each.due_s <= self.mono]:
                 if shim in shim.session.shims:
                     self.shim_step(shim)
-            self.turn()
+            if not self.faults or self.rng.random() < 0.8:  # else it is slow, and hears of several things at once
+                self.turn()
+            else:
+                self.audit()
             self.waiters()
         self.mono = max(self.mono, until)
         self.turn()
@@ -885,6 +918,9 @@ class Host:
             if sitting.unknown is None:
                 if rng.random() < 0.5:
                     self.unknown_begins(sitting)
+                    if rng.random() < 0.5:  # a quick one
+                        self.outside += 1
+                        self.unknown_ends(sitting)
             elif rng.random() < 0.5:
                 self.outside += 1
                 self.note("outside changes")
@@ -961,7 +997,7 @@ class Host:
         self.slept += seconds
         for monitor in self.monitors:
             if monitor.state == "running" and monitor.due_s <= self.mono:
-                late = monitor.began_s + monitor.wall_s <= self.mono
+                late = monitor.term or monitor.began_s + monitor.wall_s <= self.mono
                 monitor.due_s = self.mono + (0.05 if late else monitor.plan.lasts_s)
 
     def reboots(self) -> None:
@@ -1130,6 +1166,9 @@ class FakeExecutor:
         if self._host.truths[attempt].kind == "foreground":
             raise Violation(f"foreground run {attempt[:6]} is forbidden")
         self._host.folders[attempt].cancel = True
+        for monitor in self._host.monitors:
+            if monitor.attempt == attempt and monitor.state == "running":
+                monitor.terminate()  # it looks for the word four times a second
         self._host.fault("forbid")
 
     def signer(self, attempt: AttemptId) -> Process | None:
@@ -1219,7 +1258,7 @@ class Door:
         return self._host.mono
 
     def awake_s(self) -> float:
-        return self._host.mono - self._host.slept
+        return self._host.awake_s
 
     def boot_id(self) -> str:
         return self._host.boot
@@ -1337,10 +1376,20 @@ def difference(one: State, other: State) -> str:
     )
 
 
-def simulate(seed: int, steps: int = STEPS) -> Trace:
-    """Live through one seed and return what happened; `Trace.violation` says which law was broken, if one was."""
+def simulate(seed: int, steps: int = STEPS, plant: str = "") -> Trace:
+    """Live through one seed and return what happened; `Trace.violation` says which law was broken, if one was.
+
+    Args:
+        plant: the name of a bug that is put into the real code meanwhile; see `plants`.
+    """
     host = Host(seed)
-    violation = ""
+    with planted(plant):
+        violation = live(host, steps)
+    return Trace(seed, host.events, violation, host.counts, plant)
+
+
+def live(host: Host, steps: int) -> str:
+    """Let so many things happen and then all come to an end; return which law was broken, "" when none was."""
     try:
         for _ in range(steps):
             host.one_step()
@@ -1348,10 +1397,10 @@ def simulate(seed: int, steps: int = STEPS) -> Trace:
                 host.turn()
         host.drain()
     except Violation as error:
-        violation = str(error)
-    except (KeyError, ValueError, AssertionError, OSError, IndexError, TypeError, AttributeError) as error:
-        violation = f"a bug: {error!r}"
-    return Trace(seed, host.events, violation, host.counts)
+        return str(error)
+    except (LookupError, ValueError, AssertionError, OSError, TypeError, AttributeError) as error:
+        return f"a bug: {error!r}"
+    return ""
 
 
 def main(arguments: list[str]) -> int:
@@ -1360,6 +1409,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--seeds", metavar="A..B")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--plant", choices=sorted(PLANTS), default="")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args(arguments)
     first, last = (chosen.seed or 0, chosen.seed or 0)
@@ -1367,7 +1417,7 @@ def main(arguments: list[str]) -> int:
         first, last = (int(word) for word in chosen.seeds.split(".."))
     failed = 0
     for seed in range(first, last + 1):
-        trace = simulate(seed, chosen.steps)
+        trace = simulate(seed, chosen.steps, chosen.plant)
         failed += bool(trace.violation)
         if chosen.json:
             print(msgspec.json.encode({**trace._asdict(), "digest": trace.digest}).decode())
