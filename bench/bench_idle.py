@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 from bench import Figure
 from bench.bench_launch import forking, start, wait
@@ -16,9 +17,9 @@ from stretto.fold import fold
 from stretto.journal import read
 from stretto.system import LINUX, Process, boot_id
 
-WINDOW_S = 10.0
+WINDOW_S, SETTLE_S = 10.0, 2.0
 SUPERVISOR_MB, MONITOR_MB = 45.0, 12.0
-CPU_PERCENT = 0.5
+SUPERVISOR_PERCENT, MONITOR_PERCENT = 0.5, 0.3
 SLEEP = "import time; time.sleep(600)"
 
 
@@ -37,6 +38,7 @@ def run(window_s: float = WINDOW_S) -> list[Figure]:
         bare = [subprocess.Popen([python, *options, "-c", SLEEP]) for options in (["-I", "-S"], [])]
         try:
             pids = [supervisor.pid, int(monitor), *(process.pid for process in bare)]
+            time.sleep(SETTLE_S)
             before = [_cpu_s(pid) for pid in pids]
             time.sleep(window_s)
             cpu = [(_cpu_s(pid) - then) / window_s * 100 for pid, then in zip(pids, before, strict=True)]
@@ -49,12 +51,13 @@ def run(window_s: float = WINDOW_S) -> list[Figure]:
             wait(owner, "exited")
             owner.close()
     figures = []
-    for number, (name, limit_mb) in enumerate((("supervisor", SUPERVISOR_MB), ("monitor", MONITOR_MB))):
+    targets = (("supervisor", SUPERVISOR_MB, SUPERVISOR_PERCENT), ("monitor", MONITOR_MB, MONITOR_PERCENT))
+    for number, (name, limit_mb, limit_percent) in enumerate(targets):
         pss, rss = memory[number]
         against = f"RSS {rss:.1f} MB; `python -I -S` that sleeps: {_both(memory[2])}; `python`: {_both(memory[3])}"
         figures.append(Figure(name=f"memory of an idle {name} (Pss)", value=pss, unit="MB", target=limit_mb, against=against))
-        against = f"over {window_s:g} s, in steps of {100 / os.sysconf('SC_CLK_TCK') / window_s:.2f} %; sleeping `python`: {cpu[3]:.2f} %"
-        figures.append(Figure(name=f"processor time of an idle {name}", value=cpu[number], unit="%", target=CPU_PERCENT, against=against))
+        against = f"over {window_s:g} s; sleeping `python`: {cpu[3]:.2f} %"
+        figures.append(Figure(name=f"processor time of an idle {name}", value=cpu[number], unit="%", target=limit_percent, against=against))
     return figures
 
 
@@ -63,10 +66,11 @@ def _both(memory: tuple[float, float]) -> str:
 
 
 def _cpu_s(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        text = file.read()
-    fields = text[text.rindex(b")") + 2 :].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time of all threads; the kernel counts it in nanoseconds there, and in ticks of 10 ms in `stat`."""
+    return sum(
+        int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+        for task in os.listdir(f"/proc/{pid}/task")
+    )
 
 
 def _memory_mb(pid: int) -> tuple[float, float]:

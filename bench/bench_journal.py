@@ -14,8 +14,9 @@ import msgspec
 from bench import Figure, in_turn
 from bench.writers import WAYS, Outcome, load
 from stretto import snapshot
-from stretto.fold import State, apply, fold
-from stretto.journal import LOG_NAME, read
+from stretto.fold import State, apply
+from stretto.journal import LOG_NAME, read, sealed
+from stretto.model import FORMAT_VERSION
 
 MIXED = (200,) * 8 + (6_000, 70_000)
 """Bytes of text in a record: mostly small ones, as ours are; two that do not fit into a buffer at once."""
@@ -86,7 +87,7 @@ def _folding(events: int) -> list[Figure]:
 
         def ours() -> float:
             began_s = time.perf_counter()
-            state = fold(read(folder))
+            state, _ = snapshot.load(folder)  # what a supervisor and `status` do; there is no snapshot yet
             took_s = time.perf_counter() - began_s
             if (state.events, state.bad_lines, state.anomaly_count) != (written, 0, 0):
                 raise RuntimeError(f"folded {state.events} of {written} events, {state.bad_lines} bad, {state.anomaly_count} out of place")
@@ -143,21 +144,27 @@ def _start(folder: str, events: int) -> Figure:
 
 
 def _write_log(folder: str, runs: int) -> int:
-    """Write the log of one command that ran and was joined that often; return how many events it holds."""
-    common = '"ts":1.0,"mono":1.0,"boot":"b","by":"supervisor:7"'
+    """Write the log of one command that ran and was joined that often, as it is written today; return how many events it holds."""
+    common = f'"v":{FORMAT_VERSION},"ts":1.0,"mono":1.0,"boot":"b","by":"supervisor:7"'
     job = "9f" * 16
-    with open(os.path.join(folder, LOG_NAME), "w", encoding="ascii") as file:
-        file.write(f'{{"t":"job.seen",{common},"job":"{job}","name":"pytest","argv":["pytest","-q"],"cwd":".","streams":"merged"}}\n')
+    with open(os.path.join(folder, LOG_NAME), "wb") as file:
+
+        def write(record: str) -> None:
+            file.write(sealed(record.encode("ascii")) + b"\n")
+
+        write(f'{{"t":"job.seen",{common},"job":"{job}","name":"pytest","argv":["pytest","-q"],"cwd":".","streams":"merged"}}')
         for number in range(runs):
             attempt, ask = f"{number:032x}", f"q{number}"
             of = f'{common},"attempt":"{attempt}"'
-            file.write(
-                f'{{"t":"attempt.started",{of},"job":"{job}","kind":"ahead","session":null,"generation":4,"why":"a source changed"}}\n'
-                f'{{"t":"attempt.spawned",{of},"pid":77,"start":"12399"}}\n'
-                f'{{"t":"attempt.exited",{of},"end":{{"how":"code","value":0}},"out_bytes":120,"err_bytes":0,"took_s":14.2,"cpu_s":13.9,"left":0}}\n'
-                f'{{"t":"attempt.settled",{of},"generation":4,"torn":"","wrote":[],"products":[],"remote":false,"left":0}}\n'
-                f'{{"t":"join.decided",{of},"ask":"{ask}","job":"{job}","session":"5c1e","standing":"fresh","do":"replay","of":"ahead",'
-                f'"reason":"nothing has changed since it ended","decide_ms":2.1}}\n'
-                f'{{"t":"join.done",{of},"ask":"{ask}","waited_s":0.01,"saved_s":14.19}}\n'
+            write(f'{{"t":"attempt.started",{of},"job":"{job}","kind":"ahead","session":null,"generation":4,"why":"a source changed"}}')
+            write(f'{{"t":"attempt.spawned",{of},"pid":77,"start":"12399"}}')
+            write(
+                f'{{"t":"attempt.exited",{of},"end":{{"how":"code","value":0}},"out_bytes":120,"err_bytes":0,"took_s":14.2,"cpu_s":13.9,"left":0}}'
             )
+            write(f'{{"t":"attempt.settled",{of},"generation":4,"torn":"","wrote":[],"products":[],"remote":false,"left":0}}')
+            write(
+                f'{{"t":"join.decided",{of},"ask":"{ask}","job":"{job}","session":"5c1e","standing":"fresh","do":"replay","of":"ahead",'
+                f'"reason":"nothing has changed since it ended","decide_ms":2.1}}'
+            )
+            write(f'{{"t":"join.done",{of},"ask":"{ask}","waited_s":0.01,"saved_s":14.19}}')
     return 1 + runs * EVENTS_OF_A_RUN

@@ -17,7 +17,7 @@ from stretto.model import AttemptId, End
 
 NO_OP = "/bin/true"
 RUNS = 40
-TARGET_MS = 15.0
+TARGET_MS = 5.0
 LIMIT_S = 30.0
 
 

@@ -79,6 +79,16 @@ def project(short: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def waived(request: pytest.FixtureRequest) -> frozenset[str]:
+    """What the history checker may find after this test: `@pytest.mark.damages_log(KIND, ..., reason=WHY)`, or `everything`."""
+    marker = request.node.get_closest_marker("damages_log")
+    if marker is None:
+        return frozenset()
+    assert marker.args and marker.kwargs["reason"], "a waiver names what it waives, and why"
+    return frozenset(marker.args)
+
+
 def pytest_unconfigure() -> None:
     if _FIRST:
         shutil.rmtree(RUN_DIRECTORY, ignore_errors=True)

@@ -25,7 +25,9 @@ RANKS = {
     "freshness": 2,
     "tree": 2,
     "bundle": 2,
+    "disk": 2,
     "kin": 2,
+    "cgroup": 2,
     "journal": 2,
     "observe": 2,
     "snapshot": 3,
@@ -72,7 +74,7 @@ WORLD = {
     "fcntl",
     "uuid",
 }
-LIGHT = ("monitor", "kin", "journal", "system", "rpc", "errors")
+LIGHT = ("monitor", "kin", "cgroup", "journal", "system", "rpc", "errors")
 """What the monitor loads: standard library only."""
 LAZY = {"cli": {"demo", "testing"}}
 """Upward imports that happen inside a function because only one command needs them."""

@@ -7,17 +7,22 @@
                    (after `oversize` each ends in a line that says so: it was cut there, in a file of its own, since a joiner may have
                    the first one open)
       cancel       there when the run is not wanted any more, whether its owner has begun or not
+      group        the path of the run's control group, where it has one; else
+      tree         the processes of the run as its monitor saw them last: what its successor ends when it was killed
       lock         held (flock) by the writer for as long as the command runs and output is being written
       exit         one line `HOW VALUE OUTBYTES ERRBYTES`, renamed into place last; HOW is a word of `model.End`
                    (`lost` also when processes the command left behind went on printing: that is not all of its output)
 
 The writers are the shim (its own child) and the monitor (an ahead run); shims that join read the same files without this module.
 Promises: an `exit` that is there is complete, and the sizes it names were on disk before it; a file that does not read as one is
-damage and never an exit; a directory is removed only when nobody holds its lock.
+damage and never an exit; a directory is removed only when nobody holds its lock; what a `Seal` was taken of is either what it was, byte
+for byte, or known not to be.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import re
 import shutil
@@ -31,9 +36,12 @@ from stretto.system import is_locked, open_private, private_directory
 CHUNK_BYTES = 1 << 16
 LOOK_S = 0.05
 """How often a follower looks for more."""
+SEAL_BLOCK_BYTES = 1 << 20
 BEGIN_S = 2.0
 """How long a writer may take from the directory's creation until it holds the lock."""
 FRAME_BYTES = 5
+REMOVED_AT_ONCE = 32
+"""Directories that `prune` removes in one call; each takes about half a millisecond."""
 HOWS = ("code", "signal", "timeout", "cancelled", "oversize", "memory", "processes", "unstarted", "lost")
 _EXIT = re.compile(rf"({'|'.join(HOWS)}) (\d{{1,18}}) (\d{{1,18}}) (\d{{1,18}})\n".encode())
 HIDDEN = ".gone-"
@@ -46,6 +54,23 @@ class Exit(NamedTuple):
     end: End
     out_bytes: int
     err_bytes: int
+
+
+class Seal(NamedTuple):
+    """What an ended run's files were when its result was taken; `still` says whether they are that yet."""
+
+    digest: str
+    """`digest_of` all the run printed."""
+    exit: Exit
+    records: tuple[tuple[int, ...] | None, ...]
+    """Of each file in `SEALED`: device, inode, mode, size, times of modification and of change (ns); None for one that is not there."""
+    settled: bool
+    """None of the files was younger than `RACY_NS`: whoever writes to one later changes its record."""
+
+
+SEALED = ("out", "err", "frames", "exit")
+RACY_NS = 100_000_000
+"""Ten ticks of the coarsest clock that kernels stamp files by: two writes within one leave equal times."""
 
 
 class Chunk(NamedTuple):
@@ -74,6 +99,48 @@ def folder_of(attempts: str, attempt: AttemptId) -> str:
 def sizes(folder: str) -> tuple[int, int]:
     """Return the bytes of both streams so far; 0 for one that is not there."""
     return _size(folder, "out"), _size(folder, "err")
+
+
+def seal(folder: str) -> Seal | None:
+    """Read what a run printed and how it says it ended; None when that is not whole, or is not there.
+
+    Cost: the bytes are read once, about a millisecond for each of its megabytes.
+    """
+    try:
+        records = _records(folder)  # before the bytes: what changes meanwhile is noticed at the next look
+        now_ns = time.time_ns()
+        with _opened(folder, "exit") as file:
+            found = parse_exit(file.read(200))
+        if found is None or found.end.how not in ("code", "signal"):
+            return None
+        digest = hashlib.blake2b(digest_size=16)
+        for record, name, size in zip(records, SEALED, (found.out_bytes, found.err_bytes, -1), strict=False):
+            if size < 0:
+                size = record[3] if record else 0
+            digest.update(size.to_bytes(8, "big"))
+            if size and not _feed(digest, folder, name, size):
+                return None
+    except OSError:
+        return None
+    newest_ns = max(max(record[4:]) for record in records if record)
+    return Seal(digest.hexdigest(), found, records, newest_ns + RACY_NS < now_ns)
+
+
+def still(folder: str, seal_then: Seal) -> Seal | None:
+    """Return the seal of files that are what they were, None when they are not; only what looks touched is read again."""
+    if seal_then.settled and _records(folder) == seal_then.records:
+        return seal_then
+    now = seal(folder)
+    return now if now is not None and (now.digest, now.exit) == (seal_then.digest, seal_then.exit) else None
+
+
+def digest_of(out: bytes, err: bytes = b"", frames: bytes = b"") -> str:
+    """Return the digest of what a run printed: each stream, and the order in which two of them came."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (out, err, frames):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def read_exit(folder: str) -> Exit | None:
@@ -150,6 +217,8 @@ def follow(folder: str, *, live: bool) -> Iterator[Chunk]:
 def prune(attempts: str, keep: Collection[AttemptId], limit_bytes: int, most: int) -> list[AttemptId]:
     """Remove the oldest finished attempts until at most `most` are left, in at most `limit_bytes`; return the ids removed.
 
+    At most `REMOVED_AT_ONCE` of them, or a quarter of all: whoever waits for the supervisor waits for this, too.
+
     Args:
         keep: never removed, whatever their size. Neither is one whose writer lives, nor one younger than `BEGIN_S`.
     """
@@ -170,7 +239,7 @@ def prune(attempts: str, keep: Collection[AttemptId], limit_bytes: int, most: in
     total = sum(size for _, size, _ in found)
     removed: list[AttemptId] = []
     for changed_at, size, attempt in sorted(found):
-        if total <= limit_bytes and len(found) - len(removed) <= most:
+        if (total <= limit_bytes and len(found) - len(removed) <= most) or len(removed) >= max(REMOVED_AT_ONCE, len(found) // 4):
             break
         young = time.time() - changed_at < BEGIN_S
         if attempt in keep or young or writing(os.path.join(attempts, attempt)):
@@ -189,6 +258,35 @@ def remove(attempts: str, attempt: AttemptId) -> None:
     except FileNotFoundError:
         return
     shutil.rmtree(hidden, ignore_errors=True)  # what resists is out of sight, and the next prune tries again
+
+
+def _records(folder: str) -> tuple[tuple[int, ...] | None, ...]:
+    return tuple(_record(os.path.join(folder, name)) for name in SEALED)
+
+
+def _record(path: str) -> tuple[int, ...] | None:
+    try:
+        seen = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return seen.st_dev, seen.st_ino, seen.st_mode, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
+
+
+def _opened(folder: str, name: str) -> io.FileIO:
+    # without waiting: somebody may have put a pipe there
+    return open(os.open(os.path.join(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb", buffering=0)
+
+
+def _feed(digest: hashlib.blake2b, folder: str, name: str, size: int) -> bool:
+    """Take the first `size` bytes of a file into a digest; False when there are fewer."""
+    with _opened(folder, name) as file:
+        while size:
+            data = file.read(min(size, SEAL_BLOCK_BYTES))
+            if not data:
+                return False
+            digest.update(data)
+            size -= len(data)
+    return True
 
 
 def _frames(folder: str, skip: int) -> Iterator[tuple[int, int]]:

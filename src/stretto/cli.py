@@ -27,19 +27,19 @@ from typing import Any, NoReturn, cast
 import click
 import msgspec
 
-from stretto import __version__, bundle, control, doctor, install, journal, logcheck, render, rules, schedule, trust
+from stretto import __version__, bundle, control, disk, doctor, install, journal, logcheck, render, rules, schedule, trust
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
-from stretto.system import is_locked, state_base, wall_s
+from stretto.system import is_locked, private_directory, state_base, wall_s
 from stretto.trust import Project, ProjectPaths, display
 
 INTERRUPTED, BUG = 130, 70
 FOLLOW_PAUSE_S = 0.1
 WAKE_EVERY_S = 0.5
 """How often `wait` looks whether a supervisor still lives: without one nothing that waits would ever start."""
-NO_EXIT = {"timeout": 124, "cancelled": 143, "oversize": 125, "lost": 125}
-"""What `wait` ends with when a job had no exit code of its own."""
+NO_EXIT = {"timeout": 124, "cancelled": 143, "memory": 137, "oversize": 125, "processes": 125, "lost": 125, "unstarted": 127}
+"""What `wait` ends with when a job had no exit code of its own: never 0."""
 SIZE = re.compile(r"(\d+)([KMG]?)")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
@@ -108,6 +108,7 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
     mode: Mode = "observe" if observe else earlier.grant.mode if earlier and earlier.grant.mode != "off" else "on"
     if not yes and not observe and sys.stdin.isatty() and sys.stdout.isatty():
         mode = _ask_mode(root, edit, text is not None, mode)
+    _check_disk(base)
     paths = trust.grant(root, mode, text, base=base, python=wired.supervisor, made_directory=edit.makes_directory).paths
     install.perform(edit)
     _renew_supervisor(paths)
@@ -116,6 +117,15 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
     )
+
+
+def _check_disk(base: str) -> None:
+    """Refuse a state directory that cannot carry us, and leave nothing of it behind."""
+    made = not os.path.lexists(base)
+    if reason := disk.unfit(private_directory(base)):
+        if made:
+            os.rmdir(base)
+        raise UserError(f"cannot keep state in {base}: {reason}; set STRETTO_STATE_DIR to a directory on a local disk")
 
 
 def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mode:
@@ -295,7 +305,7 @@ def _grant_state(project: Project) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def why(count: int, as_json: bool) -> None:
     """Show the last COUNT decisions: what was joined, what was run, and the reason."""
-    decisions = render.why(control.fold_log(_project().paths), count)
+    decisions = render.why(control.fold_log(_project().paths), count, time.time())
     if as_json:
         for decision in decisions:
             _echo_json(decision)
@@ -520,11 +530,26 @@ def cancel(ids: tuple[str, ...]) -> None:
 
 @stretto.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
+def retry(ids: tuple[str, ...]) -> None:
+    """Let commands run ahead again at once that were put aside because their runs died; ID as `status` and `why` print it."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    for item in [_resolve(prefix, [*state.jobs, *state.attempts]) for prefix in ids]:
+        attempt = state.attempts.get(AttemptId(item))
+        job = state.jobs[attempt.job if attempt is not None else JobKey(item)]
+        control.request(project, {"op": b"retry", "job": job.job.encode()})
+        was = "has nothing to be forgiven" if not job.crashes else "may run ahead again"
+        click.echo(f"{render.command(job)} {was}.")
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.pass_context
 def wait(context: click.Context, ids: tuple[str, ...]) -> None:
     """Wait for requested jobs and end with the exit code of the first one given that did not pass, 0 when all did.
 
-    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled) or 125 (lost).
+    A job that had no exit code counts as 128 and its signal, 124 (took too long), 143 (cancelled), 137 (out of memory), 127 (could not be
+    started) or 125 (lost, too much output, too many processes).
     """
     project = _project()
     state = State()
@@ -562,7 +587,7 @@ def _exit_code(request: Request) -> int:
         case _:
             end = End(how="lost")
     click.echo(f"stretto: {request.job[: render.SHORT_ID]} {render.plain(f'{word}: {reason}')}", err=True)
-    return 128 + end.value if end.how == "signal" else NO_EXIT.get(end.how, end.value)
+    return 128 + end.value if end.how == "signal" else NO_EXIT[end.how]
 
 
 # --- shared by the commands -------------------------------------------------------------------------------------------------

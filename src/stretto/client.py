@@ -29,6 +29,8 @@ OTHER_START_LIMIT_S = 2.0
 STARTED_REPLY_LIMIT_S = 2.5
 """From starting a supervisor until it listens, and then until it answers; together below the hook's timeout, too. A session that begins
 has the time to wait for a slow machine, every later event holds a call."""
+ANCESTORS_MOST = 100
+"""More processes above a hook than this are a loop that starts itself: no supervisor for that either."""
 ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STATE_HOME", b"XDG_RUNTIME_DIR", b"SYSTEMROOT")
 """All the supervisor inherits: no key, no token, nothing of the session."""
 
@@ -73,7 +75,7 @@ def ask(islands, base, python, event):
     }
     reply = exchange(connect(state, REPLY_LIMIT_S.get(event, OTHER_LIMIT_S)), message)
     if reply is None:
-        if event not in STARTS:
+        if event not in STARTS or nested():
             return 0, b"", b""
         word = start(islands, base, python, key, state)
         reply = exchange(connect_soon(state, START_LIMIT_S.get(event, OTHER_START_LIMIT_S), word), message)
@@ -104,6 +106,32 @@ def exists(path):
     except OSError:
         return False
     return True
+
+
+def nested():
+    """Say whether a worker of ours is above us whose mark somebody took out of our environment: then no supervisor is started for it.
+
+    Only asked before a start: a supervisor that is there looks for itself. Without /proc it has to, once it was started.
+    """
+    pid = posix.getppid()
+    for _ in range(ANCESTORS_MOST):
+        try:
+            if b"\0STRETTO_WORKER=" in b"\0" + contents(b"/proc/%d/environ" % pid):
+                return True
+            pid = int(contents(b"/proc/%d/stat" % pid).rpartition(b")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return False  # the top, somebody else's, or gone
+        if pid <= 1:
+            return False
+    return True
+
+
+def contents(path):
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return read(descriptor)
+    finally:
+        posix.close(descriptor)
 
 
 def connect(state, limit_s):

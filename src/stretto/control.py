@@ -1,7 +1,8 @@
 """Talks to a project's supervisor from outside it, and makes sure that it is gone when it shall be gone.
 
 Hides the socket's length limit and the ways a process can refuse to end. Promises: every call has a deadline; nothing is signalled but
-processes the project's own log names by pid, start time and boot; `stop` returns only when none of them lives.
+processes the project's own log names by pid, start time and boot, and what carries the mark of one of its runs; `stop` returns only when
+none of them lives.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterable
 
 from stretto import rpc, snapshot
 from stretto.errors import UnavailableError
+from stretto.executors import local
 from stretto.fold import Running, State
 from stretto.system import Process, is_locked, lives, open_private, signal_process
 from stretto.trust import Project, ProjectPaths
@@ -161,6 +163,9 @@ def stop(paths: ProjectPaths) -> int:
         pass  # not there, or stuck: what the log names is ended below
     count = _end(process for process in leaving if process is not None)
     count += _end(monitors(fold_log(paths)))
+    for attempt in fold_log(paths).open_attempts():  # of those whose monitor was killed, by us or before, with nobody there to see it
+        if attempt.kind != "foreground":
+            local.end_orphans(attempt.attempt, os.path.join(paths.attempts, attempt.attempt))
     deadline = time.monotonic() + LEAVE_LIMIT_S
     while is_locked(paths.supervisor_lock):
         if time.monotonic() > deadline:

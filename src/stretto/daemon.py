@@ -11,6 +11,7 @@ It is one idea in one file: the loop and the handlers that share its state.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -23,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import watchfiles
 
@@ -31,17 +32,21 @@ from stretto import __version__, commands, hookwire, observe, rpc, rules, shelle
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import CorruptError, StrettoError
 from stretto.machine import Machine
-from stretto.model import AttemptId, End, Invocation, JobKey, SessionId, invocation_from
-from stretto.runs import ATTEMPT_ID, Run
+from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, invocation_from
+from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import Lock, mono_s, wall_s
 from stretto.tree import tool_identity
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
+OWED_TICK_S = 0.02
+WAY_LIMIT_S = 0.5
+"""How long a session's suite is kept back at most until a suite that runs ahead has ended. Less than the shim waits for an answer."""
 HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
 and until a leaving one has written its last event."""
 SO_PEERCRED_BYTES = 12
+LOG_DAMAGED = "Stretto's log is damaged: earlier results do not count any more, new ones do; `stretto log check` says more"
 TOLD_AT = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop")
 """Hooks whose answer may show the user a line."""
 
@@ -55,6 +60,15 @@ class Peer:
         self.call = Call()
 
 
+class Owed(NamedTuple):
+    """An answer that is given when some runs have ended, or the time is over."""
+
+    peer: Peer
+    reply: rpc.Message
+    ending: frozenset[AttemptId]
+    until_s: float
+
+
 class Supervisor:
     """Serves one project until it has no more reason to."""
 
@@ -66,10 +80,11 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._machine = Machine(project, lock, self._selector, settings_of_host(project.root))
         self._engine = Engine(self._machine)
+        self._owed: list[Owed] = []
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
-        self._context = observe.own_context()
+        self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
         self._cold: list[str] = []
         """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
 
@@ -85,8 +100,9 @@ class Supervisor:
         try:
             while not self._engine.leaving:
                 busy = self._engine.busy or self._cold
-                for key, _ in self._selector.select(BUSY_TICK_S if busy else IDLE_TICK_S):
+                for key, _ in self._selector.select(OWED_TICK_S if self._owed else BUSY_TICK_S if busy else IDLE_TICK_S):
                     self._guarded(key.data, key.fileobj)
+                self._guarded(self._pay)
                 self._guarded(self._engine.tick)
                 if self._cold:
                     self._guarded(self._warm, os.fsencode(self._cold.pop()))
@@ -171,13 +187,20 @@ class Supervisor:
                     reply = self._hook(peer, message)
                     if self._engine.trouble and not reply.out:
                         reply = self._notice(message, self._engine.trouble)
+                    elif self._engine.untold and not reply.out:
+                        reply = self._damage_notice(message)
                 except TROUBLES as error:
                     self._met(error)
                     reply = self._notice(message, str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)
             case b"invoke":
-                self._answer(peer, self._invoke(peer, message))
+                answer = self._invoke(peer, message)
+                run = peer.call.run
+                if run is not None and (ending := self._engine.make_way(run)):
+                    self._owed.append(Owed(peer, answer, ending, mono_s() + WAY_LIMIT_S))
+                else:
+                    self._answer(peer, answer)
             case b"started" if peer.call.run is not None:
                 self._engine.child_started(peer.call, int(message["pid"]))
             case b"exited" if peer.call.run is not None:
@@ -200,6 +223,9 @@ class Supervisor:
             case b"cancel":
                 known = self._engine.cancel_ahead(AttemptId(message["attempt"].decode()))
                 self._answer(peer, {"ok": b"1" if known else b"0"})
+            case b"retry":
+                known = self._engine.retry(JobKey(message["job"].decode()))
+                self._answer(peer, {"ok": b"1" if known else b"0"})
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
                 self._engine.leaving = "it was asked to"
@@ -215,6 +241,13 @@ class Supervisor:
         except OSError:
             pass  # it is gone; the end of its connection is handled like any other
 
+    def _pay(self) -> None:
+        """Answer those who waited for a suite to end, or waited long enough."""
+        for owed in list(self._owed):
+            if mono_s() >= owed.until_s or owed.ending.isdisjoint(self._engine.runs.open):
+                self._owed.remove(owed)
+                self._answer(owed.peer, owed.reply)
+
     def _gone(self, peer: Peer) -> None:
         """A connection ended: what hung on it is over or unknown."""
         if peer.connection.fileno() < 0:
@@ -227,17 +260,19 @@ class Supervisor:
 
     def _notice(self, message: rpc.Message, why: str) -> hookwire.HookReply:
         """Say once in each session that we are of no use for the moment."""
-        event = message["event"].decode()
-        if event not in TOLD_AT:
-            return hookwire.HookReply()
-        try:
-            session = hookwire.parse(event, message["input"]).session
-        except ValueError:
-            return hookwire.HookReply()  # the host said nothing we can read; nothing is wrong with us
-        if session in self._told:
+        session = _shown_to(message)
+        if session is None or session in self._told:
             return hookwire.HookReply()
         self._told.add(session)
         return hookwire.notice_reply(f"Stretto is not working at the moment, everything runs as without it: {why}")
+
+    def _damage_notice(self, message: rpc.Message) -> hookwire.HookReply:
+        """Say once in each session that was open then that the log was damaged."""
+        session = _shown_to(message)
+        if session is None or session not in self._engine.untold:
+            return hookwire.HookReply()
+        self._engine.untold.discard(session)
+        return hookwire.notice_reply(LOG_DAMAGED)
 
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
@@ -388,11 +423,22 @@ class Supervisor:
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
     def _request(self, peer: Peer, message: rpc.Message) -> rpc.Message:
-        confined = observe.confinement(_peer_pid(peer.connection)) != observe.confinement(os.getpid())
+        confined = observe.confinement(_peer_pid(peer.connection)) != self._confinement
         try:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
             return {"ok": b"0", "reason": str(error).encode()}
+
+
+def _shown_to(message: rpc.Message) -> SessionId | None:
+    """Return the session whose user would see what this hook's answer says; None where nothing is shown."""
+    event = message["event"].decode()
+    if event not in TOLD_AT:
+        return None
+    try:
+        return hookwire.parse(event, message["input"]).session
+    except ValueError:
+        return None  # the host said nothing we can read; nothing is wrong with us
 
 
 def _search_path(invocation: Invocation) -> bytes:
@@ -448,6 +494,9 @@ def main(arguments: list[str]) -> None:
         project = trust.load(base, key)
     except StrettoError as error:
         print(f"{wall_s():.3f} {error}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, StrettoError):  # then it is met again, by the next hook and by doctor
+            if aside := trust.put_grant_aside(base, key):
+                print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)
         return  # without a word; `stretto doctor` says the same
     if project is None:
         return
@@ -459,15 +508,19 @@ def main(arguments: list[str]) -> None:
             pass  # the hook has given up; the next one finds us
         os.close(int(word))
 
-    lock = Lock(project.paths.supervisor_lock)
-    deadline_s = mono_s() + HAND_OVER_LIMIT_S
-    while not lock.try_acquire():
-        if _is_served(project.paths.folder):
-            served()
-            return
-        if mono_s() > deadline_s:
-            return  # without a word: the hook gives up
-        time.sleep(0.01)
+    try:
+        lock = Lock(project.paths.supervisor_lock)
+        deadline_s = mono_s() + HAND_OVER_LIMIT_S
+        while not lock.try_acquire():
+            if _is_served(project.paths.folder):
+                served()
+                return
+            if mono_s() > deadline_s:
+                return  # without a word: the hook gives up
+            time.sleep(0.01)
+    except OSError as error:  # without a lock there may be two of us: then rather none
+        print(f"{wall_s():.3f} cannot lock {project.paths.supervisor_lock}: {error}", file=sys.stderr, flush=True)
+        return
     try:
         for aside in trust.mend(project.paths):
             print(f"{wall_s():.3f} damaged, put aside: {aside}", file=sys.stderr, flush=True)

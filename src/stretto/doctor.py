@@ -6,24 +6,23 @@ supervisor dead, the grant void or nothing installed; each check is on its own, 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import shlex
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from stretto import __version__, control, install, journal, rules, trust
+from stretto import __version__, control, disk, install, journal, rules, trust
 from stretto.errors import StrettoError, UnavailableError
 from stretto.fold import State
-from stretto.render import clock, plain
+from stretto.model import JobKey
+from stretto.render import moment, plain
 from stretto.system import is_locked
 from stretto.trust import Project
 
@@ -31,7 +30,6 @@ CLAUDE_LEAST = (2, 1, 300)
 """What is measured here holds for 2.1.330; versions below this one were never tried."""
 CLAUDE_LIMIT_S = 10.0
 MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
-NETWORK_FILESYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
 Level = Literal["ok", "warn", "fail"]
@@ -115,7 +113,10 @@ def _grant(patient: _Patient) -> Iterator[Check]:
         yield Check("fail", "grant", patient.trouble)
         return
     if patient.project is None:
-        yield Check("fail", "grant", f"{where} is not granted; nothing runs here", "run `stretto init`")
+        key = trust.project_key(trust.project_root(patient.root))
+        aside = trust.put_aside_grants(f"{patient.base}/projects/{key}")
+        why = f": its grant was damaged and put aside ({aside[-1]})" if aside else ""
+        yield Check("fail", "grant", f"{where} is not granted{why}; nothing runs here", "run `stretto init`")
         return
     grant = patient.project.grant
     level: Level = "warn" if grant.mode == "off" else "ok"
@@ -232,33 +233,13 @@ def _state_directory(patient: _Patient) -> Iterator[Check]:
         if stat.S_IMODE(found.st_mode) & 0o077 or found.st_uid != os.geteuid():
             yield Check("fail", "state", f"{path} is open to others", f"run `chmod 700 {shlex.quote(path)}`")
             return
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="doctor.") as file:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        works = is_locked(file.name)
     broken = Path(folder, "broken")
     if broken.is_dir() and (names := sorted(entry.name for entry in broken.iterdir())):
         yield Check("warn", "damage", f"put aside in {broken}: {', '.join(names)[:120]}", "remove it when you have looked at it")
-    kind = _filesystem(folder)
-    if not works:
-        yield Check("fail", "state", f"{folder}: locks do not work on this file system ({kind})", "set STRETTO_STATE_DIR to a local disk")
-    elif kind.startswith(NETWORK_FILESYSTEMS):
-        yield Check("warn", "state", f"{folder} is on a network file system ({kind})", "set STRETTO_STATE_DIR to a local disk")
+    if reason := disk.unfit(folder):
+        yield Check("fail", "state", f"{folder}: {reason}; nothing is recorded or joined", "set STRETTO_STATE_DIR to a local disk")
     else:
         yield Check("ok", "state", folder)
-
-
-def _filesystem(folder: str) -> str:
-    """Return the type of the file system a folder is on, as Linux names it; "unknown" elsewhere."""
-    best, kind = "", "unknown"
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return kind
-    for line in lines:
-        _, mount, name, *_ = line.split(" ")
-        if len(mount) >= len(best) and (folder + "/").startswith(mount.rstrip("/") + "/"):
-            best, kind = mount, name
-    return kind
 
 
 def _supervisor(patient: _Patient) -> Iterator[Check]:
@@ -285,21 +266,42 @@ def _log(patient: _Patient) -> Iterator[Check]:
     if patient.project is None:
         return
     state = patient.state = control.fold_log(patient.project.paths)
-    opened = [session.opened_at for session in state.sessions.values()]
-    joins = [join.ts for join in state.joins if join.do in ("replay", "attach")]
-    if not opened:
-        yield Check("warn", "last hook", "none seen yet", "start `claude` here; a session that runs already does not see new hooks at once")
-    else:
-        yield Check("ok", "last hook", f"a session began at {clock(max(opened))}, last event at {clock(state.last_at)}")
-    yield Check("ok", "last join", f"at {clock(max(joins))}" if joins else "none yet")
+    yield from _last_signs(state)
     if os.path.lexists(f"{patient.project.paths.folder}/{journal.FAILED_NAME}"):
         yield Check("fail", "log", "a sync failed; nothing is recorded", "when the disk is sound, run `stretto log repair`")
     if state.bad_lines or state.anomaly_count:
+        bad = f" (the latest at byte {state.last_bad.offset}: {plain(state.last_bad.what)[:120]})" if state.last_bad else ""
         example = f", the latest: {plain(state.anomalies[-1].what)}" if state.anomalies else ""
-        text = f"{state.bad_lines} lines nobody can use, {state.anomaly_count} events that do not fit{example}"
+        text = f"{state.bad_lines} lines nobody can use{bad}, {state.anomaly_count} events that do not fit{example}"
         yield Check("warn", "log", text, "results they concern do not count; `stretto log check` lists the lines")
     else:
         yield Check("ok", "log", f"{state.events} events, all in order")
+    if state.broken:
+        text = f"{state.broken_count} times something was not as promised, the latest: {plain(state.broken[-1].what)}"
+        yield Check("warn", "promises", text, "the results concerned were not used; `stretto events` has the rest")
+
+
+def _last_signs(state: State) -> Iterator[Check]:
+    """F70: what was last seen of each part, from the log alone; whoever reads it notices what has stopped."""
+    if not state.last_hook_at:
+        yield Check("warn", "last hook", "none seen yet", "start `claude` here; a session that runs already does not see new hooks at once")
+    else:
+        yield Check("ok", "last hook", f"{moment(state.last_hook_at)}; the last event of any kind: {moment(state.last_at)}")
+    joins = [join for join in state.joins if join.do in ("replay", "attach")]
+    yield Check("ok", "last join", _said(joins[-1].ts, f"{_name(state, joins[-1].job)}, {joins[-1].do}") if joins else "none yet")
+    asked = state.joins[-1] if state.joins else None
+    text = f"{_name(state, asked.job)} was {asked.standing}, {asked.do}: {plain(asked.reason)[:100]}" if asked else ""
+    yield Check("ok", "last verdict", _said(asked.ts, text) if asked else "none yet")
+    news = state.news[-1] if state.news else None
+    yield Check("ok", "last news", _said(news.ts, f"{_name(state, news.job)}, {news.was} to {news.now}") if news else "none yet")
+
+
+def _said(at: float, text: str) -> str:
+    return f"{moment(at)}: {text}"
+
+
+def _name(state: State, job: JobKey) -> str:
+    return plain(" ".join(state.jobs[job].argv))[:60] if job in state.jobs else "a command"
 
 
 def _shims(patient: _Patient) -> Iterator[Check]:

@@ -18,18 +18,22 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
-from stretto.errors import StrettoError, UserError
-from stretto.fold import MAKES_WAY, Job, Session, apply
+from stretto.errors import CorruptError, StrettoError, UserError
+from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
+    FORMAT_VERSION,
     AttemptExited,
     AttemptId,
     AttemptSettled,
+    Bad,
     End,
     EpochBegan,
+    InvariantBroken,
     Invocation,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -61,8 +65,6 @@ SESSION_END_GRACE_S = 4.0
 """Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
-CLOCK_SLACK_S = 5.0
-"""By how much the wall clock may have been set back while a session was open, before its process is taken for another one."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -70,6 +72,14 @@ JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+BAD_LINE = "a line of the log cannot be used; what it said is not known"
+
+
+def is_claude(session: Session, found: Process) -> bool:
+    """Say whether the process that has a session's pid now is the one that opened it. No wall clock is asked (C-19)."""
+    if not session.claude_start:  # opened under a version whose log did not name it
+        return found.boot == session.boot
+    return found == Process(session.claude_pid, session.claude_start, session.boot)
 
 
 def _named(claude: Process | None) -> dict[str, Any]:
@@ -115,6 +125,8 @@ class Engine:
         self.trouble = ""
         """Why nothing can be done at this moment (a full disk), "" when the last record was written."""
         self._met_last = ""
+        self.untold: set[SessionId] = set()
+        """Sessions that were open when a line of the log could not be used, and were not told yet."""
         self._requests = Requests(world, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
@@ -167,17 +179,11 @@ class Engine:
             if session.closed:
                 continue
             claude = self._world.identify(session.claude_pid)
-            if claude is not None and self._is_claude(session, claude):
+            if claude is not None and is_claude(session, claude):
                 self.conversations[session.session] = self._follow(claude, unseen=True)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         self.announced = True
-
-    def _is_claude(self, session: Session, found: Process) -> bool:
-        """Say whether the process that has a session's pid now is the one that opened it."""
-        if session.claude_start:
-            return found == Process(session.claude_pid, session.claude_start, session.boot)
-        return self._world.began_at(found.pid) <= session.opened_at + CLOCK_SLACK_S
 
     def guarded(self, act: Callable[..., object], *arguments: Any) -> None:
         """Do one thing; what goes wrong ends that and nothing else. A session never waits for us to get better."""
@@ -214,6 +220,7 @@ class Engine:
             self._last_look_s = now_s
             self._check_sessions(now_s)
             self._tend_log()
+            self.runs.prune()
             self.dirty = True
         if self.makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self.runs.open.values()):
             self.leaving = f"{MAKES_WAY}: {self.makes_way}, this is {__version__}"
@@ -285,20 +292,36 @@ class Engine:
 
         Raises:
             OSError: nothing was written; the caller must not act as if it had been.
+            CorruptError: the log was cut or made anew by somebody else; what we know is not what it says, so we leave.
         """
-        event = kind(ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields)
+        event = kind(
+            v=FORMAT_VERSION, ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields
+        )
         try:
-            self._world.append(ENCODER.encode(event), lasting=kind in (AttemptExited, AttemptSettled))
+            lasting = kind is AttemptExited or (kind is AttemptSettled and self._judged(event))
+            offset = self._world.append(ENCODER.encode(event), lasting=lasting)
+            if offset < self._offset:
+                self.leaving = "the log was cut or made anew"
+                raise CorruptError("cannot go on with the log: it was cut or made anew; the next hook starts a new supervisor")
         except (OSError, StrettoError) as error:
             self.trouble = str(error)
             raise
         self.trouble = ""
         self._catch_up()
 
+    def _judged(self, event: AttemptSettled) -> bool:
+        """Say whether anything can be answered from a settled run: a job that was asked for is joined by nobody."""
+        attempt = self.state.attempts.get(event.attempt)
+        return attempt is None or attempt.kind != "requested"
+
     def _catch_up(self) -> None:
         for begin, after, line in self._world.lines(self._offset):
             self._offset = after
-            apply(self.state, parse(line), begin)
+            event = parse(line)
+            apply(self.state, event, begin)
+            if isinstance(event, Bad):
+                self._owed_epoch = BAD_LINE
+                self.untold |= self.conversations.keys()
 
     def _tend_log(self) -> None:
         try:
@@ -313,8 +336,10 @@ class Engine:
             OSError: it could not be written.
         """
         self._owed_epoch = reason
-        self.log(EpochBegan, epoch=self.state.epoch + 1, reason=reason, session=session)
-        self._owed_epoch = ""
+        epoch = self.state.epoch + 1
+        self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
+        if self.state.epoch == epoch:  # else its own line was damaged
+            self._owed_epoch = ""
         self.dirty = True
 
     def pay_epoch(self) -> None:
@@ -466,6 +491,7 @@ class Engine:
             nested: it comes from inside another foreground run.
             began_s: when the question came, on the world's clock.
         """
+        self._catch_up()
         self.pay_epoch()
         self.look()
         if job not in self.state.jobs:
@@ -487,6 +513,9 @@ class Engine:
         blocked = self._blocker()
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
+        if usable and run is not None and (blocked := objection(self.state, job, do, run.attempt)):
+            self.log(InvariantBroken, rule="join", attempt=run.attempt, what=blocked)
+            usable, do = False, "record"
         would = ""
         if usable and self.standing.mode != "on":
             do, would = "record", do
@@ -601,10 +630,14 @@ class Engine:
             if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
                 self.runs.cancel(run, reason)
         asked = self._requests.asked()
+        suites = frozenset(filter(self._is_suite, self._checks))
+        foreground = sum(self._needs_machine(run) for run in self.runs.open.values())
+        asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
+        room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
             desired=[] if held else self._desired(),
             running=running,
-            foreground=sum(self._needs_machine(run) for run in self.runs.open.values()),
+            foreground=foreground,
             slots=self._world.cores(),
             ahead_slots=max(
                 0, self.standing.rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())
@@ -613,10 +646,13 @@ class Engine:
             settling=bool(self._poked_s),
             free_bytes=self._world.free_bytes(),
             load_per_core=self._world.load_per_core(),
+            suites=suites,
+            suite_foreground=any(run.kind == "foreground" and run.job in suites for run in self.runs.open.values()),
+            suite_stopping=any(run.cancelled_for and run.job in suites for run in self.runs.open.values()),
             asked=asked,
-            asked_running=sum(run.kind == "requested" for run in self.runs.open.values()),
+            asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
-            promised_bytes=self._world.promised_bytes() if asked else 0,
+            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
         )
         for action in schedule.plan(view):
             match action:
@@ -741,7 +777,8 @@ class Engine:
             self.runs.lost(run, run.over)
             return
         found = self._world.executor.exit_of(run.attempt)
-        self.look()
+        if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
+            self.look()
         self.runs.ended(
             run,
             attempt.end,
@@ -763,6 +800,28 @@ class Engine:
             self._refused[run.job] = (self._scan.generation, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
+
+    def retry(self, job: JobKey) -> bool:
+        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        known = self.state.jobs.get(job)
+        if known is not None and known.crashes:
+            self.log(JobRetried, job=job)
+            self.dirty = True
+        return known is not None
+
+    def make_way(self, run: Run) -> frozenset[AttemptId]:
+        """Stop the suites that run ahead when a session's own begins: they may share a port (F51). Returns those that still run."""
+        if not self._is_suite(run.job):
+            return frozenset()
+        ahead_runs = [other for other in self.runs.open.values() if other.kind == "ahead" and not other.readers]
+        suites = [other for other in ahead_runs if self._is_suite(other.job)]
+        for other in suites:
+            if not other.cancelled_for:
+                self.runs.cancel(other, "the session runs a suite itself")
+        return frozenset(other.attempt for other in suites)
+
+    def _is_suite(self, job: JobKey) -> bool:
+        return job in self._checks and self._checks[job].kind == "test"
 
     # --- jobs that were asked for --------------------------------------------------------------------------------------------
 
@@ -803,7 +862,7 @@ class Engine:
         if place is None:
             self._requests.hold(job, "no place is free")
             return
-        order = self._requests.order(job)
+        order, dirty = self._requests.order(job), self.dirty
         request = self.state.requests[job]
         try:
             place.promise(request.memory_bytes, 0)
@@ -820,6 +879,8 @@ class Engine:
             self._request_ended(run)
             return
         self._listen_to(run)
+        # Its epoch stops what runs ahead, and nothing else: a long queue need not be planned twice for each job.
+        self.dirty = dirty or any(other.kind == "ahead" for other in self.runs.open.values())
 
     def _request_ended(self, run: Run) -> None:
         """What a requested job did to the machine no scan can show: everything that was known before it ended is over."""

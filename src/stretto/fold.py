@@ -3,7 +3,9 @@
 An attempt is a small machine; `NEXT` holds every legal step and nothing else:
 
     Begun --attempt.spawned--> Running --attempt.exited--> Exited --attempt.settled--> Settled
-      '------attempt.exited----------------------------------^
+      '------attempt.exited----------------------------------^  '--attempt.spawned--> Exited (heard late)
+
+A short run's `attempt.spawned` may come right after its `attempt.exited`: the supervisor writes the one, the monitor the other.
 
 A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its steps:
 
@@ -15,7 +17,8 @@ A job that was asked for (`stretto run`) is another; `REQUEST_NEXT` holds its st
 It is one idea in one file: two machines over one log, because a step of an attempt is a step of the job it is a try of.
 
 Promises: an event its attempt cannot take, or one about something unknown, changes nothing but the list of anomalies: a forged, late
-or doubled record can make a result unknown, never passed. `apply` uses up the state it is given (it is changed in place and returned):
+or doubled record can make a result unknown, never passed. A line that is no event makes every command one that has to be seen again
+before it runs ahead (decision 0008). `apply` uses up the state it is given (it is changed in place and returned):
 a log of a million events is folded without copying a million dictionaries.
 """
 
@@ -38,7 +41,9 @@ from stretto.model import (
     End,
     EpochBegan,
     Event,
+    InvariantBroken,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -65,10 +70,12 @@ DURATIONS = 9
 """Of how many last runs the usual duration is the median."""
 MAKES_WAY = "a hook of another version came"
 """How the reason begins with which a supervisor leaves for one of another version."""
-ATTEMPTS_KEPT = 1000
-"""Ended attempts the state remembers; older ones are only in the log."""
+ATTEMPTS_KEPT, ATTEMPTS_BEYOND = 1000, 100
+"""Ended attempts the state remembers; older ones are only in the log. It may be some more: they are forgotten so many at a time."""
 REQUESTS_KEPT = 500
 """Requested jobs that are over and still remembered; older ones once their attempts are forgotten, too."""
+UNKNOWN_EPOCH = -1
+"""Of an attempt that an older snapshot remembers."""
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 """The pause before the first retry; it doubles, up to the second number."""
 
@@ -76,16 +83,16 @@ RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 # --- one attempt's phases ---------------------------------------------------------------------------------------------------
 
 
-class Begun(msgspec.Struct, frozen=True, tag=True):
+class Begun(msgspec.Struct, frozen=True, tag=True, gc=False):
     """It was decided that it starts; nobody has seen its process yet."""
 
 
-class Running(msgspec.Struct, frozen=True, tag=True):
+class Running(msgspec.Struct, frozen=True, tag=True, gc=False):
     pid: int
     start: str
 
 
-class Exited(msgspec.Struct, frozen=True, tag=True):
+class Exited(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The command is over; whether its result may be used is not known yet."""
 
     end: End
@@ -94,7 +101,7 @@ class Exited(msgspec.Struct, frozen=True, tag=True):
     took_s: float
 
 
-class Settled(msgspec.Struct, frozen=True, tag=True):
+class Settled(msgspec.Struct, frozen=True, tag=True, gc=False):
     end: End
     out_bytes: int
     err_bytes: int
@@ -112,12 +119,15 @@ NEXT: dict[type[Phase], dict[type[Event], Callable[..., Phase]]] = {
         AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s),
     },
     Running: {AttemptExited: lambda _, e: Exited(e.end, e.out_bytes, e.err_bytes, e.took_s)},
-    Exited: {AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products)},
+    Exited: {
+        AttemptSpawned: lambda p, _: p,
+        AttemptSettled: lambda p, e: Settled(p.end, p.out_bytes, p.err_bytes, p.took_s, e.torn, e.wrote, e.products),
+    },
     Settled: {},
 }
 
 
-class Attempt(msgspec.Struct, kw_only=True):
+class Attempt(msgspec.Struct, kw_only=True, gc=False):
     attempt: AttemptId
     job: JobKey
     kind: Kind
@@ -128,32 +138,34 @@ class Attempt(msgspec.Struct, kw_only=True):
     boot: str
     generation: int
     why: str
+    epoch: int = UNKNOWN_EPOCH
+    """In which it began."""
     phase: Phase = Begun()
     joined: int = 0
     """How often its result was taken by another call, replays and attaches."""
 
     @property
     def end(self) -> End | None:
-        return self.phase.end if isinstance(self.phase, Exited | Settled) else None
+        return self.phase.end if isinstance(self.phase, (Exited, Settled)) else None
 
     @property
     def took_s(self) -> float | None:
-        return self.phase.took_s if isinstance(self.phase, Exited | Settled) else None
+        return self.phase.took_s if isinstance(self.phase, (Exited, Settled)) else None
 
     @property
     def open(self) -> bool:
-        return isinstance(self.phase, Begun | Running)
+        return isinstance(self.phase, (Begun, Running))
 
 
 # --- one requested job's phases ---------------------------------------------------------------------------------------------
 
 
-class WaitsFor(msgspec.Struct, frozen=True, tag=True):
+class WaitsFor(msgspec.Struct, frozen=True, tag=True, gc=False):
     others: frozenset[JobKey]
     """Those of its dependencies that have not passed; never empty."""
 
 
-class Ready(msgspec.Struct, frozen=True, tag=True):
+class Ready(msgspec.Struct, frozen=True, tag=True, gc=False):
     tries: int = 0
     due_mono_s: float = 0.0
     """Not before this time of the log's monotonic clock: the pause before a retry."""
@@ -161,44 +173,46 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     """Why it has not begun, as the supervisor last said."""
 
 
-class UnderWay(msgspec.Struct, frozen=True, tag=True):
+class UnderWay(msgspec.Struct, frozen=True, tag=True, gc=False):
     attempt: AttemptId
     tries: int
 
 
-class Stopping(msgspec.Struct, frozen=True, tag=True):
+class Stopping(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Cancelled, and its process is not gone yet."""
 
     attempt: AttemptId
     reason: str
 
 
-class Passed(msgspec.Struct, frozen=True, tag=True):
+class Passed(msgspec.Struct, frozen=True, tag=True, gc=False):
     attempt: AttemptId
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class Failed(msgspec.Struct, frozen=True, tag=True, gc=False):
     end: End
 
 
-class Cancelled(msgspec.Struct, frozen=True, tag=True):
+class Cancelled(msgspec.Struct, frozen=True, tag=True, gc=False):
     reason: str
 
 
-class PutAside(msgspec.Struct, frozen=True, tag=True):
+class PutAside(msgspec.Struct, frozen=True, tag=True, gc=False):
     """It failed at every try it was given."""
 
     end: End
     tries: int
 
 
-class Lost(msgspec.Struct, frozen=True, tag=True):
+class Lost(msgspec.Struct, frozen=True, tag=True, gc=False):
     """It can never begin (again)."""
 
     reason: str
 
 
 RequestPhase = WaitsFor | Ready | UnderWay | Stopping | Passed | Failed | Cancelled | PutAside | Lost
+OVER = (Passed, Failed, Cancelled, PutAside, Lost)
+"""The phases in which nothing more happens to a job."""
 
 
 class Request(msgspec.Struct, kw_only=True):
@@ -219,11 +233,11 @@ class Request(msgspec.Struct, kw_only=True):
 
     @property
     def over(self) -> bool:
-        return isinstance(self.phase, Passed | Failed | Cancelled | PutAside | Lost)
+        return isinstance(self.phase, OVER)
 
     @property
     def under_way(self) -> bool:
-        return isinstance(self.phase, UnderWay | Stopping)
+        return isinstance(self.phase, (UnderWay, Stopping))
 
 
 def retry_pause_s(tries: int) -> float:
@@ -291,6 +305,8 @@ class Job(msgspec.Struct, kw_only=True):
     """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
     crashed_mono: float = 0.0
     crashed_boot: str = ""
+    crashed_at: float = 0.0
+    """The last of them, for display."""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
     durations_s: list[float] = msgspec.field(default_factory=list)
@@ -334,7 +350,11 @@ class State(msgspec.Struct, kw_only=True):
     news: deque[NewsTold] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomalies: deque[Anomaly] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     anomaly_count: int = 0
+    broken: deque[InvariantBroken] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    broken_count: int = 0
     bad_lines: int = 0
+    last_bad: Anomaly | None = None
+    """The latest line that is no event, and why."""
     events: int = 0
     epoch: int = 0
     generation: int = 0
@@ -344,6 +364,8 @@ class State(msgspec.Struct, kw_only=True):
     """Version of the supervisor that left because a hook of another version came, "" when the last one left for anything else."""
     saved_s: float = 0.0
     last_at: float = 0.0
+    last_hook_at: float = 0.0
+    """When a hook last did something that is logged; 0: never."""
 
     def open_attempts(self) -> list[Attempt]:
         """Attempts that began and have not ended, oldest first."""
@@ -356,17 +378,33 @@ def apply(state: State, event: LogEvent | Bad, offset: int = -1) -> State:
     Args:
         offset: where the line begins, for the anomaly list; -1 when it does not matter.
     """
-    if isinstance(event, Bad):
-        state.bad_lines += 1
-        return state
-    state.events += 1
-    state.last_at = event.ts
-    step = APPLY[type(event)]
-    problem = step(state, event)
-    if problem:
-        state.anomaly_count += 1
-        state.anomalies.append(Anomaly(offset, problem))
+    return apply_all(state, (event,), lambda _: offset)
+
+
+def apply_all(state: State, events: Iterable[LogEvent | Bad], offset_of: Callable[[int], int]) -> State:
+    """Return the state after many lines of the log; uses up the one passed in.
+
+    Args:
+        offset_of: where the line with this index among them begins; asked for what goes onto the anomaly list only.
+    """
+    for index, event in enumerate(events):
+        if isinstance(event, Bad):
+            _bad_line(state, event, offset_of(index))
+            continue
+        state.events += 1
+        state.last_at = event.ts
+        if problem := APPLY[type(event)](state, event):
+            state.anomaly_count += 1
+            state.anomalies.append(Anomaly(offset_of(index), problem))
     return state
+
+
+def _bad_line(state: State, line: Bad, offset: int) -> None:
+    """Count a line nobody can use. It may have said that a command writes sources or was asked about, so each has to be seen anew."""
+    state.bad_lines += 1
+    state.last_bad = Anomaly(offset, line.reason)
+    for job in state.jobs.values():
+        job.clean = False
 
 
 def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
@@ -375,6 +413,34 @@ def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
     for offset, event in events:
         state = apply(state, event, offset)
     return state
+
+
+def objection(state: State, job: JobKey, do: str, attempt: AttemptId) -> str:
+    """Say what the log itself holds against answering a question with a run, "" when nothing.
+
+    `freshness` decides by what the supervisor remembers; this asks what is written down, and shares nothing with it (C-24).
+
+    Args:
+        do: replay or attach.
+    """
+    run = state.attempts.get(attempt)
+    if run is None:
+        return ""  # forgotten, not contradicted
+    if run.job != job or run.kind == "requested":
+        return "by the log it is a run of something else"
+    if run.epoch not in (UNKNOWN_EPOCH, state.epoch):
+        return f"by the log it began in epoch {run.epoch}, and this is {state.epoch}"
+    match run.phase:
+        case Settled() if do == "attach":
+            return "by the log it has ended"
+        case Settled(torn=torn) if torn:
+            return f"by the log it is torn: {torn}"
+        case Settled(end=end) if not end.by_itself:
+            return f"by the log it ended by {end.how}"
+        case Begun() | Running() | Exited() if do == "replay":
+            return "by the log it has no result yet"
+        case _:
+            return ""
 
 
 def _supervisor_started(state: State, event: SupervisorStarted) -> str:
@@ -398,6 +464,7 @@ def _session_opened(state: State, event: SessionOpened) -> str:
         boot=event.boot,
         opened_at=event.ts,
     )
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -413,6 +480,8 @@ def _epoch_began(state: State, event: EpochBegan) -> str:
     if event.epoch <= state.epoch:
         return f"epoch.began {event.epoch} after {state.epoch}"
     state.epoch = event.epoch
+    if event.session is not None:
+        state.last_hook_at = event.ts
     return ""
 
 
@@ -430,11 +499,20 @@ def _job_seen(state: State, event: JobSeen) -> str:
     return ""
 
 
+def _job_retried(state: State, event: JobRetried) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.retried for unknown job {event.job}"
+    job.crashes = 0
+    return ""
+
+
 def _permission_asked(state: State, event: PermissionAsked) -> str:
     job = state.jobs.get(event.job)
     if job is None:
         return f"permission.asked for unknown job {event.job}"
     job.asked = True
+    state.last_hook_at = event.ts
     return ""
 
 
@@ -459,6 +537,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
         boot=event.boot,
         generation=event.generation,
         why=event.why,
+        epoch=state.epoch,
     )
     if event.kind == "foreground":
         job.foreground_runs += 1
@@ -466,7 +545,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
     elif event.kind == "ahead":
         job.ahead_runs += 1
     job.last_attempt = event.attempt
-    if len(state.attempts) > ATTEMPTS_KEPT:
+    if len(state.attempts) >= ATTEMPTS_KEPT + ATTEMPTS_BEYOND:
         _forget_oldest(state)
     return ""
 
@@ -489,22 +568,20 @@ def _attempt_step(state: State, event: AttemptSpawned | AttemptExited | AttemptS
 
 
 def _attempt_exited(state: State, event: AttemptExited) -> str:
-    problem = _attempt_step(state, event)
-    if not problem:
-        job = state.jobs[state.attempts[event.attempt].job]
-        job.last_end = event.end
-        if state.attempts[event.attempt].kind == "ahead":
-            if event.end.by_itself:
-                job.crashes = 0
-            elif event.end.how != "cancelled":
-                job.crashes, job.crashed_mono, job.crashed_boot = job.crashes + 1, event.mono, event.boot
-        if event.end.by_itself:
-            job.durations_s = [*job.durations_s, event.took_s][-DURATIONS:]
-    return problem or _request_exited(state, event)
-
-
-def _request_exited(state: State, event: AttemptExited) -> str:
+    if problem := _attempt_step(state, event):
+        return problem
     attempt = state.attempts[event.attempt]
+    job = state.jobs[attempt.job]
+    job.last_end = event.end
+    by_itself = event.end.by_itself
+    if attempt.kind == "ahead":
+        if by_itself:
+            job.crashes = 0
+        elif event.end.how != "cancelled":
+            job.crashes, job.crashed_mono, job.crashed_boot, job.crashed_at = job.crashes + 1, event.mono, event.boot, event.ts
+    if by_itself:
+        job.durations_s.append(event.took_s)
+        del job.durations_s[:-DURATIONS]
     return _request_step(state, event, attempt.job) if attempt.kind == "requested" else ""
 
 
@@ -516,10 +593,11 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
     job = state.jobs[attempt.job]
     # Each of these is for good: a formatter that found nothing to do at its second run still is a formatter.
     job.mutating = job.mutating or bool(event.wrote)
-    job.product_paths |= set(event.products)
+    if event.products:
+        job.product_paths |= set(event.products)
     job.leaves = job.leaves or bool(event.left)
     job.remote = job.remote or event.remote
-    if attempt.end is not None and attempt.end.by_itself and not event.torn:
+    if not (job.clean or event.torn) and attempt.end is not None and attempt.end.by_itself:
         job.clean = True
     return ""
 
@@ -596,8 +674,13 @@ def _join_decided(state: State, event: JoinDecided) -> str:
 
 
 def _join_done(state: State, event: JoinDone) -> str:
-    if not any(join.ask == event.ask for join in reversed(state.joins)):
+    for join in reversed(state.joins):
+        if join.ask == event.ask:
+            break
+    else:
         return f"join.done for unknown question {event.ask}"
+    if event.ask in state.waits:
+        return f"join.done twice for question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s
     return ""
@@ -605,6 +688,13 @@ def _join_done(state: State, event: JoinDone) -> str:
 
 def _news_told(state: State, event: NewsTold) -> str:
     state.news.append(event)
+    state.last_hook_at = event.ts
+    return ""
+
+
+def _invariant_broken(state: State, event: InvariantBroken) -> str:
+    state.broken.append(event)
+    state.broken_count += 1
     return ""
 
 
@@ -620,6 +710,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     EpochBegan: _epoch_began,
     TreeMoved: _tree_moved,
     JobSeen: _job_seen,
+    JobRetried: _job_retried,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,
@@ -632,5 +723,6 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JoinDecided: _join_decided,
     JoinDone: _join_done,
     NewsTold: _news_told,
+    InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""

@@ -12,13 +12,15 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from stretto.system import LINUX, Process, boot_id, identify, signal_process
+from stretto.system import LINUX, Process, atomic_write, boot_id, identify, open_private, read_file, signal_process
 
 MARK = b"STRETTO_WORKER="
 """The environment entry of everything an ahead run starts; its value is the attempt."""
+REMEMBERED = "tree"
+"""The file in an attempt's directory that holds the tree as its monitor saw it last: the boot id, then a pid and a start time a line."""
 PAUSE_S = 0.005
 RESIST_S = 5.0
 """So long after a SIGKILL something may still be there: it sits in the kernel, and nobody can do more."""
@@ -52,12 +54,16 @@ def below(root: int) -> Iterator[Seen]:
             queue.append(pid)
 
 
-def carrying(attempt: str) -> Iterator[Seen]:
-    """Yield the living processes of this user that carry an attempt's mark, and all that descend from one.
+def carrying(attempt: str, known: Collection[Process] = (), since: str = "0") -> Iterator[Seen]:
+    """Yield the living processes of this user that carry an attempt's mark or are `known` to be its own, and all that descend from one.
 
-    This finds what a killed monitor left: whoever it was handed to, in whatever session. What wiped its environment and lost its parent
-    is not found.
+    This finds what a killed monitor left: whoever it was handed to, in whatever session. What wiped its environment, lost its parent and
+    is not known is not found. Our own ancestors and pid 1 are never known, whatever a damaged record says.
+
+    Args:
+        since: the start time of the first process that could carry it, as in `Process`; the environment of older ones is not read.
     """
+    oldest = int(since) if since.isdecimal() else 0
     mark = MARK + attempt.encode()
     all_seen = {}
     for pid in _all_pids():
@@ -65,8 +71,17 @@ def carrying(attempt: str) -> Iterator[Seen]:
         if seen is not None and not ended and pid != os.getpid():
             all_seen[pid] = seen
     ours: set[int] = set()
+    above_us = {1}
+    above = os.getppid()
+    while above in all_seen and above not in above_us:
+        above_us.add(above)
+        above = all_seen[above].parent
     for pid, seen in all_seen.items():
-        if mark in _environment(pid) and identify(pid) == seen.process:
+        if seen.process in known and pid not in above_us:
+            ours.add(pid)
+        elif LINUX and int(seen.process.start) < oldest:
+            continue
+        elif mark in _environment(pid) and identify(pid) == seen.process:
             ours.add(pid)
     for pid, seen in all_seen.items():
         above = pid
@@ -74,6 +89,28 @@ def carrying(attempt: str) -> Iterator[Seen]:
             above = all_seen[above].parent
         if above in ours:
             yield seen
+
+
+def remember(folder: str, tree: Iterable[Process]) -> None:
+    """Leave the identities of a tree in an attempt's directory, whole or not at all; where they do not fit, the mark has to do."""
+    try:
+        text = "".join([boot_id() + "\n", *(f"{process.pid} {process.start}\n" for process in tree)])
+        atomic_write(os.path.join(folder, REMEMBERED), text.encode())
+    except OSError:
+        pass  # a full disk
+
+
+def remembered(folder: str) -> set[Process]:
+    """Return what `remember` left, as far as it reads; of another boot nothing. Whether any of it lives is another question."""
+    try:
+        descriptor = open_private(os.path.join(folder, REMEMBERED), os.O_RDONLY | os.O_NONBLOCK)
+        with open(descriptor, "rb") as file:
+            boot, *lines = file.read().decode("ascii", "replace").splitlines() or [""]
+    except OSError:
+        return set()
+    words = [line.split() for line in lines]
+    pairs = [(pair[0], pair[1]) for pair in words if len(pair) == 2 and pair[0].isdecimal() and len(pair[0]) <= 9]
+    return {Process(int(pid), start, boot) for pid, start in pairs if boot == boot_id()}
 
 
 def own_bytes(found: Iterable[Seen], enough: int) -> int:
@@ -95,6 +132,7 @@ def end(
     *,
     grace_s: float,
     group: int = 0,
+    at_once: Callable[[], None] = lambda: None,
     hurry: Callable[[], bool] = lambda: False,
     reap: Callable[[], None] = lambda: None,
 ) -> list[Process]:
@@ -104,6 +142,7 @@ def end(
         grace_s: between SIGTERM and SIGKILL; 0 kills at once.
         group: a process group to kill in one step, 0 for none. The caller vouches that its leader is his own child and not yet waited
             for: then nobody else can have that number.
+        at_once: called at every look that kills: ends what it can in one step, as the kernel does for a control group.
         hurry: asked at every look; true ends the grace time.
         reap: called at every look, to wait for what was handed to us.
     """
@@ -113,6 +152,7 @@ def end(
         now = time.monotonic()
         if now >= kill_at or hurry():
             kill_at = min(kill_at, now)
+            at_once()
             if group:
                 _kill_group(group)
             found = []
@@ -209,7 +249,6 @@ def _environment(pid: int) -> list[bytes]:
 
 def _bytes(path: str) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
+        return read_file(path)
     except OSError:
         return b""

@@ -13,7 +13,7 @@ import msgspec
 from stretto import journal, snapshot
 from stretto.fold import State, apply
 from stretto.model import Bad
-from stretto.system import Lock, atomic_write, private_directory, wall_s
+from stretto.system import Lock, open_private, private_directory, wall_s, write_all
 
 SHOWN = 100
 """How many bad lines are listed; all are counted."""
@@ -92,12 +92,12 @@ def repair(folder: str) -> str:
         lock.acquire(journal.LOCK_LIMIT_S)
         aside = ""
         if os.path.lexists(path):
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-                data = file.read()
             aside = os.path.join(private_directory(os.path.join(folder, "torn")), f"before-repair-{wall_s():.6f}")
-            atomic_write(aside, data, durable=True)
+            _copy(path, aside, close_tail=False)
             # A new file: the pages of the old one may be called clean and be lost all the same. Appenders notice the change.
-            atomic_write(path, data if data.endswith(b"\n") or not data else data + b"\n", durable=True)
+            _copy(path, f"{path}.repaired", close_tail=True)
+            os.rename(f"{path}.repaired", path)
+            _sync(folder)
         for name in (snapshot.NAME, journal.FAILED_NAME):
             try:
                 os.unlink(os.path.join(folder, name))
@@ -106,3 +106,31 @@ def repair(folder: str) -> str:
         return aside
     finally:
         lock.close()
+
+
+def _copy(path: str, to: str, *, close_tail: bool) -> None:
+    """Write a copy to the disk, with a newline at its end if it is to have one; in blocks, because a log may hold anything."""
+    last = b"\n"
+    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    copy = open_private(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    try:
+        while block := os.read(source, journal.BLOCK_BYTES):
+            write_all(copy, block)
+            last = block
+        if close_tail and not last.endswith(b"\n"):
+            write_all(copy, b"\n")
+        os.fsync(copy)
+    except OSError:
+        os.unlink(to)
+        raise
+    finally:
+        os.close(source)
+        os.close(copy)
+
+
+def _sync(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

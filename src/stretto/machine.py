@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from stretto import journal, observe, rules, snapshot, system, trust
+from stretto import disk, journal, observe, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
 from stretto.fold import State
 from stretto.model import SessionId
-from stretto.system import Lock, Process, is_locked, open_private, private_directory, write_all
+from stretto.system import Lock, Process, is_locked, private_directory
 from stretto.tree import Scanner
 from stretto.world import Standing, Tree
+
+PROMISE_BYTES = 48
 
 
 class Slot:
@@ -28,11 +30,7 @@ class Slot:
         self._lock = lock
 
     def promise(self, memory_bytes: int, monitor_pid: int) -> None:
-        descriptor = open_private(self._lock.path, os.O_WRONLY | os.O_TRUNC)
-        try:
-            write_all(descriptor, f"{memory_bytes} {monitor_pid}\n".encode())
-        finally:
-            os.close(descriptor)
+        self._lock.note(f"{memory_bytes} {monitor_pid}".ljust(PROMISE_BYTES - 1).encode() + b"\n")
 
     def close(self) -> None:
         self._lock.close()
@@ -44,8 +42,13 @@ def take_place(slots: str) -> Slot | None:
     for number in range(os.cpu_count() or 1):
         lock = Lock(os.path.join(folder, f"{number}.lock"))
         if lock.try_acquire():
-            os.truncate(lock.path, 0)  # what its last holder was promised is over
-            return Slot(lock)
+            place = Slot(lock)
+            try:
+                place.promise(0, 0)  # what its last holder was promised is over
+            except OSError:
+                place.close()
+                raise
+            return place
         lock.close()
     return None
 
@@ -67,6 +70,15 @@ def _read_promise(path: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
+def _unfit(folder: str) -> str:
+    """Say why nothing may rely on files in our state directory, "" when it may or when a full disk keeps us from trying."""
+    try:
+        reason = disk.unfit(folder)
+    except OSError:
+        return ""
+    return reason and f"state cannot be kept in {folder}: {reason}; set STRETTO_STATE_DIR to a local disk, then run `stretto init` again"
+
+
 class Machine:
     """This machine and one project on it; whoever makes one holds the supervisor's lock."""
 
@@ -75,11 +87,16 @@ class Machine:
         self.root = project.root
         self.settings = settings
         self.tree: Tree = Scanner(os.fsencode(project.root))
-        self.executor: Executor = Local(project.paths.folder)
+        self._local = Local(project.paths.folder)
+        self.executor: Executor = self._local
         self.umask = os.umask(0o077)
         os.umask(self.umask)
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
+        self._total_bytes = 0
+        self._unfit = _unfit(self._paths.folder)
+        """Why nothing may rely on our files, "" when it may."""
+        self._tail: journal.Tail | None = None
         self._tender = snapshot.Tender(self._paths.folder, self._journal)
 
     # --- clock and identity
@@ -110,22 +127,19 @@ class Machine:
     def lives(self, process: Process) -> bool:
         return system.lives(process)
 
-    def began_at(self, pid: int) -> float:
-        try:
-            return psutil.Process(pid).create_time()
-        except psutil.Error:
-            return float("inf")
-
     # --- the log
 
     def load(self) -> tuple[State, int]:
         return snapshot.load(self._paths.folder)
 
-    def append(self, record: bytes, *, lasting: bool) -> None:
-        self._journal.append(record, lasting=lasting)
+    def append(self, record: bytes, *, lasting: bool) -> int:
+        return self._journal.append(record, lasting=lasting)
 
     def lines(self, offset: int) -> Iterator[tuple[int, int, bytes]]:
-        return journal.lines(self._paths.folder, offset)
+        if self._tail is None or self._tail.offset != offset:
+            self._tail = journal.Tail(self._paths.folder, offset)
+        for batch in self._tail.new():
+            yield from batch.each()
 
     def tend(self, state: State, offset: int) -> None:
         self._tender.tend(state, offset)
@@ -139,7 +153,10 @@ class Machine:
                 return None
             self.project = project
             text = trust.verify(project)
-            return Standing(mode=project.grant.mode, rules=rules.parse(text.decode() if text is not None else ""))
+            found = rules.parse(text.decode() if text is not None else "")
+            self._journal.fsync = self._local.fsync = found.fsync
+            self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
+            return Standing(mode=project.grant.mode, rules=found, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
             return Standing(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 
@@ -183,10 +200,16 @@ class Machine:
         return os.cpu_count() or 1
 
     def free_bytes(self) -> int:
+        if system.LINUX:
+            _, found, after = system.read_file("/proc/meminfo").partition(b"MemAvailable:")
+            if found:
+                return int(after.split(None, 1)[0]) * 1024
         return psutil.virtual_memory().available
 
     def total_bytes(self) -> int:
-        return psutil.virtual_memory().total
+        if not self._total_bytes:
+            self._total_bytes = psutil.virtual_memory().total
+        return self._total_bytes
 
     def granted_bytes(self) -> int:
         return system.memory_bytes()

@@ -10,6 +10,7 @@ its meaning: a new meaning is a new type.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
@@ -18,21 +19,26 @@ import msgspec
 
 AttemptId = NewType("AttemptId", str)
 """32 hex digits, random: nobody can guess another session's run."""
+ATTEMPT_ID = re.compile("[0-9a-f]{32}")
+"""What is made; nothing else a log names is ever taken for the name of a directory or for a mark."""
 JobKey = NewType("JobKey", str)
 """32 hex digits over everything that makes two calls the same call; see `Invocation.key`."""
 SessionId = NewType("SessionId", str)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: every line ends with its checksum (`journal.sealed`)."""
 
 Mode = Literal["on", "observe", "off"]
+Fsync = Literal["exits", "always", "never"]
+"""What of the log is synced: the records appended as `lasting`, all, or none."""
 Kind = Literal["foreground", "ahead", "requested"]
 """foreground: the session's own run; ahead: started by us before it is asked for; requested: a job that was asked for."""
 Streams = Literal["merged", "split"]
 """merged: descriptors 1 and 2 are the same file; split: they are not."""
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records."""
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Base of all records. None can be part of a cycle, so the garbage collector need not look at them: a long log makes millions."""
 
 
 # --- what a shim sees -------------------------------------------------------------------------------------------------------
@@ -167,7 +173,8 @@ class Verdict(Record, frozen=True, kw_only=True):
 class Event(Record, tag_field="t", frozen=True, kw_only=True):
     """Fields every event carries."""
 
-    v: int = FORMAT_VERSION
+    v: int = 1
+    """Format of the line: what we write says `FORMAT_VERSION`, a line that says nothing is of the first one."""
     ts: float
     """Wall clock, seconds since 1970; for display only."""
     mono: float
@@ -228,6 +235,12 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     streams: Streams
 
 
+class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
+    """The user wants a command that was put aside to run ahead again at once; its crashes are forgotten."""
+
+    job: JobKey
+
+
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
     """The host put a question before running this; one approval is no standing one, so the job does not run ahead."""
 
@@ -277,6 +290,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     remote: bool = False
     """A connection beyond loopback was seen."""
     left: int = 0
+    digest: str = ""
+    """`bundle.digest_of` what it printed; "" when that was not read (lost, cancelled, a line of format 1)."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
@@ -353,6 +368,16 @@ class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     text: str
 
 
+class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
+    """Something that Stretto promises was found not to hold; the result it concerns is not used."""
+
+    rule: str
+    """output: what a run printed is not on disk as it was. lease: a process of an ended run lived on.
+    join: the log contradicts a join that was about to be answered."""
+    attempt: AttemptId
+    what: str
+
+
 LogEvent = (
     SupervisorStarted
     | SupervisorStopped
@@ -361,6 +386,7 @@ LogEvent = (
     | EpochBegan
     | TreeMoved
     | JobSeen
+    | JobRetried
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
@@ -373,6 +399,7 @@ LogEvent = (
     | JoinDecided
     | JoinDone
     | NewsTold
+    | InvariantBroken
 )
 
 

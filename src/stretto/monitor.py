@@ -6,46 +6,82 @@ with two descriptors: where the spec is read from (one rpc frame: an environment
 that tells the supervisor `started PID START` and `exited`, and whose end-of-file says that the owner is gone. It ends when the
 supervisor does. Promises of an owner:
 - it has a session of its own, outlives the supervisor, and is no descendant of a hook (the supervisor is none either);
+- of a run that only a supervisor can make use of it is told a lease: when no supervisor has lived for that long, the run is cancelled;
 - it holds the lock of the attempt's directory for its life: that, and nothing else, is how others know that it lives;
 - the worker's standard input is empty, its output goes straight to the bundle's files (they survive our death), no other descriptor
   reaches it, and on Linux it dies with us;
-- however the run ends, its whole tree is gone first (we are its subreaper), then `exit` is written, then the log, then the pipe;
-- limits are watched and never set: a command sees what it would see without us, and one that goes beyond is ended and recorded as such.
+- however the run ends, its whole tree is gone first (we are its subreaper, and where the system lets us it has a control group), then
+  `exit` is written, then the log, then the pipe;
+- limits are watched: a command sees what it would see without us, and one that goes beyond is ended and recorded as such. The one that the
+  kernel keeps, the number of tasks in the control group, says that it was met, and then the run is ended all the same;
+- what only we know would be lost with us, so the tree we saw last is on disk for whoever has to end it after our death.
 
 SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGUSR1 says that somebody waits for it: full speed from then on.
 
-Source of the limits and priorities: decision 0007.
+It is one idea in one file: what an owner starts it watches, ends and records, and it carries as little as it can.
+
+Source of the limits and priorities: decision 0007; of the control group and of what is remembered: decision 0009.
 """
 
 from __future__ import annotations
 
 import _socket
 import errno
+import gc
 import os
 import resource
 import select
 import signal
 import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
 
-from stretto import kin
+from stretto import cgroup, kin
 from stretto.journal import Journal
 from stretto.rpc import Message, Reader
-from stretto.system import LINUX, Lock, atomic_write, boot_id, identify, mono_s, open_private, wall_s, write_all
+from stretto.system import (
+    LINUX,
+    Lock,
+    Process,
+    atomic_write,
+    boot_id,
+    identify,
+    is_locked,
+    mono_s,
+    open_private,
+    read_file,
+    wall_s,
+    write_all,
+)
+
+if TYPE_CHECKING:
+    from stretto.model import Fsync
 
 GRACE_S = 2.0
 """Between SIGTERM and SIGKILL."""
 LOOK_S = 0.02
-"""How often sizes, limits and the order of two streams are looked at; the end of the worker is seen at once."""
+"""How often sizes, limits and the order of two streams are looked at while the worker prints; its end is seen at once."""
 CLOSE_LOOK_S = 0.002
 """The same when more than half of the output allowed is there."""
+QUIET_LOOK_S = 0.1
+"""The same while it prints nothing: output and signals wake us at once (on Linux); it bounds how late too many tasks are seen."""
 TREE_LOOK_S = 0.25
 """How often the tree is walked: its memory and its tasks."""
+LEASE_LOOKS = 8
+"""So often in the time of its lease an owner looks whether a supervisor lives."""
 COPY_BYTES = 1 << 18
+FRAME_MOST_BYTES = (1 << 32) - 1
+"""What one entry of the index can say."""
 INT_BYTES = 4
+IN_MODIFY = 2
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}
 """System call numbers; on another machine the I/O class stays as it is."""
+CLOSE_RANGE, CLOSE_RANGE_CLOEXEC, INT_MOST = 436, 4, (1 << 31) - 1
+"""Number of a system call (the same on every machine), its flag (Linux 5.11) and the largest descriptor there could be."""
 IOPRIO_WHO_PROCESS, IOPRIO_NONE, IOPRIO_IDLE = 1, 0, 3 << 13
+DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+"""An owner hears none of these: they are meant for a terminal's foreground."""
 HASTE_LOOKS = 4
 """So many walks in a row set the I/O class back: what was just being forked in one of them is met by the next."""
 
@@ -53,9 +89,15 @@ HASTE_LOOKS = 4
 def main() -> None:
     """Fork an owner for every request, until the supervisor is gone."""
     requests = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, 0)
+    for number in range(1, signal.NSIG):
+        if number in DEAF_TO or signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, _unheard)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody has to wait for the owners
     boot_id()  # read once for all of them
-    _prctl(0, 0)  # and so is what it loads
+    _libc()  # and so is what it loads
+    groups = cgroup.place()
+    gc.freeze()  # what is here now is shared with every owner, and stays so as long as nobody writes to it
     while True:
         byte, rights, _, _ = requests.recvmsg(1, _socket.CMSG_LEN(2 * INT_BYTES), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
         if not byte:
@@ -68,14 +110,18 @@ def main() -> None:
             child = -1  # no more processes: the supervisor sees both pipes end
         if child == 0:
             try:
-                _begin(*given)
+                _begin(groups, *given)
             finally:
                 os._exit(0)
         for descriptor in given:
             os.close(descriptor)
 
 
-def _begin(spec: int, supervisor: int) -> None:
+def _unheard(number: int, frame: object) -> None:
+    """Do nothing at a signal. It is caught and not ignored, because the exec of a worker sets back by itself what is caught."""
+
+
+def _begin(groups: str, spec: int, supervisor: int) -> None:
     """Become an owner: nothing of the process that was forked stays."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -86,10 +132,10 @@ def _begin(spec: int, supervisor: int) -> None:
     for descriptor in (null, supervisor, spec):
         os.close(descriptor)
     if message is not None:
-        _own(message)
+        _own(message, groups)
 
 
-def _own(spec: Message) -> None:
+def _own(spec: Message, groups: str) -> None:
     folder = os.fsdecode(spec["dir"])
     lock = Lock(os.path.join(folder, "lock"))
     if not lock.try_acquire():
@@ -100,8 +146,6 @@ def _own(spec: Message) -> None:
     watch = _Watch(spec, folder)
     signal.signal(signal.SIGTERM, watch.cancel)
     signal.signal(signal.SIGUSR1, watch.hasten)
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
     me = identify(os.getpid())
     assert me is not None
     try:
@@ -113,17 +157,24 @@ def _own(spec: Message) -> None:
     if os.path.exists(os.path.join(folder, "cancel")):
         _record(spec, folder, ("cancelled", signal.SIGTERM), began_s)  # it was stopped before we came
         return
+    group = cgroup.make(groups, folder, spec["attempt"].decode())
+    if group is not None:
+        group.limit_tasks(int(spec["tasks"]))
     try:
-        worker = _spawn(spec, folder)
+        worker, group = _spawn(spec, folder, group)
     except OSError as error:
+        if group is not None:
+            group.remove()
         _record(spec, folder, ("unstarted", error.errno or errno.EINVAL), began_s)
         return
-    verdict = watch.until_end(worker)
+    verdict = watch.until_end(worker, group)
+    if group is not None:
+        group.remove()
     _record(spec, folder, verdict, began_s, watch.left, watch.cpu_s)
 
 
-def _spawn(spec: Message, folder: str) -> int:
-    """Start the worker.
+def _spawn(spec: Message, folder: str, group: cgroup.Group | None) -> tuple[int, cgroup.Group | None]:
+    """Start the worker, and return the control group it is in: none when the system did not let us put it there.
 
     Raises:
         OSError: there is no process, or the command's file could not be executed in it.
@@ -132,44 +183,67 @@ def _spawn(spec: Message, folder: str) -> int:
     out = open_private(os.path.join(folder, "out"), flags)
     err = open_private(os.path.join(folder, "err"), flags) if spec["streams"] == b"split" else out
     owner = os.getpid()
+    env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
     hears, tells = os.pipe()  # closed by the exec; before that an error number comes through it
-    pid = os.fork()
+    pid, group = _fork(group, folder)
     if pid == 0:
         try:
-            _become(spec, owner, out, err, tells)
+            _become(spec, env, owner, out, err)
         except (OSError, ValueError) as error:
             os.write(tells, str(getattr(error, "errno", None) or errno.EINVAL).encode())
         finally:
             os._exit(127)
     for descriptor in {out, err, tells}:
         os.close(descriptor)
-    with os.fdopen(hears, "rb", 0) as pipe:
-        failed = pipe.read()
+    failed = os.read(hears, 100)
+    os.close(hears)
     if failed:
         os.waitpid(pid, 0)
         raise OSError(int(failed), os.strerror(int(failed)))
-    return pid
+    return pid, group
 
 
-def _become(spec: Message, owner: int, out: int, err: int, tells: int) -> None:
-    """Turn this fresh child into the command, with nothing of ours about it."""
+def _fork(group: cgroup.Group | None, folder: str) -> tuple[int, cgroup.Group | None]:
+    """Fork into the group, or where the system refuses that, without it."""
+    if group is not None:
+        try:
+            return group.fork(), group
+        except OSError:
+            group.remove()  # no clone3, or no right to it: a fork that fails for another reason fails below, too
+            cgroup.forget(folder)
+    return os.fork(), None
+
+
+def _become(spec: Message, env: dict[bytes, bytes], owner: int, out: int, err: int) -> None:
+    """Turn this fresh child into the command, with nothing of ours about it.
+
+    It does as little as it can: each page of memory that it touches is copied first.
+    """
     os.setsid()
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != owner:
         os._exit(127)  # the owner died before it could take us along
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _set_io_class(0, IOPRIO_IDLE)
+    if spec.get("idle") == b"1":
+        _set_io_class(0, IOPRIO_IDLE)
     os.umask(int(spec["umask"], 8))
     os.chdir(spec["cwd"])
     os.dup2(out, 1)
     os.dup2(err, 2)
-    for name in os.listdir("/proc/self/fd" if LINUX else "/dev/fd"):
-        if int(name) > 2 and int(name) != tells:
-            _close(int(name))
-    env = dict(entry.split(b"=", 1) for entry in spec["env"].split(b"\0") if b"=" in entry)
+    _keep_from_exec()
     os.execve(spec["exe"], spec["argv"].split(b"\0"), env)
+
+
+def _keep_from_exec() -> None:
+    """See to it that no descriptor but the first three goes on; one that the exec closes has to stay until then."""
+    libc, _ = _libc()
+    if libc is not None and libc.syscall(CLOSE_RANGE, 3, INT_MOST, CLOSE_RANGE_CLOEXEC) == 0:
+        return
+    for name in os.listdir("/proc/self/fd" if LINUX else "/dev/fd"):
+        try:
+            if int(name) > 2:
+                os.set_inheritable(int(name), False)
+        except OSError:
+            continue  # the one the listing itself was read from
 
 
 class _Watch:
@@ -178,11 +252,16 @@ class _Watch:
     def __init__(self, spec: Message, folder: str) -> None:
         self._folder, self._streams = folder, ("out", "err") if spec["streams"] == b"split" else ("out",)
         self._order = _Order(folder) if spec["streams"] == b"split" else None
+        self._pause_s, self._seen_bytes = 0.0, 0
         self._until_s = mono_s() + float(spec["wall_s"])
         self._limit_bytes, self._memory_bytes, self._tasks = (int(spec[name]) for name in ("limit_bytes", "memory_bytes", "tasks"))
+        self._lease, self._lease_s = os.fsdecode(spec.get("lease", b"")), float(spec.get("lease_s", b"0"))
+        self._served_s = self._asked_s = mono_s()
         self._cancelled = False
         self._haste = 0
         self._worker = 0
+        self._group: cgroup.Group | None = None
+        self._remembered: list[Process] = []
         self._status: int | None = None
         self._walked_s = 0.0
         self._machine_tasks = _machine_tasks()
@@ -198,28 +277,30 @@ class _Watch:
         self._haste = HASTE_LOOKS
         self._walked_s = 0.0
 
-    def until_end(self, worker: int) -> tuple[str, int]:
+    def until_end(self, worker: int, group: cgroup.Group | None) -> tuple[str, int]:
         """Return how the run ended and the value that goes with it; its tree is gone then."""
-        self._worker = worker
-        poller = select.poll()
-        if LINUX:
-            poller.register(os.pidfd_open(worker), select.POLLIN)
+        self._worker, self._group = worker, group
+        alarm = _Alarm(worker, [os.path.join(self._folder, name) for name in self._streams])
         verdict: tuple[str, int] | None = None
         while verdict is None and not self._ended():
-            poller.poll((CLOSE_LOOK_S if self._printed() * 2 > self._limit_bytes else LOOK_S) * 1000)
+            quiet, pause_s = self._pause()
+            if alarm.wait(pause_s, quiet):
+                continue
             if self._order:
                 self._order.look()
             verdict = self._beyond()
         by_us = verdict is not None
-        if not by_us:
-            self.left = sum(each.process.pid != worker for each in kin.below(os.getpid()))
-        kin.end(
-            lambda: kin.below(os.getpid()),
-            grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
-            group=worker if self._status is None else 0,
-            hurry=lambda: self._printed() > self._limit_bytes,
-            reap=self._reap_adopted,
-        )
+        if by_us or kin.children(os.getpid()) != [worker]:  # a worker that has ended has no children: they are ours by now
+            if not by_us:
+                self.left = sum(each.process.pid != worker for each in kin.below(os.getpid()))
+            kin.end(
+                lambda: kin.below(os.getpid()),
+                grace_s=GRACE_S if verdict is None or verdict[0] in ("cancelled", "timeout") else 0.0,
+                group=worker if self._status is None else 0,
+                at_once=group.kill if group else lambda: None,
+                hurry=lambda: self._printed() > self._limit_bytes,
+                reap=self._reap_adopted,
+            )
         status = self._wait()
         if self._order:
             self._order.look()
@@ -232,10 +313,27 @@ class _Watch:
             _cut(self._folder, self._streams, self._limit_bytes)
         if verdict is not None:
             return verdict
+        if group and group.refused_tasks():
+            return "processes", 0
+        kills = group.memory_kills() if group else None
+        if kills is not None:
+            if kills:
+                return "memory", 0
+            return _by_itself(status)
         killed = status in (signal.SIGKILL, 128 + signal.SIGKILL << 8)  # itself, or the command that a shell says was killed
         if killed and _oom_kills() > self._out_of_memory:
             return "memory", 0
-        return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
+        return _by_itself(status)
+
+    def _pause(self) -> tuple[bool, float]:
+        """Say whether nothing was printed since the last look, and how long to wait for the next one."""
+        printed = self._printed()
+        if printed == self._seen_bytes:
+            quiet, self._pause_s = self._pause_s > 0, min(max(self._pause_s * 2, LOOK_S), QUIET_LOOK_S)
+        else:
+            quiet, self._seen_bytes = False, printed
+            self._pause_s = CLOSE_LOOK_S if printed * 2 > self._limit_bytes else LOOK_S
+        return quiet, self._pause_s
 
     def _beyond(self) -> tuple[str, int] | None:
         """Say why the run has to be ended now, if it has to."""
@@ -252,15 +350,37 @@ class _Watch:
             return "timeout", 0
         if os.path.exists(os.path.join(self._folder, "cancel")):
             return "cancelled", signal.SIGTERM
+        if self._lease_s and self._lease_ran_out(now_s):
+            return "cancelled", signal.SIGTERM
         self._walked_s = now_s
         self._reap_adopted()
         tree = list(kin.below(os.getpid()))
         if self._haste:
             self._haste -= 1
             _restore_io_class([each.process.pid for each in tree])
-        if sum(each.tasks for each in tree) > self._tasks:
+        self._remember(tree)
+        if sum(each.tasks for each in tree) > self._tasks or (self._group and self._group.refused_tasks()):
             return "processes", 0
         return ("memory", 0) if kin.own_bytes(tree, self._memory_bytes) > self._memory_bytes else None
+
+    def _lease_ran_out(self, now_s: float) -> bool:
+        """Say whether no supervisor has held its lock for the time of the lease; a hand-over from one to the next takes seconds."""
+        if now_s - self._asked_s < self._lease_s / LEASE_LOOKS:
+            return False
+        self._asked_s = now_s
+        try:
+            served = is_locked(self._lease)
+        except OSError:
+            served = False  # something else is in its place
+        if served:
+            self._served_s = now_s
+        return now_s - self._served_s > self._lease_s
+
+    def _remember(self, tree: list[kin.Seen]) -> None:
+        """Leave the tree on disk for whoever has to end it when we are killed; a control group knows it better."""
+        if self._group is None and (now := sorted(each.process for each in tree)) != self._remembered:
+            self._remembered = now
+            kin.remember(self._folder, now)
 
     def _too_many(self) -> tuple[str, int] | None:
         """Many tasks have appeared on the machine: stop our group, so that a fork bomb holds still, and count whether they are ours."""
@@ -299,6 +419,10 @@ class _Watch:
                 os.waitpid(pid, os.WNOHANG)
 
 
+def _by_itself(status: int) -> tuple[str, int]:
+    return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
+
+
 def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float, left: int = 0, cpu_s: float = 0.0) -> None:
     how, value = verdict
     out, err = _size(folder, "out"), _size(folder, "err")
@@ -306,11 +430,12 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
     now_s = mono_s()
     # by hand, since `json` would be half of our start: every text in it is hex digits, a word of ours, or the kernel's uuid
     event = (
-        f'{{"t":"attempt.exited","v":1,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
+        f'{{"t":"attempt.exited","v":2,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
         f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
     )
-    Journal(os.fsdecode(spec["journal"])).append(event.encode(), lasting=True)
+    fsync = cast("Fsync", spec.get("fsync", b"exits").decode())
+    Journal(os.fsdecode(spec["journal"]), fsync).append(event.encode(), lasting=True)
     _tell("exited\n")
 
 
@@ -337,6 +462,50 @@ def _cut(folder: str, streams: tuple[str, ...], limit_bytes: int) -> None:
         os.rename(path + ".cut", path)
 
 
+class _Alarm:
+    """Wakes us at the end of the worker, at a signal to us, and when it prints after a silence; on other systems than Linux at a signal."""
+
+    def __init__(self, worker: int, outputs: list[str]) -> None:
+        self._outputs = outputs
+        self._poller = select.poll()
+        self._end = os.pidfd_open(worker) if LINUX else -1
+        if LINUX:
+            self._poller.register(self._end, select.POLLIN)
+        self._growth = -2
+        """Tells that an output grew; -1 where nothing does, -2 before the first silence: most runs have none."""
+
+    def wait(self, limit_s: float, quiet: bool) -> bool:
+        """Wait for at most so long; say whether the worker has ended.
+
+        Args:
+            quiet: it has not printed lately: its next output is to wake us. One that prints all the time would do nothing else.
+        """
+        if quiet and self._growth == -2:
+            self._listen()
+        if quiet and self._growth >= 0:
+            self._poller.register(self._growth, select.POLLIN)
+        ended = False
+        for descriptor, _ in self._poller.poll(limit_s * 1000):
+            if descriptor == self._end:
+                ended = True
+            else:
+                os.read(descriptor, COPY_BYTES)
+        if quiet and self._growth >= 0:
+            self._poller.unregister(self._growth)
+        return ended
+
+    def _listen(self) -> None:
+        hears, tells = os.pipe()
+        os.set_blocking(tells, False)
+        signal.set_wakeup_fd(tells, warn_on_full_buffer=False)
+        self._poller.register(hears, select.POLLIN)
+        libc, _ = _libc()
+        self._growth = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK) if libc is not None else -1
+        for path in self._outputs:
+            if self._growth >= 0:
+                libc.inotify_add_watch(self._growth, os.fsencode(path), IN_MODIFY)
+
+
 class _Order:
     """The index `frames` of a run whose streams are two files: which grew when, as fine as we look."""
 
@@ -348,9 +517,11 @@ class _Order:
     def look(self) -> None:
         for stream, name in ((b"\x01", "out"), (b"\x02", "err")):
             grown = _size(self._folder, name) - self._seen[name]
-            if grown > 0:
-                write_all(self._index, stream + grown.to_bytes(4, "big"))
-                self._seen[name] += grown
+            while grown > 0:
+                frame = min(grown, FRAME_MOST_BYTES)
+                write_all(self._index, stream + frame.to_bytes(4, "big"))
+                self._seen[name] += frame
+                grown -= frame
 
     def close(self) -> None:
         os.close(self._index)
@@ -359,8 +530,7 @@ class _Order:
 def _machine_tasks() -> int:
     """Return how many tasks the whole machine has: one short read, where a walk through a fork bomb would never come to its end."""
     try:
-        with open("/proc/loadavg", "rb", buffering=0) as file:
-            return int(file.read().split()[3].split(b"/")[1])
+        return int(read_file("/proc/loadavg").split()[3].split(b"/")[1])
     except (OSError, IndexError, ValueError):
         return 0
 
@@ -368,10 +538,10 @@ def _machine_tasks() -> int:
 def _oom_kills() -> int:
     """Return how many processes the kernel has killed for want of memory since boot, in any control group; 0 where it does not count."""
     try:
-        with open("/proc/vmstat", "rb", buffering=0) as file:
-            return next((int(line.split()[1]) for line in file.read().splitlines() if line.startswith(b"oom_kill ")), 0)
+        _, found, after = read_file("/proc/vmstat").partition(b"\noom_kill ")
     except OSError:
         return 0
+    return int(after.split(None, 1)[0]) if found else 0
 
 
 def _signal_group(leader: int, number: int) -> None:
@@ -384,11 +554,9 @@ def _signal_group(leader: int, number: int) -> None:
 
 def _set_io_class(task: int, value: int) -> None:
     """Set the I/O class of one task, 0 for ourselves; without a system call for it, it stays as it is."""
-    number = IOPRIO_SET.get(os.uname().machine) if LINUX else None
-    if number is not None:
-        import ctypes
-
-        ctypes.CDLL(None).syscall(number, IOPRIO_WHO_PROCESS, task, value)
+    libc, number = _libc()
+    if libc is not None and number is not None:
+        libc.syscall(number, IOPRIO_WHO_PROCESS, task, value)
 
 
 def _restore_io_class(pids: list[int]) -> None:
@@ -400,13 +568,6 @@ def _restore_io_class(pids: list[int]) -> None:
             continue  # it ended meanwhile
 
 
-def _close(descriptor: int) -> None:
-    try:
-        os.close(descriptor)
-    except OSError:
-        pass  # the one the listing itself was read from
-
-
 def _size(folder: str, name: str) -> int:
     try:
         return os.stat(os.path.join(folder, name)).st_size
@@ -415,10 +576,19 @@ def _size(folder: str, name: str) -> int:
 
 
 def _prctl(option: int, value: int) -> None:
-    if LINUX:
-        import ctypes
+    libc, _ = _libc()
+    if libc is not None:
+        libc.prctl(option, value, 0, 0, 0)
 
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+@cache
+def _libc() -> tuple[Any, int | None]:
+    """Return the C library and its number of the call that sets an I/O class; nothing of both on other systems than Linux."""
+    if not LINUX:
+        return None, None
+    import ctypes
+
+    return ctypes.CDLL(None), IOPRIO_SET.get(os.uname().machine)
 
 
 def _tell(text: str) -> None:

@@ -33,7 +33,7 @@ from stretto.fold import (
     WaitsFor,
 )
 from stretto.model import AttemptId, End, Event, JobKey, JoinDecided, JoinDone
-from stretto.retries import TRIES
+from stretto.retries import TRIES, pause_s
 
 SHORT_ID = 8
 """Digits of an id that are shown; any unique beginning is taken back."""
@@ -91,7 +91,19 @@ def phase(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> str:
 
 def clock(at: float) -> str:
     """Return a wall-clock time of day, local."""
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    return _local("%H:%M:%S", at)
+
+
+def moment(at: float) -> str:
+    """Return a day and a wall-clock time, local."""
+    return _local("%Y-%m-%d %H:%M:%S", at)
+
+
+def _local(form: str, at: float) -> str:
+    try:
+        return time.strftime(form, time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        return "at no time of a calendar"  # a damaged record, or a clock that was
 
 
 # --- status -----------------------------------------------------------------------------------------------------------------
@@ -125,7 +137,7 @@ def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], 
         ],
         "requests": [_request(state, request, alive, now_at) for request in state.requests.values()],
         "running": [_attempt(attempt, alive, now_at) for attempt in state.open_attempts() if attempt.attempt in alive],
-        "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count},
+        "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count, "broken": state.broken_count},
     }
 
 
@@ -139,7 +151,7 @@ def _job(state: State, job: Job, alive: Collection[AttemptId], now_at: float) ->
         "foreground_runs": job.foreground_runs,
         "ahead_runs": job.ahead_runs,
         "joins": job.joins,
-        "not_ahead": not_ahead(job),
+        "not_ahead": not_ahead(job) or aside(state, job, now_at),
         "last": _attempt(last, alive, now_at) if last else None,
     }
 
@@ -164,6 +176,7 @@ def _request(state: State, request: Request, alive: Collection[AttemptId], now_a
         "retries": request.retries,
         "asked_at": request.asked_at,
         "attempt": request.attempt,
+        "end": {"how": attempt.end.how, "value": attempt.end.value} if attempt and attempt.end else None,
         "took_s": attempt.took_s if attempt else None,
     }
 
@@ -221,9 +234,22 @@ def not_ahead(job: Job) -> str:
         (job.leaves, "leaves processes"),
         (job.remote, "talks to the network"),
         (job.asked, "needs a permission"),
-        (job.crashes >= TRIES, f"put aside, {job.crashes} runs died"),
     )
     return next((reason for applies, reason in known if applies), "")
+
+
+def aside(state: State, job: Job, now_at: float) -> str:
+    """Return since when, till when and why a job whose ahead runs died is put aside or waits, "" when it does not.
+
+    The pause itself goes by a clock that never jumps and ends with a restart of the machine; the times are for a person.
+    """
+    until_at = job.crashed_at + pause_s(job.crashes)
+    if now_at >= until_at or (state.supervisor is not None and state.supervisor.boot != job.crashed_boot):
+        return ""
+    what = "put aside" if job.crashes >= TRIES else "waits"
+    died = "its last ahead run died" if job.crashes == 1 else f"its last {job.crashes} ahead runs died"
+    since = f"since {clock(job.crashed_at)}, tried again from {clock(until_at)} on"
+    return f"{what}: {died}; {since}, or at once by `stretto retry {job.job[:SHORT_ID]}`"
 
 
 def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]:
@@ -233,7 +259,7 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
     joined = decisions["replay"] + decisions["attach"]
     lines = [
         f"Stretto is {data['mode']} in {data['project']}" + (f": {data['grant']}" if data["grant"] != "ok" else ""),
-        f"supervisor  {'pid ' + str(supervisor['pid']) if supervisor else 'not running; the next session starts it'}",
+        f"supervisor  {'pid {pid}, version {version}'.format_map(supervisor) if supervisor else 'not running; the next session starts it'}",
         f"sessions    {len(data['sessions'])} open",
         f"joined      {joined} of {joined + decisions['run']} checks, {seconds(data['saved_s'])} not waited for",
     ]
@@ -241,6 +267,8 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
         lines.append(f"observed    {decisions['would_join']} more would have been joined")
     if data["log"]["bad_lines"] or data["log"]["anomalies"]:
         lines.append("log         has lines nobody can use; `stretto doctor` says more")
+    if data["log"]["broken"]:
+        lines.append(f"promises    {data['log']['broken']} times something was not as promised; `stretto doctor` says more")
     if data["requests"]:
         over = [request for request in data["requests"] if request["over"]][-REQUESTS_SHOWN:]
         shown = [request for request in data["requests"] if not request["over"] or request in over]
@@ -282,29 +310,46 @@ def table(rows: Sequence[Sequence[str]], wide: int) -> list[str]:
 # --- why --------------------------------------------------------------------------------------------------------------------
 
 
-def why(state: State, count: int) -> list[dict[str, Any]]:
-    """Return the last `count` decisions, oldest first, as `stretto why --json` has them: checks, and requested jobs that did not pass."""
+def why(state: State, count: int, now_at: float) -> list[dict[str, Any]]:
+    """Return the last `count` decisions, oldest first, as `stretto why --json` has them.
+
+    They are about checks, requested jobs that did not pass, and commands that are not run ahead because they died.
+    """
     decisions = [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in state.joins]
     decisions += [_refusal(state, request) for request in state.requests.values() if request.over and not isinstance(request.phase, Passed)]
+    decisions += [_set_aside(job, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
     return sorted(decisions, key=lambda decision: decision["at"])[-count:]
 
 
 def _refusal(state: State, request: Request) -> dict[str, Any]:
     """Why a requested job did not come to a good end, in the shape of a decision."""
-    job = state.jobs[request.job]
     word, reason = request_state(request)
+    return _unasked(state.jobs[request.job], request.ended_at or 0.0, word, reason) | {
+        "session": request.session,
+        "attempt": request.attempt,
+    }
+
+
+def _set_aside(job: Job, reason: str) -> dict[str, Any]:
+    """Why a command does not run ahead for a time, in the shape of a decision."""
+    word, _, rest = reason.partition(": ")
+    return _unasked(job, job.crashed_at, word, rest)
+
+
+def _unasked(job: Job, at: float, word: str, reason: str) -> dict[str, Any]:
+    """A decision that is no answer to a shim."""
     return {
-        "at": request.ended_at,
+        "at": at,
         "ask": "",
-        "job": request.job,
+        "job": job.job,
         "argv": list(job.argv),
         "cwd": job.cwd,
-        "session": request.session,
+        "session": None,
         "do": word,
         "would": "",
         "standing": "",
         "reason": reason,
-        "attempt": request.attempt,
+        "attempt": None,
         "of": None,
         "decide_ms": 0.0,
         "waited_s": None,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from stretto import commands, rpc, schedule
 from stretto.errors import UserError
-from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, State, Stopping, UnderWay, WaitsFor
+from stretto.fold import Cancelled, Failed, Lost, PutAside, Ready, Request, RequestPhase, State, Stopping, UnderWay, WaitsFor
 from stretto.model import Invocation, JobKey, JobSeen, RequestCancelled, RequestHeld, RequestLost, RequestMade, SessionId
 from stretto.world import World
 
@@ -40,6 +40,11 @@ class Requests:
         self._world, self._log, self._state = world, log, state
         self._orders: dict[JobKey, Order] = {}
         self._ended_s: dict[SessionId, float] = {}
+        self._open: list[Request] = []
+        self._open_at = -1
+        """How many events the log had when `_open` was made."""
+        self._as_asked: dict[JobKey, tuple[RequestPhase, schedule.Asked]] = {}
+        """What the planner was told of a job, and in which phase: a long queue is told again and again."""
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
@@ -106,14 +111,17 @@ class Requests:
     def write_off(self) -> None:
         """Say of every job that has yet to start, and whose environment went with an earlier supervisor, that it never will."""
         for request in self.open():
-            if not request.under_way and request.job not in self._orders:
+            if isinstance(request.phase, (WaitsFor, Ready)) and request.job not in self._orders:
                 self._log(RequestLost, job=request.job, reason="the supervisor that knew its environment is gone; ask for it again")
 
     # --- what there is -------------------------------------------------------------------------------------------------------
 
     def open(self) -> list[Request]:
         """Return the jobs that are not over, in the order in which they were asked for."""
-        return [request for request in self._state.requests.values() if not request.over]
+        if self._open_at != self._state.events:
+            self._open = [request for request in self._state.requests.values() if not request.over]
+            self._open_at = self._state.events
+        return self._open
 
     def stopping(self, job: JobKey) -> str:
         """Return why a job that still runs was cancelled, "" when it was not."""
@@ -133,20 +141,16 @@ class Requests:
     def asked(self) -> list[schedule.Asked]:
         """Return what has not begun, as the planner wants it."""
         now_s = self._world.mono_s()
+        known, self._as_asked = self._as_asked, {}
         found = []
         for request in self.open():
-            after: tuple[JobKey, ...] = ()
-            due = True
-            match request.phase:
-                case WaitsFor(others=others):
-                    after = tuple(job for job in request.after if job in others)
-                case Ready(due_mono_s=due_mono_s):
-                    due = due_mono_s <= now_s
-                case _:
-                    continue
-            found.append(
-                schedule.Asked(job=request.job, after=after, priority=request.priority, memory_bytes=request.memory_bytes, due=due)
-            )
+            phase = request.phase
+            if isinstance(phase, (WaitsFor, Ready)):
+                told = known.get(request.job)
+                if told is None or told[0] is not phase or not told[1].due:
+                    told = phase, _as_asked(request, phase, now_s)
+                self._as_asked[request.job] = told
+                found.append(told[1])
         return found
 
     def broken(self) -> dict[JobKey, str]:
@@ -215,6 +219,14 @@ def _order(message: rpc.Message) -> Order:
         streams="split",
     )
     return Order(invocation, int(message["umask"], 8))
+
+
+def _as_asked(request: Request, phase: WaitsFor | Ready, now_s: float) -> schedule.Asked:
+    if isinstance(phase, WaitsFor):
+        after = tuple(job for job in request.after if job in phase.others)
+        return schedule.Asked(job=request.job, after=after, priority=request.priority, memory_bytes=request.memory_bytes)
+    due = phase.due_mono_s <= now_s
+    return schedule.Asked(job=request.job, priority=request.priority, memory_bytes=request.memory_bytes, due=due, held=phase.held)
 
 
 def fate(request: Request) -> str:

@@ -26,10 +26,7 @@ def put_aside(crashes: int, crashed_ago_s: float) -> str:
         crashes: in a row, up to now.
         crashed_ago_s: since the last of them; below 0 when that was in another boot and nobody can say.
     """
-    if crashes <= 0:
-        return ""
-    pause_s = ASIDE_S if crashes >= TRIES else PAUSES_S[crashes - 1]
-    if not 0 <= crashed_ago_s < pause_s:
+    if not 0 <= crashed_ago_s < pause_s(crashes):
         return ""
     what = f"its last {crashes} ahead runs" if crashes > 1 else "its last ahead run"
     return (
@@ -43,6 +40,13 @@ def counts(crashes: int, crashed_ago_s: float) -> bool:
     After `ASIDE_S` it is none: else a stretch in which every command fails would use the budget up, and nothing be left to earn it back.
     """
     return crashes > 0 and crashed_ago_s < ASIDE_S
+
+
+def pause_s(crashes: int) -> float:
+    """Return how long after the last of so many crashes in a row a command is not run ahead."""
+    if crashes <= 0:
+        return 0.0
+    return ASIDE_S if crashes >= TRIES else PAUSES_S[crashes - 1]
 
 
 class Budget:

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 
 from stretto.errors import UserError
-from stretto.model import Record
+from stretto.model import Fsync, Record
 
 FILE = "stretto.toml"
 DEFAULT_SLOTS = 2
@@ -26,6 +26,9 @@ LONGEST_MAX_AGE_S = 86_400.0
 DEFAULT_QUIET_S = 0.3
 """The tree has to stand still for this long before anything starts: one edit of several files is one change."""
 LONGEST_QUIET_S = 60.0
+DEFAULT_KEEP_DAYS, LONGEST_KEEP_DAYS = 30, 3650
+DEFAULT_KEEP_MB, LARGEST_KEEP_MB = 64, 16_384
+FSYNCS: tuple[Fsync, ...] = ("exits", "always", "never")
 LONGEST_LIST = 200
 """Entries in one list."""
 
@@ -49,6 +52,12 @@ class Rules(Record, frozen=True, kw_only=True):
     """A finished result older than this is not replayed."""
     quiet_s: float = DEFAULT_QUIET_S
     """How long the tree must stand still before an ahead run starts."""
+    fsync: Fsync = "exits"
+    """Which records of the log are on the disk before anybody acts on them."""
+    keep_days: int = DEFAULT_KEEP_DAYS
+    """By how much a rotated part of the log may be older than the newest one."""
+    keep_mb: int = DEFAULT_KEEP_MB
+    """What rotated parts of the log may take together, in MiB."""
 
 
 def matches(patterns: Iterable[str], text: str) -> bool:
@@ -132,12 +141,22 @@ def _names(place: _Place, value: object) -> tuple[str, ...]:
     return texts
 
 
-def _slots(place: _Place, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise place.problem(f"`{place.key}` is {_kind(value)}, not a whole number; write {place.key} = {DEFAULT_SLOTS}")
-    if not 0 <= value <= MAX_SLOTS:
-        raise place.problem(f"`{place.key}` is {value}, not between 0 and {MAX_SLOTS}; 0 runs nothing ahead")
-    return value
+def _number(least: int, most: int, default: int, hint: str) -> _Reader:
+    def reader(place: _Place, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise place.problem(f"`{place.key}` is {_kind(value)}, not a whole number; write {place.key} = {default}")
+        if not least <= value <= most:
+            raise place.problem(f"`{place.key}` is {value}, not between {least} and {most}; {hint}")
+        return value
+
+    return reader
+
+
+def _fsync(place: _Place, value: object) -> Fsync:
+    for word in FSYNCS:
+        if value == word:
+            return word
+    raise place.problem(f'`{place.key}` is {_kind(value)}, not one of {", ".join(FSYNCS)}; write {place.key} = "exits"')
 
 
 def _duration(longest_s: float) -> _Reader:
@@ -178,10 +197,15 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
     "ahead": {
         "allow": ("ahead", _texts),
         "never": ("never_ahead", _texts),
-        "slots": ("slots", _slots),
+        "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
         "quiet": ("quiet_s", _duration(LONGEST_QUIET_S)),
     },
     "join": {"max_age": ("max_age_s", _duration(LONGEST_MAX_AGE_S))},
+    "log": {
+        "fsync": ("fsync", _fsync),
+        "keep_days": ("keep_days", _number(1, LONGEST_KEEP_DAYS, DEFAULT_KEEP_DAYS, "choose a value between")),
+        "keep_mb": ("keep_mb", _number(1, LARGEST_KEEP_MB, DEFAULT_KEEP_MB, "choose a value between")),
+    },
 }
 """Every key of the file: its field and its reader."""
 

@@ -10,14 +10,15 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from stretto import freshness
+from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
-from stretto.fold import Begun, Exited, Job, State
+from stretto.fold import Exited, Job, Settled, State
 from stretto.model import (
+    ATTEMPT_ID,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -27,6 +28,7 @@ from stretto.model import (
     End,
     Evidence,
     FileClass,
+    InvariantBroken,
     Invocation,
     JobKey,
     SessionId,
@@ -42,8 +44,12 @@ WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
 """An ahead run may take this much, or five times its usual time."""
 TASKS = 2048
 """Processes and threads of one ahead run at the same time; more is taken for a fork bomb."""
+LEASE_S = 30.0
+"""An ahead run goes on for so long without any supervisor; the next hook starts one, which adopts it. A requested job needs none."""
 OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
+PRUNE_AFTER = 1000
+"""So many ended runs are cleared away even while others run."""
 PRODUCTS_KEPT = 50
 MANIFESTS = frozenset(
     [
@@ -73,8 +79,6 @@ MANIFESTS = frozenset(
     ]
 )
 """What declares dependencies."""
-ATTEMPT_ID = re.compile("[0-9a-f]{32}")
-"""What `begin` makes; nothing else the log names is ever taken for the name of a directory."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -110,6 +114,9 @@ class Result:
 
     def __init__(self, run: Run, end: End, evidence: Evidence | None, torn: str, took_s: float) -> None:
         self.run, self.end, self.evidence, self.torn, self.took_s = run, end, evidence, torn, took_s
+        self.seal: Seal | None = None
+        """What its files were; None when they cannot be replayed, and then `spoiled` says why."""
+        self.spoiled = "what it printed was not kept whole"
         self.replays = 0
 
 
@@ -120,6 +127,8 @@ class Runs:
         self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
         self.catch_up: Callable[[], None] = lambda: None
         """Reads the log to its end; the owner of the log sets it."""
+        self._ended, self._ended_bytes = 1, 0
+        """Runs since the last time that nothing was left to remove, and what they printed."""
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
@@ -164,6 +173,8 @@ class Runs:
             "limit_bytes": str(LIMIT_BYTES).encode(),
             "memory_bytes": str(self._world.granted_bytes() // 2).encode(),
             "tasks": str(TASKS).encode(),
+            "idle": b"0" if asked_for else b"1",
+            "lease_s": b"0" if asked_for else str(LEASE_S).encode(),
         }
         run.place = place
         try:
@@ -179,9 +190,7 @@ class Runs:
         run.process = process
         if run.readers and run.kind == "ahead":
             self._executor.hasten(process)
-        self.catch_up()
-        if isinstance(self._state.attempts[run.attempt].phase, Begun):  # a quick one has logged its end by now
-            self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
+        self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""
@@ -254,6 +263,7 @@ class Runs:
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
         wrote = self._attributed(run, settled.wrote, end)
         evidence = self._evidence(run, scan.generation)
+        seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         self._log(
             AttemptSettled,
             attempt=run.attempt,
@@ -263,12 +273,20 @@ class Runs:
             products=settled.products[:PRODUCTS_KEPT],
             remote=run.remote,
             left=left,
+            digest=seal.digest if seal else "",
         )
         self._close(run)
         result = Result(run, end, evidence, torn, took_s)
+        result.seal = seal
+        if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
+            self._broken(result, "output", "what is on disk of it is not what its owner told")
+        if run.kind != "foreground" and (alive := self._executor.outlived(run.attempt)):
+            self._executor.end_orphans(run.attempt)
+            self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
             self.results[run.job] = result
-        self._prune()
+        self._ended += 1
+        self._ended_bytes += out_bytes + err_bytes
         return result
 
     def _evidence(self, run: Run, after: int) -> Evidence:
@@ -304,9 +322,10 @@ class Runs:
         if run.attempt not in self.open:
             return
         run.over = why
-        if run.kind != "foreground":
+        if run.kind != "foreground" and ATTEMPT_ID.fullmatch(run.attempt):
             self._executor.end_orphans(run.attempt)
-        if self._state.attempts[run.attempt].open:  # else its monitor has written the exit itself
+        known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
+        if known is not None and known.open:  # else its monitor has written the exit itself
             found = self._executor.exit_of(run.attempt) if ATTEMPT_ID.fullmatch(run.attempt) else None
             end, out_bytes, err_bytes = (found.end, found.out_bytes, found.err_bytes) if found else (End(how="lost"), 0, 0)
             self._log(
@@ -318,7 +337,8 @@ class Runs:
                 took_s=round(self._world.mono_s() - run.began_mono_s, 6),
                 cpu_s=0.0,
             )
-        self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
+        if known is None or not isinstance(known.phase, Settled):
+            self._log(AttemptSettled, attempt=run.attempt, generation=self._tree.generation, torn=why)
         self._close(run)
 
     def _close(self, run: Run) -> None:
@@ -362,7 +382,7 @@ class Runs:
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
     def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
-        return freshness.judge(
+        verdict = freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
@@ -374,6 +394,25 @@ class Runs:
             replays=replays,
             problem=problem,
         )
+        if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
+            return Verdict(standing=Standing.UNKNOWN, reason=spoiled)
+        return verdict
+
+    def _spoiled(self, result: Result) -> str:
+        """Say why what a result printed cannot be shown, "" when it is on disk as it was."""
+        if result.seal is None:
+            return result.spoiled
+        still = self._executor.still(result.run.attempt, result.seal)
+        if still is None:
+            self._broken(result, "output", "its output on disk is not what it was")
+            return result.spoiled
+        result.seal = still
+        return ""
+
+    def _broken(self, result: Result, rule: str, what: str) -> None:
+        """Never use a result again, and say why where `stretto doctor` finds it."""
+        result.seal, result.spoiled = None, what
+        self._log(InvariantBroken, rule=rule, attempt=result.run.attempt, what=what)
 
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:
@@ -424,6 +463,14 @@ class Runs:
             return True
         return self._executor.give_up(run.attempt)
 
-    def _prune(self) -> None:
+    def prune(self) -> None:
+        """Remove some of the oldest output that no question can be answered from any more, when there is too much of it.
+
+        While something runs it can wait: many files removed make the next ones slow to begin (ext4 looks at each place of a file that was
+        removed within the last minute), so a long queue would slow itself down.
+        """
+        if not self._ended or (self.open and self._ended < PRUNE_AFTER and self._ended_bytes < OUTPUT_KEPT_BYTES):
+            return
         keep = {result.run.attempt for result in self.results.values()} | set(self.open)
-        self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT)
+        if not self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT):
+            self._ended = self._ended_bytes = 0

@@ -3,9 +3,10 @@
 Who comes first: the sessions' own foreground runs, then jobs that were asked for (by priority, then in the order they were asked), then
 ahead runs. Promises: a foreground run is never stopped, nor an ahead run that somebody waits for, nor a requested job for another one; an
 ahead run whose tree has moved is stopped, and the next one of the same command starts when that has ended; nothing starts ahead while
-anything runs whose effects are unknown; a requested job starts only after everything it waits for has passed, and one whose dependency
-came to anything else is dropped with the reason; whenever a place is free, the memory is enough and the machine is not overloaded, the
-first ready job starts.
+anything runs whose effects are unknown; of two test suites, which may share a port, a database or a directory, never both run ahead in
+one checkout, and one that runs ahead makes way for one that the session runs; a requested job starts only after everything it waits for
+has passed, and one whose dependency came to anything else is dropped with the reason; whenever a place is free, the memory is enough and
+the machine is not overloaded, the first ready job starts.
 
 A job that does not fit into memory lets smaller ones pass: a place is not kept empty for it.
 """
@@ -46,6 +47,8 @@ class Asked(Record, frozen=True, kw_only=True):
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     due: bool = True
     """The pause before its next try is over."""
+    held: str = ""
+    """Why it has not begun, as was said last."""
 
 
 class View(Record, frozen=True, kw_only=True):
@@ -67,6 +70,12 @@ class View(Record, frozen=True, kw_only=True):
     free_bytes: int
     load_per_core: float = 0.0
     """Runnable tasks a core, over the last minute."""
+    suites: frozenset[JobKey] = frozenset()
+    """Which commands are test suites: they may share a port or a database, so they take turns in one checkout."""
+    suite_foreground: bool = False
+    """A session runs a suite itself."""
+    suite_stopping: bool = False
+    """An ahead run of a suite was told to stop and has not ended yet."""
     asked: Sequence[Asked] = ()
     """In the order in which they were asked for."""
     asked_running: int = 0
@@ -98,7 +107,7 @@ class Begin(Record, frozen=True, kw_only=True):
 
 
 class Hold(Record, frozen=True, kw_only=True):
-    """Leave a requested job that is ready where it is."""
+    """Leave a requested job that is ready where it is, for another reason than before."""
 
     job: JobKey
     why: str
@@ -123,8 +132,10 @@ def plan(view: View) -> list[Action]:
             actions.append(Stop(attempt=run.attempt, why=view.held))
         elif run.moved:
             actions.append(Stop(attempt=run.attempt, why="the tree moved on"))
+        elif view.suite_foreground and run.job in view.suites:
+            actions.append(Stop(attempt=run.attempt, why="the session runs a suite itself"))
     wanted = {job: rank for rank, job in enumerate(view.desired)}
-    kept = [run for run in loose if not view.held and not run.moved]
+    kept = [run for run in loose if not view.held and not run.moved and not (view.suite_foreground and run.job in view.suites)]
     kept.sort(key=lambda run: wanted.get(run.job, len(wanted)))  # the least wanted is last, and goes first
     stopped = len(loose) - len(kept)
     fixed = view.foreground + view.asked_running + len(view.running) - len(loose)
@@ -137,7 +148,7 @@ def plan(view: View) -> list[Action]:
     begun, room, promised_bytes = 0, stopped, view.promised_bytes
     for asked in ready:
         if why := _obstacle(view, asked, fixed + begun, promised_bytes):
-            actions.append(Hold(job=asked.job, why=why))
+            pass
         elif fixed + begun + len(kept) + stopped >= view.slots:
             # What is stopped still holds its processor until its monitor says so: the job begins at the next look.
             if room:
@@ -145,21 +156,25 @@ def plan(view: View) -> list[Action]:
             elif kept:
                 actions.append(Stop(attempt=kept.pop().attempt, why="a job that was asked for needs the machine"))
                 stopped += 1
-            actions.append(Hold(job=asked.job, why="a run ahead makes room for it"))
+            why = "a run ahead makes room for it"
         else:
             actions.append(Begin(job=asked.job))
             begun += 1
             promised_bytes += asked.memory_bytes
+        if why and why != asked.held:
+            actions.append(Hold(job=asked.job, why=why))
     if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES or view.load_per_core >= OVERLOADED:
         return actions
 
     taken = {run.job for run in view.running}  # just stopped ones, too: two of one command spoil each other
+    suite = view.suite_foreground or view.suite_stopping or any(run.job in view.suites for run in view.running)
     busy, ahead = fixed + begun + len(kept) + stopped, len(view.running)
     for job in view.desired:
         if busy >= view.slots or ahead >= view.ahead_slots:
             break
-        if job not in taken:
+        if job not in taken and not (suite and job in view.suites):
             actions.append(Start(job=job, why="a source changed"))
+            suite = suite or job in view.suites
             busy += 1
             ahead += 1
     return actions
@@ -171,7 +186,7 @@ def _sorted_out(view: View) -> tuple[list[Drop], list[Asked]]:
     drops: list[Drop] = []
     ready: list[Asked] = []
     for asked in view.asked:  # what a job waits for was asked for earlier, so what is dropped here is known below
-        if cause := next((job for job in asked.after if job in broken), None):
+        if asked.after and (cause := next((job for job in asked.after if job in broken), None)):
             broken[asked.job] = "was cancelled"
             drops.append(Drop(job=asked.job, why=f"it waited for {cause[:8]}, which {broken[cause]}"))
         elif asked.due and not asked.after:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -32,8 +33,24 @@ from stretto import commands
 from stretto.errors import UserError
 from stretto.system import LINUX, atomic_write, open_private, private_directory, write_all
 
-LAUNCH = "import sys;sys.path.append(sys.argv[1]);import shim;shim.main(sys.argv[2:])"
-"""What the interpreter is given: a module is read from its cached bytecode, a script would be compiled at every call."""
+_LAUNCH = """\
+import sys
+sys.path.append(sys.argv[1])
+try:
+ from shim import main
+except BaseException:
+ import _signal, posix
+ for n in 13, 25: _signal.signal(n, _signal.SIG_DFL)
+ for d in posix.environ.get(b"PATH", b"/usr/bin:/bin").decode(sys.getfilesystemencoding(), "surrogateescape").split(":"):
+  if not d.startswith(sys.argv[2] + "/paths/"):
+   try: posix.execv((d or ".") + "/" + sys.argv[4], sys.argv[4:])
+   except OSError: pass
+ sys.exit(127)
+main(sys.argv[2:])"""
+LAUNCH = f"exec({json.dumps(_LAUNCH)})"
+"""What the interpreter is given: a module is read from its cached bytecode, a script would be compiled at every call.
+A shim that cannot be imported (a damaged or half-written installation, a disk that fails) is replaced by the tool itself.
+One line: `set -x` prints it."""
 MARK = "# stretto entry"
 """Second line of every PATH entry; what carries it is never taken for the real tool (see shim.py)."""
 BESIDE = (".venv/bin", "venv/bin", "node_modules/.bin", "vendor/bin")

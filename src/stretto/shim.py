@@ -44,6 +44,8 @@ PIPE_MOST_BYTES = 1 << 16
 """What can be in a pipe of ours when the command ends; what comes after that many bytes is not its own."""
 PIPE_WRITE_BYTES = 4096
 """What a blocking pipe that reports room takes without blocking (PIPE_BUF)."""
+READS_MOST = 100
+"""How often a read of the child's output may fail before it counts as ended."""
 LOOK_LEAST_S, LOOK_MOST_S, JOIN_LOOK_MOST_S, DRAIN_LOOK_MOST_S = 0.001, 0.02, 0.005, 0.2
 WRITER_LIMIT_S = 1.0
 """How long a writer may take from the making of its directory until it holds the lock in it."""
@@ -64,6 +66,8 @@ FORWARDED = (
     _signal.SIGWINCH,
 )
 ENDING = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM)
+UNSTARTED = b"\0"
+"""Among the numbers of signals: the child could not become the command."""
 HARMLESS = (_signal.SIGCONT, _signal.SIGWINCH)
 """Say nothing about who ended the command."""
 
@@ -142,9 +146,14 @@ def resolve(name, path):
         candidate = (folder or b".") + b"/" + name
         if not posix.access(candidate, posix.X_OK):
             continue
-        status = posix.stat(candidate)
-        if status.st_mode & S_IFMT != S_IFREG or (status.st_size < 8192 and is_entry(candidate)):
-            continue
+        try:
+            status = posix.stat(candidate)
+        except OSError:  # there it is all the same: what stands in the way is told by whoever executes it
+            if is_entry(candidate):
+                continue
+        else:
+            if status.st_mode & S_IFMT != S_IFREG or (status.st_size < 8192 and is_entry(candidate)):
+                continue
         return candidate if candidate.startswith(b"/") else posix.getcwdb() + b"/" + candidate
     return None
 
@@ -163,14 +172,16 @@ def not_found(call):
     posix._exit(127)
 
 
-def native(call):
-    """Become the real command; does not return."""
+def native(call, failed=-1):
+    """Become the real command; does not return. `failed` is a descriptor to which a byte is written when that cannot be done."""
     default_signals()
     try:
         posix.execve(call.exe, call.argv, call.env)
     except OSError as error:
         if error.errno == 8:  # ENOEXEC, no `#!` line: shells then read it themselves
             posix.execve(b"/bin/sh", [b"sh", call.exe, *call.argv[1:]], call.env)
+        if failed >= 0:
+            posix.write(failed, UNSTARTED)
         write_all(2, call.exe + b": " + error.strerror.encode() + b"\n")
         posix._exit(127 if error.errno == 2 else 126)
 
@@ -471,6 +482,8 @@ class Stream:
         self.ended = False
         self.reader_gone = False
         self.over = False
+        self.refused = 0
+        self.unread = 0
         self.punched = 0
         self.printed = None
         path = folder + b"/" + name if folder else None
@@ -494,6 +507,11 @@ class Stream:
         try:
             data = posix.read(self.source, CHUNK_BYTES)
         except BlockingIOError:
+            return 0
+        except OSError:  # ours to bear: tried again, but what was read around it is no result
+            self.over = True
+            self.unread += 1
+            self.ended = self.unread > READS_MOST
             return 0
         if not data:
             self.ended = not self.follows
@@ -553,7 +571,8 @@ class Stream:
                     self.pending = self.pending[posix.write(self.real, self.pending[:PIPE_WRITE_BYTES]) :]
             except BlockingIOError:
                 return
-            except OSError:
+            except OSError as error:
+                self.refused = error.errno if self.follows else 0
                 self.reader_left()
 
     def room(self):
@@ -571,7 +590,7 @@ class Stream:
         self.reader_gone = True
         if not self.follows and not self.ended:
             self.ended = True
-            posix.close(self.source)
+            let_go(self.source)
 
     def released(self):
         """Say whether no process holds the child's end any more. Call only after our own copy of it is closed."""
@@ -634,6 +653,7 @@ class Recording:
         self.status = None
         self.due = {}
         self.caught = []
+        self.unstarted = False
         self.began_s = time.monotonic()
 
     def begin(self):
@@ -678,14 +698,14 @@ class Recording:
             posix.dup2(self.streams[0].sink, 1)
             posix.dup2(self.streams[-1].sink, 2)
             _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
-            native(self.call)
+            native(self.call, self.wake_end)
         finally:
             posix._exit(126)
 
     def end_like_child(self, connection):
         """Copy until the child has ended, then end the same way; does not return."""
         for stream in self.streams:
-            posix.close(stream.sink)
+            let_go(stream.sink)
         if hasattr(posix, "pidfd_open"):
             try:
                 self.exit_handle = posix.pidfd_open(self.child)
@@ -715,15 +735,28 @@ class Recording:
                 b"left": b"%d" % left,
             }
             tell(connection, report)
-        if left and posix.fork() == 0:
+        if left and forked() == 0:
             self.drain(connection)
+        self.tell_refused()
         end_as(self.call, self.child, self.status)
+
+    def tell_refused(self):
+        """Do not end with 0 when a file took not all of the output: the command itself would have met that, and only it knows what then."""
+        refused = [stream.refused for stream in self.streams if stream.refused]
+        if refused and self.status == 0:
+            self.status = 1 << 8
+            try:
+                write_all(2, self.call.name + b": write error: " + posix.strerror(refused[0]).encode() + b"\n")
+            except OSError:
+                pass  # the same file, most likely
 
     def outcome(self):
         """Return how the run ended, for the record: only what was the command's own doing may ever be joined."""
         self.note_signals()  # one that came in the same moment as the exit
         if any(stream.over for stream in self.streams):
             return b"oversize", 0
+        if self.unstarted:
+            return b"lost", 0
         if self.caught:
             return b"cancelled", self.caught[0]
         if any(stream.reader_gone for stream in self.streams):
@@ -772,10 +805,12 @@ class Recording:
     def note_signals(self):
         try:
             numbers = posix.read(self.wake, 256)
-        except BlockingIOError:
+        except OSError:  # nothing there, or it comes with the next look
             return
         for number in numbers:
-            if number != _signal.SIGCHLD:
+            if number == UNSTARTED[0]:
+                self.unstarted = True
+            elif number != _signal.SIGCHLD:
                 self.due.setdefault(number, time.monotonic() + FORWARD_AFTER_S)
                 if number not in HARMLESS:
                     self.caught.append(number)
@@ -805,7 +840,7 @@ class Recording:
     def finish_output(self):
         """Copy what is there after the exit; return whether processes still hold the output (and may print without end)."""
         deadline = time.monotonic() + LEAVE_LIMIT_S
-        own = [posix.fstat(stream.source).st_size if stream.follows else stream.seen + PIPE_MOST_BYTES for stream in self.streams]
+        own = [size_of(stream.source) if stream.follows else stream.seen + PIPE_MOST_BYTES for stream in self.streams]
         while True:
             moved = sum(self.take(stream) for stream in self.streams)
             through = all(stream.ended or stream.seen >= size for stream, size in zip(self.streams, own, strict=True))
@@ -848,16 +883,16 @@ class Recording:
                 _signal.signal(number, _signal.SIG_IGN)  # ends with those it copies for
             for descriptor in (self.lock, self.wake, self.wake_end, self.exit_handle, self.frames):
                 if descriptor >= 0:
-                    posix.close(descriptor)
+                    let_go(descriptor)
             self.frames = -1
             if connection is not None:
                 connection.close()
-            posix.close(0)
+            let_go(0)
             if len(self.streams) == 1:
-                posix.close(2)
+                let_go(2)
             for stream in self.streams:
                 if stream.copy >= 0:
-                    posix.close(stream.copy)
+                    let_go(stream.copy)
                     stream.copy = -1
             pause_s = LOOK_LEAST_S
             open_streams = list(self.streams)
@@ -869,7 +904,7 @@ class Recording:
                     moved += self.take(stream)
                     if (released or stream.ended) and not stream.pending and not stream.take():
                         open_streams.remove(stream)
-                        posix.close(stream.real)
+                        let_go(stream.real)
                         continue
                     if stream.pending:
                         poller.register(stream.real, select.POLLOUT)
@@ -887,6 +922,32 @@ class Recording:
                                 stream.flush()
         finally:
             posix._exit(0)
+
+
+def let_go(descriptor):
+    """Close; the system lets go of a descriptor whatever it reports."""
+    try:
+        posix.close(descriptor)
+    except OSError:
+        pass
+
+
+def size_of(descriptor):
+    """Return how much is in an open file, 0 when nobody can say."""
+    try:
+        return posix.fstat(descriptor).st_size
+    except OSError:
+        return 0
+
+
+def forked():
+    """Fork; -1 when there is no room for another process."""
+    for _ in range(3):
+        try:
+            return posix.fork()
+        except OSError:
+            time.sleep(0.02)
+    return -1
 
 
 def noted(number, frame):

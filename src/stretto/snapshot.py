@@ -15,7 +15,7 @@ from typing import Any, get_args, get_origin
 import msgspec
 
 from stretto import __version__, journal
-from stretto.fold import RECENT, State, apply
+from stretto.fold import RECENT, State, apply_all
 from stretto.model import FORMAT_VERSION
 from stretto.system import atomic_write
 
@@ -44,9 +44,9 @@ def load(folder: str) -> tuple[State, int]:
         OSError: the log is there and cannot be read.
     """
     state, offset = _read(folder) or (State(), 0)
-    for begin, after, line in journal.lines(folder, offset):
-        offset = after
-        state = apply(state, journal.parse(line), begin)
+    for batch in journal.batches(folder, offset):
+        offset = batch.after
+        state = apply_all(state, journal.parse_all(batch.lines), batch.offset_of)
     return state, offset
 
 
@@ -82,6 +82,8 @@ class Tender:
         self._folder = folder
         self._log = log
         self._saved = -EVERY_BYTES
+        self.keep_bytes, self.keep_s = journal.KEEP_BYTES, journal.KEEP_S
+        """What may stay of old segments; see `journal.tidy`."""
 
     def tend(self, state: State, offset: int) -> None:
         """Do what is due; next to nothing when nothing is.
@@ -92,9 +94,12 @@ class Tender:
         if offset - self._saved < EVERY_BYTES:
             return
         self._saved = offset
+        for name in os.listdir(self._folder):
+            if name.startswith(f"{NAME}.") and name.endswith(".tmp"):  # one that was killed meanwhile left it
+                os.unlink(os.path.join(self._folder, name))
         save(self._folder, state, offset)
         if self._log.rotate(SEGMENT_BYTES):
-            journal.tidy(self._folder)
+            journal.tidy(self._folder, self.keep_bytes, self.keep_s)
 
 
 def _read(folder: str) -> tuple[State, int] | None:

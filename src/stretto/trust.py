@@ -108,6 +108,10 @@ class Grant(Record, frozen=True, kw_only=True):
     made_directory: bool = False
 
 
+class DamagedGrantError(CorruptError):
+    """What stands in a grant's place is none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """A granted folder; `verify` says whether the grant still holds."""
@@ -156,7 +160,8 @@ def load(base: str, key: str) -> Project | None:
 
     Raises:
         UserError: the store is not ours alone.
-        CorruptError: the file does not hold a grant, or the grant is of another folder.
+        DamagedGrantError: the file does not hold a grant.
+        CorruptError: the grant is of another folder or another version.
     """
     paths = ProjectPaths(base=base, key=key)
     try:
@@ -174,12 +179,42 @@ def load(base: str, key: str) -> Project | None:
     finally:
         os.close(descriptor)
     try:
-        grant = msgspec.convert(json.loads(text), Grant)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise CorruptError(f"cannot read grant {paths.grant}: {error}; run `stretto init` in the project again") from error
+        found = json.loads(text)
+        if isinstance(found, dict) and isinstance(version := found.get("v"), int) and version != GRANT_VERSION:
+            raise CorruptError(
+                f"cannot use grant {paths.grant}: version {version} is another Stretto's; run `stretto init` in the project again"
+            )
+        grant = msgspec.convert(found, Grant)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise DamagedGrantError(f"cannot read grant {paths.grant}: {error}; run `stretto init` in the project again") from error
     if grant.v != GRANT_VERSION or hashlib.blake2b(os.fsencode(grant.path), digest_size=16).hexdigest() != key:
         raise CorruptError(f"cannot use grant {paths.grant}: it is of another folder or version; run `stretto init` in the project again")
     return Project(paths=paths, grant=grant)
+
+
+def put_grant_aside(base: str, key: str) -> str:
+    """Take a damaged grant away, so that its folder is one without a grant; return where it is kept, "" when there is none (any more).
+
+    A grant is consent: what cannot be read is not granted, and only the user can say it again. One of another version is left alone.
+
+    Raises:
+        OSError, UserError: it could not be moved, or the store is not ours alone.
+    """
+    try:
+        load(base, key)
+    except DamagedGrantError:
+        return put_aside(ProjectPaths(base=base, key=key).grant)
+    except CorruptError:
+        pass
+    return ""
+
+
+def put_aside_grants(folder: str) -> list[str]:
+    """Return the damaged grants that were put aside in a project's state directory."""
+    try:
+        return sorted(str(path) for path in Path(folder, "broken").iterdir() if path.name.startswith("grant."))
+    except OSError:
+        return []
 
 
 def keys(base: str) -> list[str]:

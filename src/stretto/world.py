@@ -87,16 +87,13 @@ class World(Protocol):
 
     def lives(self, process: Process) -> bool: ...
 
-    def began_at(self, pid: int) -> float:
-        """Return when a process began (wall clock), infinity when it is gone."""
-
     # --- the log
 
     def load(self) -> tuple[State, int]:
         """Return the fold of the log and the offset of the first line that is not in it yet."""
 
-    def append(self, record: bytes, *, lasting: bool) -> None:
-        """Write one record.
+    def append(self, record: bytes, *, lasting: bool) -> int:
+        """Write one record; return the offset at which it begins.
 
         Raises:
             OSError, UnavailableError: nothing is acknowledged.

@@ -25,6 +25,7 @@ from stretto.fold import Settled, State, fold
 from stretto.journal import read
 from stretto.model import AttemptSettled, LogEvent
 from stretto.system import Process
+from stretto.testing import history
 from stretto.testing.api import Call, Request, ScriptedApi, ToolResult, Turn
 from stretto.testing.claude import Home, Outcome, run
 from stretto.testing.wait import wait_until
@@ -239,7 +240,7 @@ def unnoticed(seen: Seen, *, working_hooks: bool) -> None:
 
 
 @pytest.fixture
-def bare(short: Path, project: Path, state_base: Path, home: Home) -> Iterator[World]:
+def bare(short: Path, project: Path, state_base: Path, home: Home, waived: frozenset[str]) -> Iterator[World]:
     """A project without Stretto."""
     one = World(short, project, state_base, home)
     yield one
@@ -248,6 +249,8 @@ def bare(short: Path, project: Path, state_base: Path, home: Home) -> Iterator[W
         print(errors.read_text() if errors.exists() else "the supervisor said nothing")
         print(*one.why(), *one.events(AttemptSettled), sep="\n")
         control.stop(one.paths)  # sooner than it would leave by itself
+        found = history.check(history.load(one.paths.folder))
+        assert "everything" in waived or [violation for violation in found if violation.kind not in waived] == []
 
 
 @pytest.fixture

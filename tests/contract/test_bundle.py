@@ -211,3 +211,69 @@ def test_no_more_runs_are_kept_than_told_however_small(tmp_path, monkeypatch):
     for number, attempt in enumerate((ONE, TWO, THREE)):
         os.utime(bundle.create(attempts, attempt), (number, number))
     assert bundle.prune(attempts, keep=(), limit_bytes=1 << 30, most=1) == [ONE, TWO]
+
+
+# --- the seal ---------------------------------------------------------------------------------------------------------------
+
+
+def ended(folder: Path, out: bytes = b"one\n", err: bytes | None = None, exit_line: bytes | None = None) -> None:
+    """An ended run, long ago as far as files are concerned."""
+    (folder / "out").write_bytes(out)
+    if err is not None:
+        (folder / "err").write_bytes(err)
+        (folder / "frames").write_bytes(frame(1, len(out)) + frame(2, len(err)))
+    (folder / "exit").write_bytes(exit_line or b"code 0 %d %d\n" % (len(out), len(err or b"")))
+
+
+def test_a_seal_names_the_end_and_the_bytes(folder):
+    ended(folder, b"one\n", b"two\n")
+    seal = bundle.seal(str(folder))
+    assert seal is not None
+    assert seal.exit == bundle.Exit(End(how="code", value=0), 4, 4)
+    assert seal.digest == bundle.digest_of(b"one\n", b"two\n", frame(1, 4) + frame(2, 4))
+
+
+def test_a_seal_covers_what_was_printed_by_the_end_and_no_more(folder):
+    """What a process that was left running prints later is shown to nobody."""
+    ended(folder, b"one\nlater\n", exit_line=b"code 0 4 0\n")
+    seal = bundle.seal(str(folder))
+    assert seal is not None and seal.digest == bundle.digest_of(b"one\n")
+
+
+@pytest.mark.parametrize("line", [b"lost 0 0 0\n", b"cancelled 15 4 0\n", b"code 0 5 0\n", b"code 0 4", b"junk\n", b""])
+def test_what_is_not_whole_has_no_seal(folder, line):
+    ended(folder)
+    (folder / "exit").write_bytes(line)
+    assert bundle.seal(str(folder)) is None
+
+
+def test_a_pipe_where_the_output_should_be_is_not_waited_for(folder):
+    ended(folder)
+    (folder / "out").unlink()
+    os.mkfifo(folder / "out")
+    assert bundle.seal(str(folder)) is None
+
+
+def test_a_seal_taken_in_the_same_tick_as_a_write_does_not_trust_the_times(folder, monkeypatch):
+    """Kernels stamp files by a clock of some milliseconds: a write within one leaves the record as it was."""
+    ended(folder)
+    young = bundle.seal(str(folder))
+    assert young is not None and not young.settled
+    monkeypatch.setattr(bundle, "RACY_NS", -(10**12))
+    old = bundle.seal(str(folder))
+    assert old is not None and old.settled
+    (folder / "out").write_bytes(b"two\n")
+    monkeypatch.setattr(bundle, "_records", lambda _: old.records)  # as if no time had passed
+    assert bundle.still(str(folder), young) is None
+    assert bundle.still(str(folder), old) is old, "which is why only an old one is trusted"
+
+
+def test_files_that_only_look_touched_are_read_once_and_trusted_again(folder, monkeypatch):
+    monkeypatch.setattr(bundle, "RACY_NS", -(10**12))
+    ended(folder)
+    seal = bundle.seal(str(folder))
+    assert seal is not None
+    os.utime(folder / "out", ns=(0, 0))
+    again = bundle.still(str(folder), seal)
+    assert again is not None and again != seal and again.digest == seal.digest
+    assert bundle.still(str(folder), again) is again

@@ -65,6 +65,10 @@ def test_every_job_of_the_jobs_bench_has_its_exit_in_the_log(tmp_path):
     assert bench_jobs.ours(str(tmp_path), 4) > 0
 
 
+def test_jobs_asked_of_a_supervisor_all_pass():
+    assert bench_jobs.supervised(4) > 0
+
+
 def test_a_figure_that_could_not_be_taken_says_why_and_is_never_met():
     figure = Figure(name="jobs", value=0, unit="times", target=1, missing="not installed")
     assert not figure.met

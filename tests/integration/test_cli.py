@@ -15,8 +15,10 @@ import pytest
 import stretto
 from stretto import cli, control, install, model, trust
 from stretto.errors import CorruptError, UnavailableError, UserError
+from stretto.fold import fold
 from stretto.journal import Journal, read
 from stretto.model import ENCODER, AttemptId, End, JobKey, SessionId
+from stretto.render import moment
 from stretto.system import Lock, boot_id, identify, lives
 from stretto.testing import leftovers
 from stretto.testing.wait import wait_until
@@ -496,7 +498,7 @@ def test_a_bad_line_is_counted_and_shown_and_hides_nothing_after_it(world, log):
     log(model.SessionOpened, session=SESSION, source="startup", claude_pid=1)
     ended = world("events")
     assert ended.code == 0 and "session.opened" in ended.out and "line at byte 0" in ended.err
-    assert json.loads(world.ok("status", "--json"))["log"] == {"events": 1, "bad_lines": 1, "anomalies": 0}
+    assert json.loads(world.ok("status", "--json"))["log"] == {"events": 1, "bad_lines": 1, "anomalies": 0, "broken": 0}
     assert {check["name"]: check["level"] for check in doctor(world)}["log"] == "warn"
 
 
@@ -607,6 +609,24 @@ def test_doctor_names_what_is_wrong_and_what_to_do(world, spoil, name, level):
     assert found["level"] == level
     assert found["do"] or "run `stretto" in found["text"]
     assert world("doctor").code == (1 if any(check["level"] == "fail" for check in doctor(world)) else 0)
+
+
+def test_f70_doctor_says_when_hook_join_verdict_and_news_were_last_seen_from_the_log_alone(log, world):
+    """F70: one line each; nothing of Stretto runs."""
+    signs = ("last hook", "last join", "last verdict", "last news")
+    assert [(finding(world, sign)["level"], "none" in finding(world, sign)["text"]) for sign in signs] == [
+        ("warn", True),
+        *[("ok", True)] * 3,
+    ]
+    one_check(log, world)
+    log(model.NewsTold, session=SESSION, job=JOB, attempt=RUN, was="pass", now="fail", text="t")
+    shown = {sign: finding(world, sign) for sign in signs}
+    assert {found["level"] for found in shown.values()} == {"ok"}
+    state = fold(read(world.paths.folder))
+    assert moment(state.last_hook_at) in shown["last hook"]["text"]
+    assert shown["last join"]["text"] == f"{moment(state.joins[-1].ts)}: pytest -q, replay"
+    assert shown["last verdict"]["text"].startswith(f"{moment(state.joins[-1].ts)}: pytest -q was fresh, replay: ")
+    assert shown["last news"]["text"] == f"{moment(state.news[-1].ts)}: pytest -q, pass to fail"
 
 
 def test_doctor_says_that_a_sandboxed_command_is_never_joined(world):

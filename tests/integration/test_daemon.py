@@ -171,6 +171,37 @@ def test_the_hook_returns_its_pipes_while_a_worker_runs_on(bench):
         assert not any(target.startswith("pipe:") for target in pipes)
 
 
+PORT = 'if mkdir "$HOME/port" 2>/dev/null; then sleep 0.5; cat src.py; rmdir "$HOME/port"; else echo x >> "$HOME/clashes"; exit 1; fi'
+"""A suite that cannot run beside another one: the directory stands for a port."""
+
+
+def test_f51_two_suites_that_share_a_port_never_run_at_the_same_time(bench):
+    """Neither both ahead, nor one ahead beside the session's own."""
+    trap = "trap 'rmdir \"$HOME/port\"; exit 1' TERM; "
+    bench.tool("vitest", trap + PORT)
+    ready(bench, trap + PORT)
+    for command in ("pytest -q", "vitest run"):
+        assert bench.bash(command)[:2] == (b"one\n", 0)
+    count = {"pytest": 0, "vitest": 0}
+    bench.edit("src.py", "two\n")
+
+    def passed(name: str) -> int:
+        state = bench.state()
+        runs = [run for run in state.attempts.values() if run.kind == "ahead" and state.jobs[run.job].name == name]
+        return sum(run.end is not None and run.end.passed for run in runs)
+
+    wait_until(lambda: all(passed(name) == 1 for name in count), what="both ahead, one after the other")
+    bench.edit("src.py", "three\n")
+    (first,) = wait_until(
+        lambda: [item for item in bench.state().open_attempts() if type(item.phase).__name__ == "Running"], what="one of them"
+    )
+    wait_until(lambda: (Path(bench.env["HOME"]) / "port").exists(), what="that it has the port")
+    other = "vitest run" if bench.state().jobs[first.job].name == "pytest" else "pytest -q"
+    assert bench.bash(other)[:2] == (b"three\n", 0)
+    assert not (Path(bench.env["HOME"]) / "clashes").exists()
+    assert bench.state().attempts[first.attempt].end.how == "cancelled"
+
+
 def test_a_killed_supervisor_is_replaced_by_the_next_hook_and_the_session_goes_on(bench):
     """F26, F27."""
     ready(bench)

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stretto import bundle, kin
+from conftest import Started
+from stretto import bundle, kin, monitor
 from stretto.executors import local
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptId, Bad, End
@@ -21,81 +22,6 @@ from stretto.system import LINUX, Process, boot_id, identify, is_locked, lives
 from stretto.testing.wait import wait_until
 
 pytestmark = pytest.mark.skipif(not LINUX, reason="looks into /proc")
-
-
-class Started:
-    """One monitor of the test, its bundle, and what it said."""
-
-    def __init__(self, forker: local.Forker, tmp_path: Path, argv: list[str], **changes: bytes) -> None:
-        self.home = tmp_path
-        self.attempt = AttemptId(os.urandom(16).hex())
-        self.folder = bundle.create(str(tmp_path / "attempts"), self.attempt)
-        spec = {
-            "dir": os.fsencode(self.folder),
-            "journal": os.fsencode(str(tmp_path)),
-            "attempt": self.attempt.encode(),
-            "exe": os.fsencode(argv[0]),
-            "argv": b"\0".join(os.fsencode(word) for word in argv),
-            "env": b"PATH=/usr/bin:/bin\0STRETTO_WORKER=" + self.attempt.encode(),
-            "cwd": os.fsencode(str(tmp_path)),
-            "umask": b"22",
-            "streams": b"merged",
-            "wall_s": b"60",
-            "limit_bytes": b"1000000",
-            "memory_bytes": b"1000000000",
-            "tasks": b"1000",
-        }
-        self.owner = forker.spawn(spec | changes)
-        self.said: list[str] = []
-        self.gone = False
-        wait_until(lambda: self.listen() and any(line.startswith("started") for line in self.said), limit_s=10, what="monitor started")
-        _, pid, start = next(line for line in self.said if line.startswith("started")).split()
-        self.process = Process(int(pid), start, boot_id())
-
-    def listen(self) -> bool:
-        lines = self.owner.lines() if not self.gone else None
-        if lines is None:
-            self.gone = True
-        else:
-            self.said += lines
-        return True
-
-    def end(self) -> End:
-        wait_until(lambda: self.listen() and self.gone, limit_s=20, what="monitor gone")
-        found = bundle.read_exit(self.folder)
-        assert found is not None
-        return found.end
-
-    def output(self, name: str = "out") -> bytes:
-        return (Path(self.folder) / name).read_bytes()
-
-    def worker(self) -> int:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(wait_until(lambda: children.read_text().split(), limit_s=5, what="a worker")[0])
-
-
-@pytest.fixture
-def forker():
-    one = local.Forker()
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def start(tmp_path, forker):
-    started: list[Started] = []
-
-    def begin(script: str, **changes: bytes) -> Started:
-        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], **changes)
-        started.append(one)
-        return one
-
-    yield begin
-    for one in started:
-        if lives(one.process):
-            local.cancel(one.process)
-            wait_until(lambda one=one: not lives(one.process), limit_s=15, what="the monitor's end")
-        one.owner.close()
 
 
 def test_a_run_leaves_its_output_its_exit_and_one_record(start, tmp_path):
@@ -240,41 +166,6 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_no_signal_from_outside(memor
     assert run.end() == End(how="memory")
 
 
-@pytest.fixture
-def pids_group():
-    """Puts processes into a control group of at most 300 tasks; skips where none can be made."""
-    yield from _limited("pids", "pids.max", "300")
-
-
-@pytest.fixture
-def memory_group():
-    """The same with at most 80 MB."""
-    yield from _limited("memory", "memory.max", str(80 << 20))
-
-
-def _limited(controller: str, name: str, value: str) -> Iterator[Callable[..., None]]:
-    first = Path("/sys/fs/cgroup") / controller  # of the first version, where each controller has a tree
-    if first.exists():
-        group, name = first / f"stretto-test-{os.urandom(4).hex()}", name.replace("memory.max", "memory.limit_in_bytes")
-    else:
-        group = Path(f"/sys/fs/cgroup/stretto-test-{os.urandom(4).hex()}")
-    try:
-        group.mkdir()
-        (group / name).write_text(value)
-    except OSError as error:
-        if group.exists():
-            group.rmdir()
-        pytest.skip(f"no limit for {controller} can be set here beforehand: {error}")
-
-    def enter(*pids: int) -> None:
-        for pid in pids:
-            (group / "cgroup.procs").write_text(str(pid))
-
-    yield enter
-    wait_until(lambda: not (group / "cgroup.procs").read_text(), limit_s=20, what="an empty group")
-    group.rmdir()
-
-
 def test_the_owner_holds_the_lock_for_its_life_and_no_child_inherits_it(start):
     run = start("sleep 60")
     lock = os.path.join(run.folder, "lock")
@@ -395,7 +286,7 @@ def test_what_a_killed_owner_leaves_is_ended_by_its_mark_and_nothing_else_is(sta
         os.kill(run.process.pid, signal.SIGKILL)
         wait_until(lambda: not lives(run.process), limit_s=10, what="the owner's end")
         assert identify(int(deep.read_text())) is not None
-        local.end_orphans(run.attempt)
+        local.end_orphans(run.attempt, run.folder)
         wait_until(lambda: identify(int(deep.read_text())) is None, limit_s=10, what="the daemon's end")
         assert not _carriers(run)
         assert [one.poll() for one in others] == [None, None]
@@ -576,9 +467,10 @@ def test_a_stop_while_a_run_is_being_started_leaves_nothing_running(bench):
     """F8: whether its owner had said who it is or not."""
     attempt = _ahead_run(bench)
     bench.stop()
+    wait_until(lambda: bench.state().attempts[attempt.attempt].end, limit_s=20, what="its end in the log")  # its owner may only be coming
+    assert bench.state().attempts[attempt.attempt].end == End(how="cancelled", value=signal.SIGTERM)
     wait_until(lambda: not list(kin.carrying(attempt.attempt)), limit_s=20, what="nothing left of it")
     wait_until(lambda: not bundle.writing(bundle.folder_of(os.path.join(bench.paths.folder, "attempts"), attempt.attempt)), limit_s=20)
-    assert bench.state().attempts[attempt.attempt].end == End(how="cancelled", value=signal.SIGTERM)
 
 
 def test_many_runs_that_leave_something_leave_nothing(start):
@@ -607,3 +499,59 @@ def test_launch_to_recorded_exit_costs_less_than_a_few_starts_of_an_interpreter(
     bare = sorted(took_s(lambda: subprocess.run([sys.executable, "-I", "-S", "-c", ""])) for _ in range(9))[4]
     print(f"{ours * 1000:.1f} ms; a bare interpreter {bare * 1000:.1f} ms")
     assert ours < 6 * bare
+
+
+def test_a_search_leaves_out_what_began_before_the_run_and_nothing_else(tmp_path):
+    """The mark is read in younger processes only; the worker of a run is always younger than its owner."""
+    attempt = "5a" * 16
+    child = subprocess.Popen(["sleep", "600"], env={"STRETTO_WORKER": attempt})
+    try:
+        own, found = identify(os.getpid()), identify(child.pid)
+        assert own is not None
+        assert found is not None
+        wait_until(lambda: [each.process for each in kin.carrying(attempt)] == [found], what="the mark in its environment")
+        assert [each.process for each in kin.carrying(attempt, since=own.start)] == [found]
+        assert [each.process for each in kin.carrying(attempt, since=found.start)] == [found]
+        assert not list(kin.carrying(attempt, since=str(int(found.start) + 1)))
+    finally:
+        child.kill()
+        child.wait()
+
+
+@pytest.fixture
+def silent_worker(tmp_path):
+    """A process that prints nothing, the file it would print to, and the alarm of a monitor that has got used to that."""
+    worker = subprocess.Popen(["sleep", "600"])
+    output = tmp_path / "out"
+    output.touch()
+    alarm = monitor._Alarm(worker.pid, [str(output)])
+    alarm.wait(0.0, quiet=True)
+    yield worker, output, alarm
+    signal.set_wakeup_fd(-1)
+    worker.kill()
+    worker.wait()
+
+
+@pytest.mark.parametrize("news", ["output", "signal", "end"])
+def test_a_monitor_that_waits_long_is_woken_by_news(silent_worker, news):
+    """What is bounded by its looks alone is memory (0.25 s), tasks (0.1 s) and wall time (0.25 s)."""
+    worker, output, alarm = silent_worker
+    if news == "output":
+        output.write_bytes(b"x")
+    elif news == "signal":
+        old = signal.signal(signal.SIGUSR1, lambda number, frame: None)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, old)
+    else:
+        worker.kill()
+    began_s = time.monotonic()
+    assert alarm.wait(60.0, quiet=True) is (news == "end")
+    assert time.monotonic() - began_s < 30
+
+
+def test_a_monitor_whose_worker_prints_all_the_time_looks_no_more_often_than_it_means_to(silent_worker):
+    _, output, alarm = silent_worker
+    output.write_bytes(b"x")
+    began_s = time.monotonic()
+    alarm.wait(0.05, quiet=False)
+    assert time.monotonic() - began_s >= 0.05

@@ -5,12 +5,16 @@ with the scanner: it reads every file whole, and asks git for its index. A wrong
 although somebody changed an input while the run was under way, even if it was changed back. A needless miss is anything but FRESH after
 a round in which nothing but caches, the job's own products and the bookkeeping of `git status` moved.
 
+What happened is told to the history checker as well (C-23): runs, joins, edits with their times, and what each join was given. It must not
+object; and told that every round ended in a join, it must object to every single edit.
+
 Every 150 rounds begin in a new project. STRETTO_SEED varies the choices; `make soak` runs the count of a release.
 """
 
 from __future__ import annotations
 
 import collections
+import functools
 import os
 import random
 import shutil
@@ -21,9 +25,26 @@ from pathlib import Path
 
 import pytest
 
-from stretto import freshness, tree
-from stretto.model import End, Evidence, Standing
-from stretto.tree import Scanner
+from stretto import bundle, freshness, tree
+from stretto.model import (
+    AttemptExited,
+    AttemptId,
+    AttemptSettled,
+    AttemptStarted,
+    End,
+    Evidence,
+    JobKey,
+    JobSeen,
+    JoinDecided,
+    JoinDone,
+    LogEvent,
+    Standing,
+    SupervisorStarted,
+    TreeMoved,
+)
+from stretto.system import mono_s
+from stretto.testing.history import Delivery, Edit, Line, check
+from stretto.tree import Scan, Scanner
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
 ROUNDS = 24_000 if SOAK else 750
@@ -399,6 +420,77 @@ def _some(dice: random.Random, names: list[str]) -> list[str]:
     return dice.choices(names, weights, k=dice.choice([0, 0, 0, 1, 3, 6]))
 
 
+JOB = JobKey("check")
+
+
+class Told:
+    """The rounds as a supervisor would have logged them: `as_it_was`, and as one that joins whatever it has."""
+
+    def __init__(self) -> None:
+        self.as_it_was: list[LogEvent] = []
+        self.always_joined: list[LogEvent] = []
+        self.edits: list[Edit] = []
+        self.deliveries: list[Delivery] = []
+        self._pid = 0
+
+    def log(
+        self, record: type[LogEvent], /, *, mono: float | None = None, joined: bool = True, really: bool = True, **fields: object
+    ) -> None:
+        event = record(ts=0.0, mono=mono_s() if mono is None else mono, boot="b", by=f"supervisor:{self._pid}", **fields)
+        if really:
+            self.as_it_was.append(event)
+        if joined:
+            self.always_joined.append(event)
+
+    def new_scanner(self) -> None:
+        self._pid += 1
+        self.log(SupervisorStarted, pid=self._pid, start="1", version="0", mode="on")
+        if self._pid == 1:
+            self.log(JobSeen, job=JOB, name=JOB, argv=(JOB,), cwd=".", streams="merged")
+
+    def scanned(self, scan: Scan) -> None:
+        if scan.moved:
+            sample = tuple(sorted(change.path for change in scan.moved)[:5])
+            self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
+
+    def ended(self, attempt: AttemptId, printed: bytes, settled: freshness.Settled, generation: int) -> None:
+        end = End(how="code", value=0)
+        self.log(AttemptExited, attempt=attempt, end=end, out_bytes=len(printed), err_bytes=0, took_s=0.1, cpu_s=0.1)
+        digest = bundle.digest_of(printed)
+        products = settled.products[:50]
+        self.log(AttemptSettled, attempt=attempt, generation=generation, torn=settled.torn, products=products, digest=digest)
+
+    def asked(self, attempt: AttemptId, asked_s: float, joined: bool, would_print: bytes) -> None:
+        """A question, and what the command would have printed for it."""
+        now_s = mono_s()
+        ask = f"q{attempt}"
+        common = {"mono": now_s, "decide_ms": (now_s - asked_s) * 1000, "job": JOB, "session": None, "standing": "", "reason": ""}
+        replay = {"do": "replay", "attempt": attempt, "of": "ahead"}
+        self.log(JoinDecided, ask=ask, **common, **replay, really=joined)
+        if not joined:
+            self.log(JoinDecided, ask=ask, **common, do="exec", attempt=None, joined=False)
+            return
+        self.log(JoinDone, ask=ask, attempt=attempt, waited_s=0.0, saved_s=0.1)
+        digest, size = bundle.digest_of(would_print), len(would_print)
+        self.deliveries.append(
+            Delivery(argv=(JOB,), began_mono_s=asked_s, ended_mono_s=mono_s(), digest=digest, size_bytes=size, code=0, ask=ask)
+        )
+
+    def do(self, name: str, step: Callable[[], None]) -> None:
+        began_s = mono_s()
+        step()
+        self.edits.append(Edit(what=name, began_mono_s=began_s, ended_mono_s=mono_s()))
+
+
+def lines(events: list[LogEvent]) -> list[Line]:
+    return [Line(at, at + 1, event) for at, event in enumerate(events)]
+
+
+def printed(oracle: dict[str, object], own: set[str]) -> bytes:
+    """What a command prints that reads everything but its own products."""
+    return repr(sorted((path, repr(seen)) for path, seen in oracle.items() if path not in own)).encode()
+
+
 CLOCKS = ["hashed", "settled", "coarse"]
 """hashed: everything was written seconds ago, so content is compared as well. settled: the window is as short as a tick allows, so that
 most files are compared by their records alone. coarse: times change once in a hundred seconds, so that content has to tell everything; a
@@ -426,6 +518,7 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
     needless: list[str] = []
     changes: collections.Counter[str] = collections.Counter()
     standings: collections.Counter[str] = collections.Counter()
+    told = Told()
     for number in range(ROUNDS):
         if number % 150 == 0:
             shutil.rmtree(short / f"w{number - 150}", ignore_errors=True)
@@ -434,13 +527,18 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
             world.write_products()
             scanner = Scanner(str(world.root))
             before, oracle = scanner.scan(), [world.snapshot(with_times=times_tell)]
+            told.new_scanner()
+        own = {str(world.root / name) for name in PRODUCTS}
+        attempt = AttemptId(str(number))
+        told.log(AttemptStarted, attempt=attempt, job=JOB, kind="ahead", session=None, generation=before.generation)
         during, since = choose(dice, number, others, after)
         own_work: list[Callable[[], None]] = [world.write_caches, world.write_products]
-        steps = [*own_work, *(getattr(world, name) for name in during)]
+        steps = [*own_work, *(functools.partial(told.do, name, getattr(world, name)) for name in during)]
         dice.shuffle(steps)
         for step in steps:
             step()
         ended = scanner.scan()
+        told.scanned(ended)
         oracle.append(world.snapshot(with_times=times_tell))
         settled = freshness.settle(
             scanner.classify(scanner.changes(before.generation, ended.generation)),
@@ -451,11 +549,16 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
             problem=before.problem or ended.problem,
             known=PRODUCTS,
         )
-        for step in (*(getattr(world, name) for name in since), world.write_caches):
-            step()
+        told.ended(attempt, printed(oracle[1], own), settled, ended.generation)
+        edits = len(told.edits)
+        for name in since:
+            told.do(name, getattr(world, name))
+        world.write_caches()
         if dice.random() < 0.3:
             world.look_at_git()
+        asked_s = mono_s()
         asked = scanner.scan()
+        told.scanned(asked)
         oracle.append(world.snapshot(with_times=times_tell))
         evidence = Evidence(
             scanner=scanner.id, before=before.generation, after=ended.generation, epoch_before=0, epoch_after=0, ended_mono_s=0.0
@@ -474,9 +577,11 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
         )
         changes.update(during + since)
         standings[verdict.standing.value] += 1
-        own = {str(world.root / name) for name in PRODUCTS}
+        told.asked(attempt, asked_s, verdict.standing is Standing.FRESH, printed(oracle[2], own))
         moved_during = {path for path in oracle[0].keys() | oracle[1].keys() if oracle[0].get(path) != oracle[1].get(path)} - own
         moved_since = {path for path in oracle[1].keys() | oracle[2].keys() if oracle[1].get(path) != oracle[2].get(path)}
+        if not moved_since:
+            del told.edits[edits:]  # all was put back before anybody looked: to the command nothing happened
         story = f"round {number}: during {during}, since {since}: {verdict.reason}"
         if verdict.standing is Standing.FRESH and (during or moved_during or moved_since):
             wrong.append(f"{story}; the oracle saw {sorted(moved_during)[:3]} and then {sorted(moved_since)[:3]}")
@@ -487,6 +592,9 @@ def test_no_result_is_joined_that_should_not_be_and_none_is_missed_that_need_not
         f"{clock}: {ROUNDS} rounds, {changes.total()} changes of {len(changes)} kinds, seed {SEED}: {dict(standings)}, {len(wrong)} wrong"
     )
     assert wrong == []
+    assert check(lines(told.as_it_was), told.deliveries, told.edits) == []
+    objections = [violation for violation in check(lines(told.always_joined), (), told.edits) if violation.kind == "no place for an edit"]
+    assert len(objections) == len(told.edits) > 0
     assert needless == []
     assert set(standings) == {"fresh", "stale", "torn"}, "every kind of round was met"
     assert set(changes) == set(after), "every kind of change was met"

@@ -167,6 +167,7 @@ def test_c18_on_a_full_or_read_only_disk_everything_runs_as_without_us_with_one_
             bench.hook("PreToolUse", tool_name="Bash", tool_use_id="b", tool_input={"command": "./unknown"})
             assert bench.state().events > before
             bench.stop()
+            bench.check_history()
     finally:
         leftovers.end(str(short))
         disk.__exit__(None, None, None)
@@ -199,6 +200,7 @@ def test_a_command_of_unknown_effects_on_a_full_disk_ends_results_once_there_is_
         assert bench.did() == ["record", "record"]
         assert bench.state().epoch > epoch
         bench.stop()
+        bench.check_history()
     finally:
         leftovers.end(str(short))
         disk.__exit__(None, None, None)

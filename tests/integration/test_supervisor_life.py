@@ -19,7 +19,7 @@ from stretto import __version__, bundle, doctor, trust
 from stretto.executors import local
 from stretto.model import AttemptExited, AttemptStarted, SessionClosed, SupervisorStarted, SupervisorStopped
 from stretto.system import Lock, identify, lives, signal_process, signer
-from stretto.testing import leftovers
+from stretto.testing import faults, leftovers
 from stretto.testing.wait import wait_until
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
@@ -58,6 +58,7 @@ def spoil(path: Path, how: str) -> None:
         path.write_bytes(random.Random(str(path.name)).randbytes(300) if how == "junk" else b"")
 
 
+@pytest.mark.damages_log("everything", reason="the log is replaced by junk")
 @pytest.mark.parametrize("how", ["directory", "link", "junk", "empty"] if SOAK else ["directory", "junk"])
 def test_f11_no_damaged_state_file_stops_the_next_supervisor(bench, how):
     """Every file but the grant, all at once: what cannot be used is put aside and doctor names it."""
@@ -76,6 +77,7 @@ def test_f11_no_damaged_state_file_stops_the_next_supervisor(bench, how):
         assert any(check.name == "damage" for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
+@pytest.mark.damages_log("everything", reason="bytes of the log are flipped")
 @pytest.mark.parametrize("seed", range(200 if SOAK else 2))
 def test_f11_a_log_and_exits_with_flipped_bytes_fold_and_serve(bench, seed):
     print(f"scale: {'soak' if SOAK else 'everyday'}")
@@ -103,9 +105,31 @@ def test_f11_a_damaged_grant_is_no_grant_and_doctor_says_so(bench, text):
     done = bench.hook("SessionStart", source="resume")
     assert done.returncode == 0 and b"systemMessage" in done.stdout
     assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
-    assert any(check.level == "fail" and check.name == "grant" for check in doctor.examine(str(bench.root), str(bench.base)))
+    (check,) = [check for check in doctor.examine(str(bench.root), str(bench.base)) if (check.level, check.name) == ("fail", "grant")]
+    aside = Path(bench.paths.folder, "broken", "grant.0")
+    assert str(aside) in check.text and aside.read_bytes() == text
+    assert not Path(bench.paths.grant).exists()
+    done = bench.hook("SessionStart", source="resume")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), "a folder without a grant: nothing happens, nothing is said"
+    trust.grant(str(bench.root), "on", None, base=str(bench.base), python=sys.executable)
+    assert bench.hook("SessionStart", source="resume").stdout == b""
+    assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
+    assert lives(bench.supervisor())
 
 
+def test_f11_a_grant_of_another_version_is_no_grant_and_stays(bench):
+    ready(bench)
+    bench.stop()
+    newer = Path(bench.paths.grant).read_bytes().replace(b'"v":1', b'"v":99').replace(b'"v": 1', b'"v": 99')
+    assert b"99" in newer
+    Path(bench.paths.grant).write_bytes(newer)
+    done = bench.hook("SessionStart", source="resume")
+    assert done.returncode == 0 and b"systemMessage" in done.stdout
+    assert Path(bench.paths.grant).read_bytes() == newer
+    assert any("version 99" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
+
+
+@pytest.mark.damages_log("everything", reason="the log gets records that nobody wrote")
 def test_f5_a_record_that_names_a_stranger_or_a_path_is_adopted_by_nobody_and_signals_nobody(bench):
     ready(bench)
     bench.bash("pytest -q")
@@ -245,6 +269,33 @@ def test_f12_after_an_upgrade_the_new_version_serves(bench):
     assert any(check.name == "supervisor" and "99.0" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
 
 
+def test_f12_an_installation_exchanged_in_mid_session_recycles_once_upwards_and_once_downwards(bench):
+    """The same place, as `pip install` does it: the files of another version, and then those of the first again."""
+    place = another_installation(bench.short, "1.0")
+    bench.islands = place
+    ready(bench)
+    starts = 1
+    for before, after in (("1.0", "99.0"), ("99.0", "1.0")):
+        old = bench.supervisor()
+        assert bench.ask(op=b"ping")["version"] == before.encode()
+        assert f"version {before}" in cli(bench, "status")
+        for name in ("__init__.py", "client.py", "shim.py"):
+            path = Path(place, name)
+            path.write_text(path.read_text().replace(f'"{before}"', f'"{after}"'))
+        shutil.rmtree(Path(place, "__pycache__"))
+        bench.hook("UserPromptSubmit", prompt="p")
+        wait_until(lambda old=old: not lives(old), what="it makes way")
+        starts += 1
+        for _ in range(3):
+            done = bench.hook("UserPromptSubmit", prompt="p")
+            assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+        assert bench.ask(op=b"ping")["version"] == after.encode()
+        assert len(bench.events(SupervisorStarted)) == starts
+        assert any(check.name == "supervisor" and after in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
+        assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
+    assert bench.state().anomaly_count == 0
+
+
 # --- crashing commands, cancelled ones, nested ones -------------------------------------------------------------------------
 
 
@@ -265,6 +316,51 @@ def test_c11_a_command_whose_ahead_run_dies_waits_and_another_one_does_not(bench
     (job,) = (job for job in bench.state().jobs.values() if job.name == "pytest")
     assert job.crashes == 1
     assert bench.bash("pytest -q")[:2] == (b"2\n", 0)
+
+
+def test_c11_after_the_third_crash_a_command_is_put_aside_and_why_says_till_when_and_how_to_try_again(bench):
+    """The pauses after the first two are taken away; the hour after the third stands."""
+    bench.python = faults.altered(bench.short, "from stretto import retries; retries.PAUSES_S = (0.0, 0.0)")
+    ready(bench)
+    bench.tool("mypy", "sleep 0.3; cat src.py")
+    crash = 'if [ -n "$STRETTO_WORKER" ]; then echo x >> "$HOME/tries"; kill -9 $PPID; sleep 5; fi; '
+    bench.tool("pytest", f"sleep 0.3; {crash}cat src.py")
+    bench.bash("pytest -q")
+    bench.bash("mypy .")
+    tries = Path(bench.env["HOME"]) / "tries"
+
+    def job():
+        return next(job for job in bench.state().jobs.values() if job.name == "pytest")
+
+    for number in range(1, 5):
+        bench.edit("src.py", f"{number}\n")
+        wait_until(lambda number=number: job().crashes == min(number, 3), what="a crash, or three")
+        assert bench.bash("mypy .")[:2] == (f"{number}\n".encode(), 0)
+    assert tries.read_text().count("x") == 3
+    (line,) = [item for item in cli(bench, "why", "20", "--json").splitlines() if '"put aside"' in item]
+    reason = json.loads(line)["reason"]
+    again = f"`stretto retry {job().job[:8]}`"
+    assert again in reason and "3 ahead runs died" in reason and "since" in reason and "tried again from" in reason
+    assert again in cli(bench, "why", "20")
+    (row,) = [item for item in json.loads(cli(bench, "status", "--json"))["jobs"] if item["job"] == job().job]
+    assert again in row["not_ahead"]
+    assert again in cli(bench, "status")
+    bench.tool("pytest", "sleep 0.3; cat src.py")
+    assert "may run ahead again" in cli(bench, "retry", job().job[:8])
+    wait_until(
+        lambda: any(run.job == job().job and run.end and run.end.passed for run in bench.state().attempts.values() if run.kind == "ahead"),
+        what="a run",
+    )
+    assert bench.state().anomaly_count == 0
+    assert not [item for item in cli(bench, "why", "20", "--json").splitlines() if '"put aside"' in item]
+
+
+def cli(bench, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "stretto", *words], capture_output=True, text=True, cwd=bench.root, env=os.environ, check=False, timeout=30
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_f8_what_the_user_cancelled_is_not_started_again_on_the_same_tree(bench):
@@ -304,6 +400,32 @@ def test_c13_hooks_and_checks_of_an_agent_inside_a_worker_do_nothing_even_with_a
     assert (done.returncode, done.stdout, done.stderr) == (0, b"0\n", b"")
     assert bench.state().events == events and "inner" not in bench.state().sessions
     assert not (bench.short / "inner").exists()
+
+
+def test_c13_a_hook_inside_a_worker_with_a_wiped_environment_starts_no_supervisor(bench):
+    """By ancestry: the mark is in the environment of the process above, whatever that one gave its child."""
+    ready(bench)
+    bench.stop()
+    events = bench.state().events
+    from stretto import install
+
+    entry = install.entry(next(item for item in install.EVENTS if item.name == "SessionStart"), install.wiring(str(bench.base)))
+    code = (
+        "import subprocess, sys, os\n"
+        "os.environ.pop('STRETTO_WORKER', None)\n"
+        "print(subprocess.run(sys.argv[2:], input=sys.stdin.buffer.read(), env=dict(os.environ)).returncode)\n"
+    )
+    body = json.dumps({"session_id": "inner", "source": "startup"}).encode()
+    inner = [sys.executable, "-c", code, "-", entry["command"], *entry["args"]]
+    env = {**bench.env, "CLAUDE_ENV_FILE": str(bench.short / "inner")}
+    done = subprocess.run(
+        inner, input=body, capture_output=True, env={**env, "STRETTO_WORKER": "x"}, cwd=bench.root, check=False, timeout=30
+    )
+    assert (done.stdout, done.stderr) == (b"0\n", b"")
+    assert bench.state().events == events
+    assert not leftovers.find(str(bench.short))
+    done = subprocess.run(inner, input=body, capture_output=True, env=env, cwd=bench.root, check=False, timeout=30)
+    assert done.returncode == 0 and bench.state().events > events, "without a worker above it one is started"
 
 
 def test_c13_a_thousand_sessions_at_once_stay_under_the_cap(bench):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,7 @@ from stretto.fold import (
     WaitsFor,
     apply,
     fold,
+    objection,
     retry_pause_s,
 )
 from stretto.journal import parse
@@ -42,6 +44,7 @@ from stretto.model import (
     Bad,
     End,
     EpochBegan,
+    InvariantBroken,
     JobKey,
     JobSeen,
     JoinDecided,
@@ -91,8 +94,24 @@ def test_apply_illegal_event_keeps_the_phase_and_is_counted(phase, event):
 @pytest.mark.parametrize(("phase", "event"), LEGAL, ids=lambda item: type(item).__name__)
 def test_apply_legal_event_moves_the_phase_on(phase, event):
     after = apply(state_with(phase), event)
-    assert after.attempts[ATTEMPT].phase != phase
+    late = isinstance(phase, Exited) and isinstance(event, AttemptSpawned)  # see the test of it
+    assert (after.attempts[ATTEMPT].phase == phase) is late
     assert after.anomaly_count == 0
+
+
+def test_a_run_whose_owner_is_heard_of_after_its_end_keeps_its_end_and_is_no_anomaly():
+    """The monitor of a command that ends at once appends the exit before the supervisor has read that it lives."""
+    state = fold([(0, SEEN), (1, STARTED), (2, EXITED), (3, SPAWNED), (4, SETTLED)])
+    assert isinstance(state.attempts[ATTEMPT].phase, Settled)
+    assert state.anomaly_count == 0
+
+
+def test_what_was_broken_is_counted_and_changes_nothing_else():
+    state = fold(run_of(PASS))
+    before = msgspec.json.encode(state.attempts)
+    state = apply(state, InvariantBroken(**STAMP, rule="output", attempt=ATTEMPT, what="damage"))
+    assert (state.broken_count, state.broken[-1].what, state.anomaly_count) == (1, "damage", 0)
+    assert msgspec.json.encode(state.attempts) == before
 
 
 @pytest.mark.parametrize("event", [STARTED, SPAWNED, EXITED, SETTLED], ids=lambda item: type(item).__name__)
@@ -153,6 +172,29 @@ def test_an_epoch_never_goes_back():
     assert state.anomaly_count == 1
 
 
+@pytest.mark.parametrize(
+    ("events", "do", "objects"),
+    [
+        pytest.param(run_of(PASS), "replay", False, id="a result"),
+        pytest.param(run_of(PASS)[:3], "attach", False, id="a run under way"),
+        pytest.param(run_of(PASS)[:4], "attach", False, id="a run that has only just ended"),
+        pytest.param(run_of(PASS)[:4], "replay", True, id="no result yet"),
+        pytest.param(run_of(PASS), "attach", True, id="attached to what has ended"),
+        pytest.param(run_of(PASS, torn="a.py changed"), "replay", True, id="torn"),
+        pytest.param(run_of(End(how="lost")), "replay", True, id="lost"),
+        pytest.param(run_of(End(how="signal", value=9)), "replay", True, id="killed"),
+        pytest.param([*run_of(PASS), (9, EpochBegan(**STAMP, epoch=1, reason="pip"))], "replay", True, id="an epoch later"),
+        pytest.param([*run_of(PASS)[:3], (9, EpochBegan(**STAMP, epoch=1, reason="pip"))], "attach", True, id="an epoch while it runs"),
+        pytest.param([(0, SEEN)], "replay", False, id="forgotten"),
+    ],
+)
+def test_the_log_objects_to_a_join_it_contradicts(events, do, objects):
+    """C-24: asked before every join is answered, whatever the supervisor remembers."""
+    state = fold(events)
+    assert bool(objection(state, JOB, do, ATTEMPT)) is objects
+    assert state.attempts.get(ATTEMPT) is None or objection(state, JobKey("other"), do, ATTEMPT)
+
+
 def test_a_join_of_an_unknown_attempt_is_an_anomaly_and_saves_nothing():
     join = JoinDecided(**STAMP, ask="q", job=JOB, session=None, standing="fresh", do="replay", attempt=AttemptId("nobody"), reason="")
     state = fold([(0, SEEN), (1, join)])
@@ -170,6 +212,7 @@ def test_seconds_saved_are_the_sum_over_finished_joins():
 
 def test_ended_attempts_beyond_the_limit_are_forgotten_but_open_ones_never(monkeypatch):
     monkeypatch.setattr("stretto.fold.ATTEMPTS_KEPT", 3)
+    monkeypatch.setattr("stretto.fold.ATTEMPTS_BEYOND", 2)
     state = fold([(0, SEEN), (1, STARTED)])
     for number in range(10):
         attempt = AttemptId(f"x{number}")

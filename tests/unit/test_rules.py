@@ -32,6 +32,9 @@ def test_parse_documented_example_sets_every_key():
         slots=3,
         quiet_s=0.5,
         max_age_s=900.0,
+        fsync="always",
+        keep_days=7,
+        keep_mb=16,
     )
 
 
@@ -54,7 +57,7 @@ def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
         ("slots = 3", "line 1: `slots` is no key of the file; did you mean [ahead] slots?"),
         ("[ahead]\nexclude = []", "line 2: `exclude` is no key of [ahead]; did you mean exclude, above all tables?"),
         ("[comands]\nadd = []", "line 1: `comands` is no key of the file; did you mean `commands`?"),
-        ("enabled = true", "line 1: `enabled` is no key of the file; the keys are exclude, commands, ahead, join"),
+        ("enabled = true", "line 1: `enabled` is no key of the file; the keys are exclude, commands, ahead, join, log"),
         ("# x\n[ahead]\n# y\nslots = '3'", "line 4: `slots` is the text '3', not a whole number"),
         ("[ahead]\nslots = true", "line 2: `slots` is true or false, not a whole number"),
         ("[ahead]\nslots = -1", "line 2: `slots` is -1, not between 0 and 64"),
@@ -63,6 +66,13 @@ def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
         ("[join]\nmax_age = nan", "line 2: `max_age` is a number, not a duration"),
         ("[join]\nmax_age = inf", "line 2: `max_age` is inf s, not between"),
         ("[join]\nmax_age = 1979-05-27", "line 2: `max_age` is a date, not a duration"),
+        ("[log]\nfsync = 'exit'", "line 2: `fsync` is the text 'exit', not one of exits, always, never"),
+        ("[log]\nfsync = true", "line 2: `fsync` is true or false, not one of exits, always, never"),
+        ("[log]\n\nkeep_days = 0", "line 3: `keep_days` is 0, not between 1 and 3650"),
+        ("[log]\nkeep_days = 1.5", "line 2: `keep_days` is a number, not a whole number"),
+        ("[log]\nkeep_mb = 20000", "line 2: `keep_mb` is 20000, not between 1 and 16384"),
+        ("log = 'never'", "line 1: `log` is a table of its own"),
+        ("[log]\nsync = 'never'", "line 2: `sync` is no key of [log]; did you mean `fsync`?"),
         ("exclude = 'pytest'", "line 1: `exclude` is the text 'pytest', not a list of texts"),
         ("exclude = ['a',\n 3]", "line 1: entry 2 of `exclude` is a number, not a text"),
         ("exclude = ['']", "line 1: entry 1 of `exclude` is empty"),
@@ -92,7 +102,29 @@ def test_parse_mistake_is_told_with_line_and_key(text, message):
 @settings(max_examples=100)
 @given(
     st.lists(
-        st.sampled_from(["[ahead]", "[join]", "slots", "allow", "=", " ", "\n", "1", "true", '"', "'x'", "[", "]", ",", ".", "#", "{}"])
+        st.sampled_from(
+            [
+                "[ahead]",
+                "[join]",
+                "[log]",
+                "fsync",
+                "slots",
+                "allow",
+                "=",
+                " ",
+                "\n",
+                "1",
+                "true",
+                '"',
+                "'x'",
+                "[",
+                "]",
+                ",",
+                ".",
+                "#",
+                "{}",
+            ]
+        )
     ).map("".join)
 )
 def test_parse_any_text_gives_rules_or_a_user_error(text):
@@ -105,7 +137,12 @@ def test_parse_any_text_gives_rules_or_a_user_error(text):
 def test_no_key_grants_or_enables():
     """A repository's file may narrow and name; mode, grant, state and interpreter are kept outside of it."""
     words = {*_TOP, *_TABLES, *(key for keys in _TABLES.values() for key in keys)}
-    assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age"}
+    assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age"} | {
+        "log",
+        "fsync",
+        "keep_days",
+        "keep_mb",
+    }
 
 
 @pytest.mark.parametrize(

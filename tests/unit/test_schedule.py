@@ -97,6 +97,24 @@ def test_a_command_that_runs_already_does_not_start_twice():
     assert plan(view(desired=["a"], running=[run("1", job="a")])) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "started"),
+    [
+        pytest.param({}, ["a", "c"], id="one at a time, and what is no suite beside it"),
+        pytest.param({"suite_foreground": True}, ["c"], id="none beside the session's own"),
+        pytest.param({"suite_stopping": True}, ["c"], id="none before the last one has ended"),
+        pytest.param({"running": [run("1", job="b")]}, ["c"], id="none beside another one"),
+    ],
+)
+def test_f51_of_two_suites_in_one_checkout_only_one_runs_ahead(changes, started):
+    assert starts(plan(view(desired=["a", "b", "c"], slots=4, suites=frozenset("ab"), **changes))) == started
+
+
+def test_f51_a_suite_that_runs_ahead_makes_way_for_one_of_the_session_unless_somebody_waits_for_it():
+    both = [run("1", job="a"), run("2", job="b", read=True), run("3", job="c")]
+    assert stops(plan(view(running=both, slots=4, suites=frozenset("ab"), suite_foreground=True))) == ["1"]
+
+
 runs = st.lists(
     st.builds(run, st.sampled_from("123456"), moved=st.booleans(), read=st.booleans(), job=st.sampled_from("abcd")),
     max_size=5,
@@ -111,9 +129,15 @@ runs = st.lists(
     slots=st.integers(1, 4),
     held=st.sampled_from(["", "docker ran"]),
     settling=st.booleans(),
+    suites=st.frozensets(st.sampled_from("abcd")),
+    suite_foreground=st.booleans(),
+    suite_stopping=st.booleans(),
 )
-def test_plan_holds_its_promises_whatever_is_under_way(desired, running, foreground, slots, held, settling):
-    actions = plan(view(desired=desired, running=running, foreground=foreground, slots=slots, held=held, settling=settling))
+def test_plan_holds_its_promises_whatever_is_under_way(
+    desired, running, foreground, slots, held, settling, suites, suite_foreground, suite_stopping
+):
+    suite = {"suites": suites, "suite_foreground": suite_foreground, "suite_stopping": suite_stopping}
+    actions = plan(view(desired=desired, running=running, foreground=foreground, slots=slots, held=held, settling=settling, **suite))
     read = {item.attempt for item in running if item.read}
     assert not read & set(stops(actions))
     assert len(set(stops(actions))) == len(stops(actions))
@@ -124,6 +148,10 @@ def test_plan_holds_its_promises_whatever_is_under_way(desired, running, foregro
         assert not held
         assert not settling
     assert not any(item.moved and not item.read for item in alive)
+    begun = suites & set(starts(actions))
+    assert not begun or not (suite_foreground or suite_stopping or suites & {item.job for item in running}), "F51: suites take turns"
+    assert len(begun) <= 1
+    assert not suite_foreground or not [item for item in alive if item.job in suites and not item.read]
 
 
 # --- jobs that were asked for -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from stretto.bundle import Exit
+from stretto.bundle import Exit, Seal
 from stretto.model import AttemptId
 from stretto.system import Process
 
@@ -70,11 +70,20 @@ class Executor(Protocol):
     def exit_of(self, attempt: AttemptId) -> Exit | None:
         """Return how the run ended as its monitor recorded it, None when it did not."""
 
+    def seal(self, attempt: AttemptId) -> Seal | None:
+        """Read what an ended run printed and how it says it ended; None when that is not whole."""
+
+    def still(self, attempt: AttemptId, seal: Seal) -> Seal | None:
+        """Return the seal of a run whose files are what they were, None when they are not."""
+
+    def outlived(self, attempt: AttemptId) -> int:
+        """Count the living processes that carry the mark of a run that has ended; none should."""
+
     def last_line(self, attempt: AttemptId) -> str:
         """Return the last line it printed that is not blank; "" when there is none."""
 
     def end_orphans(self, attempt: AttemptId) -> None:
         """End what a killed monitor left: all that carries the attempt's mark."""
 
-    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> None:
-        """Remove the oldest ended attempts beyond both limits, but none of `keep`."""
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        """Remove some of the oldest ended attempts beyond both limits, but none of `keep`; say whether to go on another time."""

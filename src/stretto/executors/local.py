@@ -10,9 +10,9 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping
 
-from stretto import bundle, kin, rpc
-from stretto.model import AttemptId
-from stretto.system import Lock, Process, atomic_write, is_locked, signal_process, signer
+from stretto import bundle, cgroup, kin, rpc
+from stretto.model import ATTEMPT_ID, AttemptId, Fsync
+from stretto.system import Lock, Process, atomic_write, boot_id, identify, is_locked, signal_process, signer
 
 LAUNCH = "import sys; sys.path.insert(0, sys.argv[1]); from stretto.monitor import main; main()"
 NEVER_RAN = b"lost 0 0 0\n"
@@ -59,8 +59,9 @@ class Forker:
         """Start a monitor for one attempt.
 
         Args:
-            spec: dir, journal, attempt, argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output),
-                memory_bytes, tasks.
+            spec: dir, journal, fsync (of the journal; else as `exits`), attempt, argv and env (NUL-joined), exe, cwd, umask (octal),
+                streams, wall_s, limit_bytes (of output), memory_bytes, tasks, and if wanted: idle (1: the idle I/O class, until somebody
+                waits), lease and lease_s (the run is cancelled when nobody has held the lock of that path for so long).
 
         Raises:
             OSError: no process could be started.
@@ -112,7 +113,7 @@ class Forker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={},
+                env={"LD_BIND_NOW": "1"},  # else each owner looks up the same functions of the C library again
                 cwd="/",
                 start_new_session=True,
             )
@@ -129,12 +130,28 @@ def hasten(owner: Process) -> bool:
     return signal_process(owner, signal.SIGUSR1)
 
 
-def end_orphans(attempt: str) -> list[Process]:
-    """End what a killed monitor left: all that carries the attempt's mark, whoever it was handed to; return what resisted.
+def end_orphans(attempt: str, folder: str) -> list[Process]:
+    """End what a killed monitor left; return what resisted.
 
+    Found by the attempt's control group where it had one, by its mark, and by what its monitor had seen of it: whoever it was handed to.
     Without a grace time: the supervisor cannot wait, and the run is lost already.
+
+    Args:
+        attempt: as a log names it, whatever that is: nothing is done for what no supervisor made.
+        folder: the attempt's directory.
     """
-    return kin.end(lambda: kin.carrying(attempt), grace_s=0.0)
+    if not ATTEMPT_ID.fullmatch(attempt):
+        return []
+    group = cgroup.recorded(folder, attempt)
+    seen = kin.remembered(folder)
+
+    def known() -> set[Process]:
+        return seen | {process for pid in (group.members() if group else ()) if (process := identify(pid))}
+
+    resisted = kin.end(lambda: kin.carrying(attempt, known()), grace_s=0.0, at_once=group.kill if group else lambda: None)
+    if group and not resisted:
+        group.remove()
+    return resisted
 
 
 class Local:
@@ -143,6 +160,8 @@ class Local:
     def __init__(self, folder: str) -> None:
         """Take the project's state directory."""
         self._attempts, self._journal = os.path.join(folder, "attempts"), folder
+        self.fsync: Fsync = "exits"
+        """What monitors sync of the log."""
         self._forker = Forker()
 
     def folder(self, attempt: AttemptId) -> str:
@@ -155,7 +174,9 @@ class Local:
         own = {
             "dir": os.fsencode(self.folder(attempt)),
             "journal": os.fsencode(self._journal),
+            "fsync": self.fsync.encode(),
             "attempt": attempt.encode(),
+            "lease": os.fsencode(os.path.join(self._journal, "supervisor.lock")),
             "env": b"\0".join(filter(None, [spec["env"], kin.MARK + attempt.encode()])),
         }
         return self._forker.spawn({**spec, **own})
@@ -200,6 +221,18 @@ class Local:
         except OSError:
             return None  # a directory or a link where the exit should be: damage, and never an exit
 
+    def seal(self, attempt: AttemptId) -> bundle.Seal | None:
+        return bundle.seal(self.folder(attempt))
+
+    def still(self, attempt: AttemptId, seal: bundle.Seal) -> bundle.Seal | None:
+        return bundle.still(self.folder(attempt), seal)
+
+    def outlived(self, attempt: AttemptId) -> int:
+        if cgroup.is_over(self.folder(attempt), attempt):
+            return 0
+        owner = self.signer(attempt)
+        return sum(1 for _ in kin.carrying(attempt, since=owner.start if owner is not None and owner.boot == boot_id() else "0"))
+
     def last_line(self, attempt: AttemptId) -> str:
         try:
             with open(os.path.join(self.folder(attempt), "out"), "rb") as file:
@@ -210,7 +243,7 @@ class Local:
         return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
     def end_orphans(self, attempt: AttemptId) -> None:
-        end_orphans(attempt)
+        end_orphans(attempt, self.folder(attempt))
 
-    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> None:
-        bundle.prune(self._attempts, keep, limit_bytes, most)
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        return bool(bundle.prune(self._attempts, keep, limit_bytes, most))

@@ -33,13 +33,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stretto import commands, hookwire, schedule, snapshot
-from stretto.bundle import Exit, parse_exit
+from stretto.bundle import Exit, Seal, parse_exit
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import UserError
 from stretto.executors import Executor
 from stretto.fold import Cancelled, Passed, State, apply, fold
-from stretto.journal import parse
+from stretto.journal import parse, sealed
 from stretto.model import (
+    FORMAT_VERSION,
     AttemptExited,
     AttemptId,
     AttemptStarted,
@@ -199,6 +200,7 @@ class Monitor:
             case "written":
                 assert self.end is not None
                 event = AttemptExited(
+                    v=FORMAT_VERSION,
                     ts=host.wall,
                     mono=host.mono,
                     boot=host.boot,
@@ -409,14 +411,16 @@ class Host:
 
     # --- the log
 
-    def append(self, record: bytes, *, tear: int = 0) -> None:
+    def append(self, record: bytes, *, tear: int = 0) -> int:
         """What `Journal.append` does to the bytes; a tear writes that many of them only, and the writer is dead."""
         if self.full:
             raise OSError(errno.ENOSPC, "no space")
         if self.data and self.data[-1] != 10:
             self.data += b"\n"
             self.count("torn tail")
-        self.data += record[:tear] if tear else record + b"\n"
+        begin = len(self.data)
+        self.data += record[:tear] if tear else sealed(record) + b"\n"
+        return begin
 
     def lines(self, offset: int) -> Iterator[tuple[int, int, bytes]]:
         while (end := self.data.find(b"\n", offset)) >= 0:
@@ -1211,14 +1215,24 @@ class FakeExecutor:
         folder = self._host.folders.get(attempt)
         return parse_exit(folder.exit) if folder is not None and folder.exit is not None else None
 
+    def seal(self, attempt: AttemptId) -> Seal | None:
+        found = self.exit_of(attempt)
+        return Seal(attempt, found, (), True) if found is not None else None
+
+    def still(self, attempt: AttemptId, seal: Seal) -> Seal | None:
+        return seal if attempt in self._host.folders else None
+
+    def outlived(self, attempt: AttemptId) -> int:
+        return int(attempt in self._host.orphans)
+
     def last_line(self, attempt: AttemptId) -> str:
         return "1 failed"
 
     def end_orphans(self, attempt: AttemptId) -> None:
         self._host.orphans.pop(attempt, None)
 
-    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> None:
-        return
+    def prune(self, keep: Collection[AttemptId], limit_bytes: int, most: int) -> bool:
+        return False
 
 
 class Door:
@@ -1263,21 +1277,18 @@ class Door:
     def lives(self, process: Process) -> bool:
         return self._host.living(process) is not None
 
-    def began_at(self, pid: int) -> float:
-        proc = self._host.procs.get(pid)
-        return proc.began_s + self._host.wall_offset if proc is not None and proc.alive else float("inf")
-
     def load(self) -> tuple[State, int]:
         return self._host.load()
 
-    def append(self, record: bytes, *, lasting: bool) -> None:
+    def append(self, record: bytes, *, lasting: bool) -> int:
         host = self._host
         if host.fuse == 1 and host.fuse_kind != "after":
             if host.fuse_kind == "tear" and not host.full:
                 host.append(record, tear=host.rng.randrange(1, len(record)))
             host.fault(f"append ({host.fuse_kind})")
-        host.append(record)
+        begin = host.append(record)
         host.fault("append (after)")
+        return begin
 
     def lines(self, offset: int) -> Iterator[tuple[int, int, bytes]]:
         return self._host.lines(offset)
