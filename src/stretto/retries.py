@@ -34,19 +34,19 @@ def put_aside(crashes: int, crashed_ago_s: float) -> str:
     )
 
 
+def pause_s(crashes: int) -> float:
+    """Return how long after the last of so many crashes in a row a command is not run ahead."""
+    if crashes <= 0:
+        return 0.0
+    return ASIDE_S if crashes >= TRIES else PAUSES_S[crashes - 1]
+
+
 def counts(crashes: int, crashed_ago_s: float) -> bool:
     """Say whether a start now is a retry, which the budget has to allow.
 
     After `ASIDE_S` it is none: else a stretch in which every command fails would use the budget up, and nothing be left to earn it back.
     """
     return crashes > 0 and crashed_ago_s < ASIDE_S
-
-
-def pause_s(crashes: int) -> float:
-    """Return how long after the last of so many crashes in a row a command is not run ahead."""
-    if crashes <= 0:
-        return 0.0
-    return ASIDE_S if crashes >= TRIES else PAUSES_S[crashes - 1]
 
 
 class Budget:
