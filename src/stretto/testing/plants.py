@@ -1,6 +1,6 @@
 """Bugs for the simulation to find: each a small wrong turn put into the real code for as long as it is asked for (C-22, C-23).
 
-A checker that has never found anything proves nothing; `tests/simulation/test_simulation.py` holds the simulation to finding every one of these.
+A checker that has never found anything proves nothing: `tests/simulation/test_simulation.py` holds the simulation to finding all of these.
 """
 
 from __future__ import annotations
