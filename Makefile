@@ -47,6 +47,8 @@ bench: $(VENV)/.test
 
 soak: $(VENV)/.test
 	STRETTO_SCALE=soak $(BIN)/python -m pytest -q tests/integration
+	@echo "a million seeds in blocks of 500; a seed that fails prints the line that replays it"
+	STRETTO_SCALE=soak $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation
 
 fix: $(VENV)/.test
 	$(BIN)/ruff format .

@@ -193,7 +193,7 @@ def test_effect_of_reads_with_something_inserted_names_only_known_commands(text,
         assert all(part.name in KNOWN_READERS for part in parts_of(changed, NAMES))
 
 
-KNOWN_READERS = {"", "git", "ls", "cat", "head", "grep", "find", "wc", "sed", "awk", "sort", "uniq", "[", "echo", "pytest"}
+KNOWN_READERS = {"", "git", "ls", "cat", "head", "grep", "find", "wc", "sed", "awk", "sort", "uniq", "[", "diff", "echo", "pytest"}
 
 
 @pytest.mark.parametrize("text", CHECKS)

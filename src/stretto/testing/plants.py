@@ -1,6 +1,6 @@
 """Bugs for the simulation to find: each a small wrong turn put into the real code for as long as it is asked for (C-22, C-23).
 
-A checker that has never found anything proves nothing; `tests/unit/test_simulation.py` holds the simulation to finding every one of these.
+A checker that has never found anything proves nothing: `tests/simulation/test_simulation.py` holds the simulation to finding all of these.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from stretto.model import AttemptExited, End, RequestMade
 from stretto.requests import Requests
 from stretto.runs import Runs
 
-Owner = Any
-Swap = tuple[Owner, str, Any]
+Swap = tuple[Any, str, Any]
+"""Where, which name, and what stands there meanwhile."""
 
 
 def _starts_beside_what_runs() -> list[Swap]:

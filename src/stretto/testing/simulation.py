@@ -47,6 +47,7 @@ from stretto.model import (
     Change,
     End,
     FileClass,
+    InvariantBroken,
     Invocation,
     JobKey,
     NewsTold,
@@ -520,6 +521,8 @@ class Host:
                     self.check_start(event)
                 case AttemptExited() as event:
                     self.check_exit(event, begin)
+                case InvariantBroken() as event:
+                    self.broken(f"the engine says of {event.attempt[:6]}: {event.what}")
                 case RequestCancelled() as event:
                     self.cancelled[event.job] = self.awake_s
                 case RequestLost() as event if self.asked_of.get(event.job) is self.door:
