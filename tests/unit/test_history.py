@@ -232,7 +232,7 @@ class Story:
                 if self.planted("does not wait for the end"):
                     self.done(ask, run, session, since_s)
                     run.readers.pop()
-                    self.now_s += 1.0
+                    self.now_s += 20.0
                 return
         found = self.results.get(job)
         if self.bug == "joins another command" and self.results.get(JOBS[1 - JOBS.index(job)]):
