@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from stretto.testing import claude, leftovers, netns
@@ -24,6 +25,10 @@ for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
     # In the background of a shell, or under nohup, these are ignored, and so they would be by every command whose death is compared here.
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
+
+# How long one example takes says how busy the machine is, and nothing about what is claimed.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 # Before anything starts a thread; what the tests start inherits it, and so do the workers.
 _ISOLATION = "" if netns.is_isolated() else netns.isolate()

@@ -694,7 +694,7 @@ class Engine:
         }
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
-            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (job.crashes and not self._retries.allows()):
+            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
                 continue
             if not self._ineligible(job) and self.runs.wants_run(job):
                 asked = job.foreground_runs + job.joins
@@ -705,8 +705,7 @@ class Engine:
 
     def _ineligible(self, job: Job) -> str:
         text = commands.display(self._invocations[job.job].argv)
-        ago_s = self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
-        if aside := retries.put_aside(job.crashes, ago_s):
+        if aside := retries.put_aside(job.crashes, self._crashed_ago_s(job)):
             return aside
         return ahead.ineligible(
             job,
@@ -717,11 +716,17 @@ class Engine:
             withheld=self._approvals.withheld(job.job, self.conversations.values()),
         )
 
+    def _crashed_ago_s(self, job: Job) -> float:
+        return self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
+
+    def _is_retry(self, job: Job) -> bool:
+        return retries.counts(job.crashes, self._crashed_ago_s(job))
+
     def _start_ahead(self, action: schedule.Start) -> None:
         place = self._world.take_place()
         if place is None:
             return
-        if self.state.jobs[action.job].crashes:
+        if self._is_retry(self.state.jobs[action.job]):
             self._retries.spend()
         try:
             run = self.runs.begin(action.job, "ahead", None, self._scan, why=action.why)

@@ -4,7 +4,7 @@ A run is a crash when nobody wanted its end and the command did not choose it: l
 or its output limit. An exit code, also a bad one, is a result and no crash; a cancelled run is neither.
 
 Promises: one command is tried `TRIES` times with growing pauses and then once an hour, so what is mended is found to be mended; over all
-commands retries stay below a fixed number plus a tenth of the runs that went well, however many commands fail at once (C-11, C-12).
+commands retries within the hour stay below a fixed number plus a tenth of the runs that went well, however many fail at once (C-11, C-12).
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ def pause_s(crashes: int) -> float:
     if crashes <= 0:
         return 0.0
     return ASIDE_S if crashes >= TRIES else PAUSES_S[crashes - 1]
+
+
+def counts(crashes: int, crashed_ago_s: float) -> bool:
+    """Say whether a start now is a retry, which the budget has to allow.
+
+    After `ASIDE_S` it is none: else a stretch in which every command fails would use the budget up, and nothing be left to earn it back.
+    """
+    return crashes > 0 and crashed_ago_s < ASIDE_S
 
 
 class Budget:

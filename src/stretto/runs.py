@@ -16,7 +16,7 @@ from typing import Any
 from stretto import freshness
 from stretto.bundle import Exit, Seal
 from stretto.executors import Owner
-from stretto.fold import Exited, Job, Settled, State
+from stretto.fold import Begun, Exited, Job, Settled, State
 from stretto.model import (
     ATTEMPT_ID,
     AttemptExited,
@@ -190,7 +190,10 @@ class Runs:
         run.process = process
         if run.readers and run.kind == "ahead":
             self._executor.hasten(process)
-        self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
+        self.catch_up()
+        known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
+        if known is not None and isinstance(known.phase, Begun):  # a quick one has logged its end by now
+            self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""

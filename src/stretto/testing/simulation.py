@@ -676,7 +676,7 @@ class Host:
     def unknown_begins(self, sitting: Sitting) -> None:
         sitting.calls += 1
         sitting.unknown = (f"u{sitting.calls}", UNKNOWN)
-        if self.rng.random() < 0.1:
+        if self.faults and self.rng.random() < 0.25:
             self.full = True
             self.note("the disk is full")
         self.note(f"session {sitting.id} runs {UNKNOWN}")
@@ -843,7 +843,7 @@ class Host:
 
     def drops(self) -> None:
         job = self.rng.choice(self.asked)
-        if self.rng.random() < 0.3:
+        if self.faults and self.rng.random() < 0.3:
             self.fuse, self.fuse_kind = 1, "after"
         self.note(f"job {job[-4:]} is cancelled")
         engine = self.engine
@@ -868,7 +868,10 @@ class Host:
             for shim in [each for each in shims if each.due_s <= self.mono]:
                 if shim in shim.session.shims:
                     self.shim_step(shim)
-            self.turn()
+            if not self.faults or self.rng.random() < 0.8:  # else it is slow, and hears of several things at once
+                self.turn()
+            else:
+                self.audit()
             self.waiters()
         self.mono = max(self.mono, until)
         self.turn()
@@ -915,7 +918,7 @@ class Host:
             if sitting.unknown is None:
                 if rng.random() < 0.5:
                     self.unknown_begins(sitting)
-                    if rng.random() < 0.3:  # a quick one
+                    if rng.random() < 0.5:  # a quick one
                         self.outside += 1
                         self.unknown_ends(sitting)
             elif rng.random() < 0.5:

@@ -1,0 +1,329 @@
+"""What happens in the simulated world when one thing goes wrong, step by step: defects that seeds found, and long stretches of time."""
+
+from __future__ import annotations
+
+import pytest
+
+from stretto.fold import Cancelled, Lost, Passed
+from stretto.model import AttemptStarted, End, EpochBegan, JobKey, SessionId
+from stretto.testing.simulation import SECONDS, Door, Host, Plan, Violation, key_of
+
+PASS, CRASH = End(how="code", value=0), End(how="signal", value=9)
+HOUR_S = 3600.0
+
+
+class Scene(Host):
+    """A world without faults of its own, one session in it, and runs that do as told."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.faults = False
+        self.end_of: dict[tuple[int, str], End] = {}
+        self.lasts_s = 1.0
+        self.plan_of = self.planned
+        self.opens()
+        self.session = self.sittings[0]
+
+    def planned(self, job: JobKey, kind: str) -> Plan:
+        index = int(job[:2], 16)
+        return Plan(0.01, self.lasts_s if kind == "requested" else 1.0, self.end_of.get((index, kind), PASS), False, False)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass as the supervisor's loop sees it: it looks several times a second."""
+        until_s, pause_s = self.mono + seconds, max(0.25, seconds / 200)
+        while self.mono < until_s:
+            super().advance(min(pause_s, until_s - self.mono))
+
+    def check(self, index: int = 0) -> str:
+        """Run a check in the session; return what was answered."""
+        self.checks(self.session, index)
+        return self.events[-1].split(": ")[1].split()[0]
+
+    def checked(self, index: int = 0) -> str:
+        """The same, and wait for its end."""
+        said = self.check(index)
+        self.advance(SECONDS[index] + 0.1)
+        return said
+
+    def changed(self, path: str = "a.py") -> None:
+        self.edit(path)
+        assert self.engine is not None
+        self.engine.poke()
+        self.advance(0.5)
+
+    def ask_job(self, number: int, *after: JobKey, memory_bytes: int = 1 << 20, retries: int = 0) -> JobKey:
+        job = JobKey(f"f{number:031x}")
+        self.ask_for(job, list(after), self.session.id, priority=0, memory_bytes=memory_bytes, retries=retries, keep=False)
+        return job
+
+    def killed(self) -> None:
+        self.supervisor_dies()
+        self.supervisor_begins()
+
+    def phase(self, job: JobKey) -> object:
+        assert self.engine is not None
+        return self.engine.state.requests[job].phase
+
+    def starts(self, kind: str, index: int | None = None) -> int:
+        return sum(
+            isinstance(event, AttemptStarted) and event.kind == kind and (index is None or event.job == key_of(index))
+            for _, event in self.parsed()
+        )
+
+    def all_ends(self) -> None:
+        self.drain()
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_a_check_runs_ahead_after_an_edit_and_is_joined(scene):
+    assert scene.checked() == "record"
+    scene.changed()
+    scene.advance(2.0)
+    assert scene.starts("ahead") == 1
+    assert scene.check() == "replay"
+    scene.all_ends()
+
+
+def test_f14_the_machine_starts_anew_in_the_middle_of_everything_and_all_comes_to_an_end(scene):
+    scene.checked()
+    first, second = scene.ask_job(1), None
+    second = scene.ask_job(2, first)
+    scene.changed()
+    scene.check(1)
+    scene.reboots()
+    scene.opens()
+    scene.session = scene.sittings[0]
+    assert isinstance(scene.phase(first), Cancelled | Lost | Passed) or not scene.monitors
+    scene.advance(1.0)
+    assert isinstance(scene.phase(second), Cancelled | Lost)
+    assert scene.checked() == "record"
+    scene.all_ends()
+
+
+def test_f14_c19_a_day_of_sleep_ends_results_by_age_and_no_run_that_lives(scene):
+    scene.checked()
+    assert scene.check() == "replay"
+    scene.advance(0.1)
+    job = scene.ask_job(1)
+    scene.advance(0.1)
+    scene.sleeps(23 * HOUR_S)
+    scene.advance(5.0)
+    assert isinstance(scene.phase(job), Passed)
+    assert scene.checked() == "record"
+    scene.all_ends()
+
+
+def test_f14_the_supervisor_leaves_and_the_wall_clock_does_not_matter(scene):
+    scene.checked()
+    scene.wall_offset -= 86400.0
+    scene.all_ends()
+    assert scene.engine is None
+
+
+def test_c11_the_third_crash_puts_a_command_aside_for_an_hour_and_no_other_one(scene):
+    scene.end_of[0, "ahead"] = CRASH
+    scene.checked(0)
+    scene.checked(1)
+    for _ in range(100):
+        scene.changed()
+        scene.advance(30.0)
+    assert scene.starts("ahead", 0) == 3
+    assert scene.starts("ahead", 1) == 100
+    for _ in range(30):
+        scene.check(1)
+        scene.changed()
+        scene.advance(60.0)
+    assert scene.starts("ahead", 0) == 4, "once an hour it is tried again"
+    scene.all_ends()
+
+
+def test_c12_ten_minutes_in_which_every_run_fails_cause_no_storm_and_leave_none_behind(scene):
+    kinds = range(4)
+    for index in kinds:
+        scene.checked(index)
+        scene.end_of[index, "ahead"] = CRASH
+    until_s = scene.mono + 600.0
+    while scene.mono < until_s:
+        scene.changed()
+        scene.advance(2.0)
+    storm = scene.starts("ahead")
+    assert len(kinds) <= storm <= 2 * len(kinds), "a first try of each, and as many second ones as were never earned"
+    scene.end_of.clear()
+    scene.advance(HOUR_S)
+    for index in kinds:
+        scene.checked(index)
+    for _ in range(20):
+        scene.changed()
+        scene.advance(30.0)
+    assert scene.starts("ahead") - storm >= 20, "the load is what it was within one period"
+    scene.all_ends()
+
+
+# --- what seeds found -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["foreground", "ahead", "requested"])
+def test_c18_a_run_that_ends_on_a_full_disk_is_over_once_there_is_room(scene, kind):
+    """It stayed open for ever: nothing was joined beside it and the supervisor never left."""
+    scene.checked()
+    if kind == "foreground":
+        scene.check(1)
+    elif kind == "ahead":
+        scene.changed()
+    else:
+        scene.ask_job(1)
+    scene.full = True
+    scene.advance(20.0)
+    scene.full = False
+    scene.advance(1.0)
+    assert scene.engine is not None
+    assert not scene.engine.runs.open
+    scene.all_ends()
+
+
+def test_c18_a_job_that_cannot_begin_on_a_full_disk_begins_once_there_is_room(scene):
+    """How to run it was forgotten with the first try to begin, and the job was lost."""
+    first = scene.ask_job(1)
+    second = scene.ask_job(2, first)
+    while not isinstance(scene.phase(first), Passed):
+        scene.full = any(monitor.state == "logged" for monitor in scene.monitors)
+        scene.advance(0.01)
+    scene.full = True
+    scene.advance(3.0)
+    scene.full = False
+    scene.advance(3.0)
+    assert isinstance(scene.phase(second), Passed)
+    scene.all_ends()
+
+
+def test_c19_a_command_of_unknown_effects_that_sleeps_with_the_machine_is_still_open(scene):
+    """The hour counted towards the quarter of an hour after which a call counts as over."""
+    scene.unknown_begins(scene.session)
+    scene.sleeps(HOUR_S)
+    scene.checked()
+    scene.outside += 1
+    assert scene.checked() == "record"
+    scene.all_ends()
+
+
+def test_news_is_not_told_beside_a_job_that_was_asked_for(scene):
+    """It was true of the files, and of nothing that the job had changed meanwhile."""
+    scene.opens()
+    other = scene.sittings[1]
+    scene.checked()
+    scene.lasts_s = 40.0
+    scene.ask_job(1)
+    scene.advance(1.0)
+    scene.rng.random = lambda: 0.9  # this time it fails
+    scene.faults = True
+    scene.checks(other, 0)
+    scene.faults = False
+    scene.outside += 1
+    scene.advance(5.0)
+    scene.session_edits(scene.session)
+    scene.advance(5.0)
+    scene.checked(1)
+    assert not scene.counts.get("told")
+    del scene.rng.random
+    scene.all_ends()
+
+
+def test_a_job_asked_for_again_after_its_supervisor_died_is_run_by_the_next_one(scene):
+    """Nobody knew how, although whoever asked had said so twice."""
+    scene.fuse, scene.fuse_kind = 2, "after"
+    job = scene.ask_job(1)
+    assert scene.counts["killed at append (after)"] == 1
+    scene.advance(3.0)
+    assert isinstance(scene.phase(job), Passed)
+    scene.all_ends()
+
+
+def test_a_job_cancelled_a_moment_after_its_end_was_over_and_the_log_stays_sound(scene):
+    job = scene.ask_job(1)
+    scene.advance(0.5)
+    while not any(monitor.state == "logged" for monitor in scene.monitors):
+        for monitor in scene.monitors:
+            scene.mono = max(scene.mono, monitor.due_s)
+            monitor.step()
+    assert scene.engine is not None
+    assert not scene.engine.cancel_request(job, "too late")
+    assert isinstance(scene.phase(job), Passed)
+    scene.all_ends()
+
+
+def test_c19_a_session_goes_on_although_the_wall_clock_jumped_and_its_supervisor_died(scene):
+    """It was taken for another process of the same pid, and what it had under way for over."""
+    scene.unknown_begins(scene.session)
+    scene.wall_offset += 60.0
+    scene.killed()
+    scene.opens()
+    scene.session, first = scene.sittings[1], scene.session
+    scene.checked()
+    scene.outside += 1
+    assert scene.checked() == "record"
+    scene.unknown_ends(first)
+    scene.all_ends()
+
+
+@pytest.mark.parametrize("how", ["closed", "interrupted"])
+def test_what_a_session_hides_from_a_new_supervisor_ends_results_when_it_is_over(scene, how):
+    """A command of unknown effects that began under an earlier supervisor, and of whose end no hook tells."""
+    scene.opens()
+    other = scene.sittings[1]
+    scene.unknown_begins(scene.session)
+    scene.killed()
+    first, scene.session = scene.session, other
+    assert scene.engine is not None
+    scene.checked()
+    scene.outside += 1
+    epochs = sum(isinstance(event, EpochBegan) for _, event in scene.parsed())
+    if how == "closed":
+        scene.closes(first, said=True)
+    else:
+        scene.interrupted(first)
+    assert sum(isinstance(event, EpochBegan) for _, event in scene.parsed()) == epochs + 1
+    scene.checked()
+    scene.all_ends()
+
+
+def test_memory_that_a_job_was_promised_stays_promised_when_its_supervisor_dies(scene):
+    scene.lasts_s = 5.0
+    first = scene.ask_job(1, memory_bytes=5 << 30)
+    scene.advance(0.5)
+    scene.killed()
+    second = scene.ask_job(2, memory_bytes=5 << 30)
+    scene.advance(0.5)
+    assert scene.starts("requested") == 1
+    scene.advance(12.0)
+    assert isinstance(scene.phase(first), Passed)
+    assert isinstance(scene.phase(second), Passed)
+    scene.all_ends()
+
+
+def test_c15_a_session_whose_pid_came_round_does_not_keep_the_jobs_of_an_earlier_one(scene):
+    scene.lasts_s = 60.0
+    job = scene.ask_job(1)
+    scene.advance(0.5)
+    pid = scene.session.claude.pid
+    scene.closes(scene.session, said=False)
+    scene.next_pid = pid - 1
+    scene.opens()
+    assert scene.sittings[0].claude.pid == pid
+    scene.advance(15.0)
+    assert isinstance(scene.phase(job), Cancelled)
+    scene.all_ends()
+
+
+def test_a_signal_to_a_foreground_process_is_a_violation(scene):
+    """The law that every other test here relies on."""
+    scene.check()
+    (shim,) = scene.session.shims
+    assert isinstance(scene.door, Door)
+    assert shim.child is not None
+    with pytest.raises(Violation, match="foreground"):
+        scene.door.executor.cancel(shim.child.identity)
+    assert scene.session.id == SessionId("s1")
