@@ -153,12 +153,14 @@ def test_a_process_that_outlives_its_ahead_run_is_ended_and_the_result_not_used(
 
     Where the run has a control group, that is forgotten: a group that is gone is proof enough, and no mark is looked for then.
     """
-    ready(bench, check='while [ -e "$HOME/hold" ]; do sleep 0.02; done; sleep 0.5; ' + CHECK)
+    ready(bench, check='touch "$HOME/began"; while [ -e "$HOME/hold" ]; do sleep 0.02; done; sleep 0.5; ' + CHECK)
     bench.bash("pytest -q")
-    hold = bench.short / "hold"
+    hold, began = bench.short / "hold", bench.short / "began"
     hold.touch()
+    began.unlink()
     bench.edit("src.py", "two\n")
     (run,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="the ahead run")
+    wait_until(began.exists, what="its command, which begins in its group")
     with subprocess.Popen(["sleep", "600"], env={**bench.env, "STRETTO_WORKER": run.attempt}) as stray:
         try:
             cgroup.forget(bundle.folder_of(bench.paths.attempts, run.attempt))
