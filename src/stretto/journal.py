@@ -640,14 +640,15 @@ def _parser() -> Callable[[bytes], LogEvent | Bad]:
     decode, undecodable, checksum = EVENT_DECODER.decode, (msgspec.DecodeError, UnicodeDecodeError), zlib.crc32
 
     def parsed(line: bytes) -> LogEvent | Bad:
-        text = line
-        if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
-            text = line[:-_SEAL_BYTES]
-            if line[-_CRC_BYTES:] != b'%08x"}' % checksum(text):
-                return Bad(line, DAMAGED)
+        text = line[:-_SEAL_BYTES]
+        if line.endswith(b',"crc":"%08x"}' % checksum(text)):
             text += b"}"
+        elif line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
+            return Bad(line, DAMAGED)
         elif not line:
             return Bad(line, "an empty line")
+        else:
+            text = line
         try:
             event: LogEvent = decode(text)
         except undecodable as error:
