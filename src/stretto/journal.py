@@ -641,22 +641,28 @@ def _parser() -> Callable[[bytes], LogEvent | Bad]:
 
     def parsed(line: bytes) -> LogEvent | Bad:
         text = line[:-_SEAL_BYTES]
-        if line.endswith(b',"crc":"%08x"}' % checksum(text)):
-            text += b"}"
-        elif line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
-            return Bad(line, DAMAGED)
-        elif not line:
-            return Bad(line, "an empty line")
-        else:
-            text = line
+        if not line.endswith(b',"crc":"%08x"}' % checksum(text)):
+            return unsealed(line)
         try:
-            event: LogEvent = decode(text)
+            event: LogEvent = decode(text + b"}")
+        except undecodable as error:
+            return Bad(line, str(error))
+        return event if event.v <= FORMAT_VERSION else newer(line, event.v)
+
+    def unsealed(line: bytes) -> LogEvent | Bad:
+        if not line:
+            return Bad(line, "an empty line")
+        if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
+            return Bad(line, DAMAGED)
+        try:
+            event: LogEvent = decode(line)
         except undecodable as error:
             return Bad(line, str(error))
         if event.v > FORMAT_VERSION:
-            return Bad(line, f"written by a newer version (format {event.v}, this one reads {FORMAT_VERSION})")
-        if event.v > 1 and text is line:
-            return Bad(line, UNSEALED)
-        return event
+            return newer(line, event.v)
+        return event if event.v <= 1 else Bad(line, UNSEALED)
+
+    def newer(line: bytes, version: int) -> Bad:
+        return Bad(line, f"written by a newer version (format {version}, this one reads {FORMAT_VERSION})")
 
     return parsed
