@@ -191,7 +191,8 @@ def test_a_command_of_unknown_effects_on_a_full_disk_ends_results_once_there_is_
         filler = fill(state_base)
         fill_log(bench)
         epoch = bench.state().epoch
-        unknown = {"tool_name": "Bash", "tool_use_id": "u", "tool_input": {"command": "./unknown-thing"}}
+        longer = "./unknown-" + "x" * 80  # its epoch's record is longer than those the page has no more room for
+        unknown = {"tool_name": "Bash", "tool_use_id": "u", "tool_input": {"command": longer}}
         bench.hook("PreToolUse", **unknown)
         bench.hook("PostToolBatch", tool_calls=[unknown])
         assert bench.state().epoch == epoch
