@@ -74,7 +74,8 @@ STUCK_LIMIT_S = 0.05
 that waited for it at each record would keep the session waiting."""
 LINE_LIMIT_BYTES = 1024 * 1024
 """No record of ours is longer than some kilobytes; a longer line is foreign."""
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 64 * 1024
+"""Read at once. What is decoded from it stays in the processor's cache until it is folded: of a megabyte it takes half as long again."""
 KEEP_BYTES = 64 * 1024 * 1024
 """What rotated segments may take on disk together; beyond it the oldest go."""
 KEEP_S = 30 * 86_400.0
