@@ -163,6 +163,20 @@ def test_c12_ten_minutes_in_which_every_run_fails_cause_no_storm_and_leave_none_
     scene.all_ends()
 
 
+def test_c24_a_run_ahead_that_hangs_ends_when_no_supervisor_comes_back(scene):
+    scene.checked()
+    scene.plan_of = lambda job, kind: Plan(0.01, 500.0, PASS, True, False)
+    scene.changed()
+    scene.advance(0.5)
+    assert [monitor.state for monitor in scene.monitors] == ["running"]
+    scene.supervisor_dies()
+    scene.advance(20.0)
+    assert scene.monitors
+    scene.advance(15.0)
+    assert not scene.monitors
+    scene.all_ends()
+
+
 # --- what seeds found -------------------------------------------------------------------------------------------------------
 
 

@@ -158,9 +158,16 @@ class Monitor:
         self.state = "forked"
         self.began_s = 0.0
         self.due_s = host.mono + plan.delay_s
-        self.wall_s = float(spec["wall_s"])
+        self.wall_s, self.lease_s = float(spec["wall_s"]), float(spec["lease_s"])
         self.term = False
         self.end: End | None = None
+
+    @property
+    def next_s(self) -> float:
+        """When its next step is due; a run ahead also looks whether it has been without a supervisor for too long."""
+        if self.state == "running" and self.lease_s and self.host.engine is None:
+            return min(self.due_s, max(self.host.alone_since_s, self.began_s) + self.lease_s)
+        return self.due_s
 
     def tell(self, word: str) -> None:
         if self.told is not None and not self.told.over:
@@ -185,7 +192,10 @@ class Monitor:
                 self.state, self.due_s = "running", host.mono + min(plan.lasts_s, self.wall_s)
             case "running":
                 host.worker_ends(self)
-                if self.term:
+                if host.mono < self.due_s:
+                    host.count("lease over")
+                    self.ends(End(how="cancelled", value=15))
+                elif self.term:
                     self.ends(End(how="cancelled", value=15))
                 elif host.mono - self.began_s >= self.wall_s:
                     self.ends(End(how="timeout"))
@@ -362,7 +372,7 @@ class Host:
         self.specs: dict[JobKey, dict[str, bytes]] = {}
         self.cancelled: dict[JobKey, float] = {}
         """When each was cancelled."""
-        self.well_since_s = 0.0
+        self.well_since_s = self.alone_since_s = 0.0
         """Since when a supervisor lives and the disk has room, on the clock that a sleep does not move."""
         self.asked_of: dict[JobKey, Door | None] = {}
         self.plan_of: Callable[[JobKey, str], Plan] = self.draw_plan
@@ -406,6 +416,8 @@ class Host:
     def draw_plan(self, job: JobKey, kind: str) -> Plan:
         rng = self.rng
         lasts_s = SECONDS[int(job[:2], 16)] if kind == "ahead" else rng.choice((0.2, 1.0, 5.0, 40.0))
+        if kind == "ahead" and rng.random() < 0.15:
+            lasts_s = 400.0  # it hangs
         roll = rng.random()
         end = End(how="code", value=0 if roll < 0.7 else 1) if roll < 0.9 else End(how="signal", value=11 if roll < 0.95 else 9)
         return Plan(rng.choice((0.0, 0.01, 0.05, 0.7)), lasts_s, end, rng.random() < 0.1, rng.random() < 0.2)
@@ -461,6 +473,7 @@ class Host:
 
     def supervisor_dies(self) -> None:
         door, self.engine, self.door, self.fuse = self.door, None, None, 0
+        self.alone_since_s = self.mono
         if door is not None:
             door.me_.alive = False
             self.places = [place for place in self.places if place.who is not door]
@@ -859,14 +872,14 @@ class Host:
         """Let time pass, with all that is due in it in its order."""
         until = self.mono + seconds
         while True:
-            due = [each for each in self.monitors if each.due_s <= until]
+            due = [each for each in self.monitors if each.next_s <= until]
             shims = [shim for sitting in self.sittings for shim in sitting.shims if shim.state != "waits" and shim.due_s <= until]
-            at = min([each.due_s for each in due] + [shim.due_s for shim in shims], default=until)
+            at = min([each.next_s for each in due] + [shim.due_s for shim in shims], default=until)
             if not due and not shims:
                 break
             self.mono = max(self.mono, at)
-            for monitor in [each for each in due if each.due_s <= self.mono]:
-                if monitor in self.monitors:
+            for monitor in due:
+                if monitor in self.monitors and monitor.next_s <= self.mono:
                     monitor.step()
             for shim in [each for each in shims if each.due_s <= self.mono]:
                 if shim in shim.session.shims:
