@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from conftest import SESSION
+from integration.conftest import SESSION
 from stretto.gates import QUIET_S
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptStarted, EpochBegan, NewsTold, SupervisorStarted

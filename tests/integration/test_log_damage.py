@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conftest import Bench
+from integration.conftest import Bench
 from stretto import doctor, logcheck
 from stretto.journal import FAILED_NAME, LOCK_NAME, sealed
 from stretto.model import AttemptExited, EpochBegan, TreeMoved

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Started
+from integration.conftest import Started
 from stretto import bundle, kin, monitor
 from stretto.executors import local
 from stretto.journal import read

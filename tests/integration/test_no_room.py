@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Bench
+from integration.conftest import Bench
 from stretto import cli, disk, doctor, install
 from stretto.testing import leftovers
 from stretto.testing.faults import Fault, interpreter, mounted

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import stretto
-from conftest import Bench
+from integration.conftest import Bench
 from stretto import install
 from stretto.fold import Passed, Running, UnderWay
 from stretto.system import LINUX, Process, identify, lives, signal_process

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_requests import LIMIT_S, ask
 
 import stretto
-from conftest import Started
+from integration.conftest import Started
+from integration.test_requests import LIMIT_S, ask
 from stretto import bundle, cgroup, kin, monitor
 from stretto.executors import local
 from stretto.journal import read

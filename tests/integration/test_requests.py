@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import stretto
-from conftest import SESSION
+from integration.conftest import SESSION
 from stretto import control, kin, machine, observe
 from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Running, Stopping, UnderWay, WaitsFor, fold
 from stretto.model import AttemptStarted, EpochBegan, JobKey, JobSeen, RequestMade, SessionId, SessionOpened

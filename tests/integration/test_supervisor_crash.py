@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Bench
+from integration.conftest import Bench
 from stretto import observe
 from stretto.model import AttemptExited, SupervisorStarted
 from stretto.system import identify, lives, signal_process

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SESSION
+from integration.conftest import SESSION
 from stretto import __version__, bundle, doctor, trust
 from stretto.executors import local
 from stretto.model import AttemptExited, AttemptStarted, SessionClosed, SupervisorStarted, SupervisorStopped

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_requests import LIMIT_S, PACKAGE, ask, becomes, gate, has_monitor, stretto_cli
 
+from integration.test_requests import LIMIT_S, PACKAGE, ask, becomes, gate, has_monitor, stretto_cli
 from stretto import bundle, kin, runs
 from stretto.fold import Passed, UnderWay
 from stretto.model import AttemptId

@@ -1,0 +1,1 @@
+"""Sessions of the real Claude Code with a scripted model."""
