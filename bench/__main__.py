@@ -8,7 +8,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import Figure, bench_hook, bench_idle, bench_jobs, bench_journal, bench_launch, bench_session, bench_shim, bench_tree
+from bench import (
+    Figure,
+    bench_beside,
+    bench_hook,
+    bench_idle,
+    bench_jobs,
+    bench_journal,
+    bench_launch,
+    bench_session,
+    bench_shim,
+    bench_tree,
+)
 
 
 def main() -> None:
@@ -25,6 +36,7 @@ def main() -> None:
         bench_launch.run,
         bench_jobs.run,
         bench_idle.run,
+        bench_beside.run,
     ]
     if not chosen.no_session:
         parts.append(bench_session.run_session)

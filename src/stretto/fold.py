@@ -387,15 +387,20 @@ def apply_all(state: State, events: Iterable[LogEvent | Bad], offset_of: Callabl
     Args:
         offset_of: where the line with this index among them begins; asked for what goes onto the anomaly list only.
     """
+    last: LogEvent | None = None
+    count = 0
     for index, event in enumerate(events):
         if isinstance(event, Bad):
             _bad_line(state, event, offset_of(index))
             continue
-        state.events += 1
-        state.last_at = event.ts
+        last = event
+        count += 1
         if problem := APPLY[type(event)](state, event):
             state.anomaly_count += 1
             state.anomalies.append(Anomaly(offset_of(index), problem))
+    state.events += count
+    if last is not None:
+        state.last_at = last.ts
     return state
 
 

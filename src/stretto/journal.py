@@ -74,7 +74,8 @@ STUCK_LIMIT_S = 0.05
 that waited for it at each record would keep the session waiting."""
 LINE_LIMIT_BYTES = 1024 * 1024
 """No record of ours is longer than some kilobytes; a longer line is foreign."""
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 64 * 1024
+"""Read at once. What is decoded from it stays in the processor's cache until it is folded: of a megabyte it takes half as long again."""
 KEEP_BYTES = 64 * 1024 * 1024
 """What rotated segments may take on disk together; beyond it the oldest go."""
 KEEP_S = 30 * 86_400.0
@@ -640,22 +641,29 @@ def _parser() -> Callable[[bytes], LogEvent | Bad]:
     decode, undecodable, checksum = EVENT_DECODER.decode, (msgspec.DecodeError, UnicodeDecodeError), zlib.crc32
 
     def parsed(line: bytes) -> LogEvent | Bad:
-        text = line
-        if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
-            text = line[:-_SEAL_BYTES]
-            if line[-_CRC_BYTES:] != b'%08x"}' % checksum(text):
-                return Bad(line, DAMAGED)
-            text += b"}"
-        elif not line:
-            return Bad(line, "an empty line")
+        text = line[:-_SEAL_BYTES]
+        if not line.endswith(b',"crc":"%08x"}' % checksum(text)):
+            return unsealed(line)
         try:
-            event: LogEvent = decode(text)
+            event: LogEvent = decode(text + b"}")
+        except undecodable as error:
+            return Bad(line, str(error))
+        return event if event.v <= FORMAT_VERSION else newer(line, event.v)
+
+    def unsealed(line: bytes) -> LogEvent | Bad:
+        if not line:
+            return Bad(line, "an empty line")
+        if line[-_SEAL_BYTES:-_CRC_BYTES] == b',"crc":"':
+            return Bad(line, DAMAGED)
+        try:
+            event: LogEvent = decode(line)
         except undecodable as error:
             return Bad(line, str(error))
         if event.v > FORMAT_VERSION:
-            return Bad(line, f"written by a newer version (format {event.v}, this one reads {FORMAT_VERSION})")
-        if event.v > 1 and text is line:
-            return Bad(line, UNSEALED)
-        return event
+            return newer(line, event.v)
+        return event if event.v <= 1 else Bad(line, UNSEALED)
+
+    def newer(line: bytes, version: int) -> Bad:
+        return Bad(line, f"written by a newer version (format {version}, this one reads {FORMAT_VERSION})")
 
     return parsed

@@ -57,7 +57,6 @@ def damage(bench) -> None:
 
 
 @pytest.mark.damages_log("bad line", reason="a damaged line is put there")
-@pytest.mark.damages_log("bad line", reason="a byte of a line is flipped")
 def test_c3_a_damaged_line_ends_every_earlier_result_with_one_notice_and_later_ones_count_again(bench):
     ready(bench)
     bench.tool("pytest", CHECK.replace("3", "0"))
@@ -76,7 +75,6 @@ def test_c3_a_damaged_line_ends_every_earlier_result_with_one_notice_and_later_o
 
 
 @pytest.mark.damages_log("bad line", reason="a damaged line is put there")
-@pytest.mark.damages_log("bad line", reason="a byte of a line is flipped")
 def test_c3_after_a_damaged_line_no_command_runs_ahead_before_it_was_seen_again(bench):
     """The line may have said that the user was asked before it ran, or that it writes sources."""
     ready(bench)
@@ -98,7 +96,6 @@ def test_c3_after_a_damaged_line_no_command_runs_ahead_before_it_was_seen_again(
 
 
 @pytest.mark.damages_log("everything", reason="the log is cut")
-@pytest.mark.damages_log("bad line", reason="the log is cut")
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.97] if SOAK else [0.0, 0.5])
 def test_c3_a_log_that_was_cut_ends_its_supervisor_and_the_next_one_joins_nothing_from_before(bench, share):
     ready(bench)

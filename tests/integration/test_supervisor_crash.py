@@ -31,6 +31,25 @@ def spread(most: int, few: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(range(1, most)) if SOAK else few
 
 
+OTHERS = (
+    ("supervisor", "fsync", 4),
+    ("supervisor", "fdatasync", 12),
+    ("supervisor", "recv", 12),
+    ("supervisor", "sendall", 10),
+    ("supervisor", "read", 30),
+    ("supervisor", "close", 40),
+    ("supervisor", "unlink", 4),
+    ("supervisor", "rename", 4),
+    ("monitor", "flock", 6),
+    ("monitor", "open", 12),
+    ("monitor", "read", 20),
+    ("monitor", "close", 20),
+    ("monitor", "fdatasync", 3),
+    ("monitor", "waitpid", 4),
+)
+"""Calls that only the long version goes through: whose, which, and how many of them there are at least."""
+ERRORS = {"recv": "ECONNRESET", "sendall": "EPIPE", "flock": "ENOLCK", "open": "EMFILE", "waitpid": "ECHILD"}
+ERRORS |= dict.fromkeys(("fsync", "fdatasync", "read", "close", "unlink", "rename"), "EIO")
 KILLS = [
     *[Fault("supervisor", "write", n, f"kill-{'before' if n % 2 else 'after'}") for n in spread(45, (2, 7, 16))],
     *[
@@ -42,6 +61,8 @@ KILLS = [
     *[Fault("monitor", "write", n, how) for n in spread(6, (1,)) for how in (("kill-before", "kill-after") if SOAK else ("kill-after",))],
     *[Fault("monitor", "rename", n, how) for n in spread(3, (1,)) for how in (("kill-before", "kill-after") if SOAK else ("kill-after",))],
     *[Fault("monitor", "fork", n, "kill-after") for n in spread(4, ())],
+    *[Fault("supervisor", "sendall", n, "kill-before") for n in spread(10, (3,))],  # decided and logged, not yet answered
+    *[Fault(who, call, n, "kill-before") for who, call, most in (OTHERS if SOAK else ()) for n in range(1, most)],
 ]
 FAILURES = [
     *[Fault("supervisor", "write", n, how) for n in spread(45, (14,)) for how in (("EIO", "ENOSPC", "short") if SOAK else ("ENOSPC",))],
@@ -54,6 +75,8 @@ FAILURES = [
     *[Fault("monitor", "write", n, how) for n in spread(6, (2,)) for how in (("EIO", "ENOSPC", "short") if SOAK else ("ENOSPC",))],
     *[Fault("monitor", "rename", n, "EIO") for n in spread(3, ())],
     *[Fault("monitor", "fork", n, "ENOMEM") for n in spread(4, ())],
+    *[Fault("supervisor", "flock", n, "ENOLCK") for n in spread(20, (6,))],
+    *[Fault(who, call, n, ERRORS[call]) for who, call, most in (OTHERS if SOAK else ()) for n in range(1, most)],
 ]
 
 

@@ -71,7 +71,7 @@ from stretto.model import (
 )
 
 LATE_S = 10.0
-"""The exit of a foreground run is stamped by the supervisor when it hears of it, after a scan; who was attached may be heard first."""
+"""Those who are attached have an exit from the disk before its record is stamped: by a supervisor after a scan."""
 REWRITTEN = " (index rewritten)"
 """So ends the path of a move that changed git's index file and no entry of it; after a run it means nothing."""
 SAMPLE = 5
@@ -353,7 +353,8 @@ def _joins(book: _Book) -> Iterator[Violation]:
             case AttemptSettled():
                 settled.add(event.attempt)
                 run = book.runs[event.attempt]
-                if run.started and run.end is not None and run.end.how not in ("cancelled", "lost"):
+                adopted = not run.started or (run.started[0][1].by, run.started[0][1].boot) != (event.by, event.boot)
+                if not adopted and run.end is not None and run.end.how not in ("cancelled", "lost"):
                     latest[run.started[0][1].job] = event.attempt
             case JoinDecided():
                 if event.ask in asked:
@@ -470,8 +471,7 @@ def _ends_of_joins(book: _Book) -> Iterator[Violation]:
         if run.end.how not in ("code", "signal"):
             yield _wrong("lost delivered", f"{event.ask} was given the end of {event.attempt}, which is {run.end.how}", at, offset)
         exited_at, exited = run.exited[0]
-        late_s = 0.0 if exited.by.startswith("monitor:") else LATE_S
-        if exited.boot == event.boot and exited.mono > event.mono + late_s:
+        if exited.boot == event.boot and exited.mono > event.mono + LATE_S:
             what = f"{event.ask} was given the end of {event.attempt} at {event.mono}, and that ended at {exited.mono}"
             yield _wrong("delivered before its end", what, offset, exited_at)
 
