@@ -104,8 +104,9 @@ SHAPES: tuple[Shape, ...] = (
     _shape("pipefail", "set -o pipefail; pytest --fail | tail -1", 1),
     _shape("status of stages in bash", "pytest --fail 2>&1 | cat; echo ${PIPESTATUS[@]}", shells=("bash",)),
     _shape("status of stages in zsh", "pytest --fail 2>&1 | cat; echo $pipestatus", shells=("zsh",)),
-    _shape("tee", "pytest -q 2>&1 | tee log.txt | tail -1"),
-    _shape("tee of both, then look", "pytest --fail 2>&1 | tee log.txt; tail -1 log.txt"),
+    # the file is there before: else it is new or not yet there when pytest asks, whichever side of the pipe is faster
+    _shape("tee", "pytest -q 2>&1 | tee log.txt | tail -1", setup=": > log.txt"),
+    _shape("tee of both, then look", "pytest --fail 2>&1 | tee log.txt; tail -1 log.txt", setup=": > log.txt"),
     _shape("input from a pipe", "echo some input | pytest --stdin", 0, INPUT),
     _shape("xargs", "echo a.py b.py | xargs pytest"),
     _shape("xargs -n1", "printf '%s\\n' a.py b.py | xargs -n1 pytest", 2),
