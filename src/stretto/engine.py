@@ -652,7 +652,7 @@ class Engine:
             asked=asked,
             asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
-            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
+            promised_bytes=self._promised_bytes() if room else 0,  # it takes a look at each holder's processes
         )
         for action in schedule.plan(view):
             match action:
@@ -666,6 +666,11 @@ class Engine:
                     self._requests.hold(action.job, action.why)
                 case schedule.Drop():
                     self.cancel_request(action.job, action.why)
+
+    def _promised_bytes(self) -> int:
+        """Return what requested jobs may still come to need; one that was taken over may have no place in which its promise stands."""
+        unwritten = [self.state.requests.get(run.job) for run in self.runs.open.values() if run.kind == "requested" and run.place is None]
+        return self._world.promised_bytes() + sum(request.memory_bytes for request in unwritten if request is not None)
 
     def _needs_machine(self, run: Run) -> bool:
         """Say whether a foreground run is long enough, or too unknown, to leave it alone with the machine."""

@@ -317,6 +317,24 @@ def test_memory_that_a_job_was_promised_stays_promised_when_its_supervisor_dies(
     scene.all_ends()
 
 
+def test_memory_of_a_job_that_was_taken_over_is_promised_before_its_place_is_taken_again(scene):
+    """A disk that is full while the next supervisor begins keeps it from writing the promise down; room comes, and another job is asked for."""
+    scene.lasts_s = 5.0
+    first = scene.ask_job(1, memory_bytes=5 << 30)
+    scene.advance(0.5)
+    scene.full = True
+    scene.killed()
+    scene.advance(0.3)
+    scene.full = False
+    second = scene.ask_job(2, memory_bytes=5 << 30)
+    scene.turn()
+    assert scene.starts("requested") == 1
+    scene.advance(14.0)
+    assert isinstance(scene.phase(first), Passed)
+    assert isinstance(scene.phase(second), Passed)
+    scene.all_ends()
+
+
 def test_c15_a_session_whose_pid_came_round_does_not_keep_the_jobs_of_an_earlier_one(scene):
     scene.lasts_s = 60.0
     job = scene.ask_job(1)

@@ -68,6 +68,8 @@ DRAIN_LIMIT_S = 1800.0
 """All pauses and wall limits of the jobs here add up to less."""
 TOTAL_BYTES = 8 * 1024**3
 GRACE_S = 2.0
+IDLE_TICK_S = 2.0
+"""As long as `daemon` sleeps at most."""
 STOP_LIMIT_S = 15.0
 """A cancelled job's process is gone by then if somebody lives who can end it."""
 CHECKS = ("pytest -q a.py", "pytest -q b.py", "ruff check .", "mypy src")
@@ -872,10 +874,12 @@ class Host:
         """Let time pass, with all that is due in it in its order."""
         until = self.mono + seconds
         while True:
-            due = [each for each in self.monitors if each.next_s <= until]
-            shims = [shim for sitting in self.sittings for shim in sitting.shims if shim.state != "waits" and shim.due_s <= until]
-            at = min([each.next_s for each in due] + [shim.due_s for shim in shims], default=until)
-            if not due and not shims:
+            # a supervisor with something to stop is not left without a turn for longer than its own loop sleeps
+            limit = min(until, self.mono + IDLE_TICK_S) if self.to_stop() else until
+            due = [each for each in self.monitors if each.next_s <= limit]
+            shims = [shim for sitting in self.sittings for shim in sitting.shims if shim.state != "waits" and shim.due_s <= limit]
+            at = min([each.next_s for each in due] + [shim.due_s for shim in shims], default=limit)
+            if not due and not shims and limit >= until:
                 break
             self.mono = max(self.mono, at)
             for monitor in due:
@@ -892,6 +896,9 @@ class Host:
         self.mono = max(self.mono, until)
         self.turn()
         self.waiters()
+
+    def to_stop(self) -> bool:
+        return any(monitor.state == "running" and self.truths[monitor.attempt].job in self.cancelled for monitor in self.monitors)
 
     def waiters(self) -> None:
         for sitting in list(self.sittings):
