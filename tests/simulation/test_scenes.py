@@ -318,7 +318,7 @@ def test_memory_that_a_job_was_promised_stays_promised_when_its_supervisor_dies(
 
 
 def test_memory_of_a_job_that_was_taken_over_is_promised_before_its_place_is_taken_again(scene):
-    """A disk that is full while the next supervisor begins keeps it from writing the promise down; room comes, and another job is asked for."""
+    """A full disk keeps the next supervisor from writing the promise down; room comes, and another job is asked for."""
     scene.lasts_s = 5.0
     first = scene.ask_job(1, memory_bytes=5 << 30)
     scene.advance(0.5)
