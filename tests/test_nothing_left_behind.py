@@ -13,11 +13,11 @@ from stretto.system import identify
 from stretto.testing import netns
 from stretto.testing.wait import wait_until
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(560)
 BEGAN_S = Path("/proc/self").stat().st_mtime if Path("/proc/self").exists() else 0.0
 
 
-LIMIT_S = 120.0
+LIMIT_S = 240.0
 """Tests that run beside this one, on another worker, come to their end first."""
 
 

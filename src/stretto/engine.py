@@ -49,7 +49,7 @@ from stretto.model import (
 )
 from stretto.requests import WALL_S, Requests
 from stretto.runs import Run, Runs
-from stretto.sessions import UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker
+from stretto.sessions import CALL_LIFE_S, UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker
 from stretto.system import Process
 from stretto.tree import Scan
 from stretto.world import Standing as Allowed
@@ -132,6 +132,10 @@ class Engine:
         self._checks: dict[JobKey, commands.Check] = {}
         self._approvals = Approvals(world.settings)
         self.conversations: dict[SessionId, Conversation] = {}
+        self._unopened: dict[SessionId, tuple[str, Process | None]] = {}
+        """Sessions whose opening is not in the log yet, with its source and the host's process."""
+        self._not_followed_s: float | None = None
+        """When a session beyond the cap was last heard of, on the clock of calls."""
         self.standing = world.standing() or Allowed(mode="off", rules=rules.Rules())
         self._moved_s = 0.0
         self._poked_s = 0.0
@@ -207,6 +211,7 @@ class Engine:
         """
         now_s = self._world.mono_s()
         self.guarded(self.pay_epoch)
+        self.guarded(self._log_openings)
         if self._poked_s and now_s - self._poked_s >= self.standing.rules.quiet_s:
             self._poked_s = 0.0
             self.look()
@@ -356,6 +361,7 @@ class Engine:
     def heard(self, call: hookwire.HookCall, claude_pid: int) -> str:
         """Take in what the host says of a session; return what that session is to be told, "" when nothing."""
         if call.session not in self.conversations and len(self.conversations) >= SESSIONS_MOST:
+            self._not_followed(call)
             return ""
         claude = self._world.identify(claude_pid)
         if isinstance(call, hookwire.SessionEnded):
@@ -363,6 +369,7 @@ class Engine:
                 self.close_session(call.session, call.reason)
             return ""
         conversation = self._conversation(call, claude)
+        self.guarded(self._log_openings)
         if call.mode:
             conversation.mode = call.mode
         match call:
@@ -388,16 +395,35 @@ class Engine:
         if conversation is None:
             started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
-            self.log(SessionOpened, session=call.session, source=source, **_named(claude))
             conversation = self._follow(claude, unseen=not started)
             self.conversations[call.session] = conversation
+            self._unopened[call.session] = (source, claude)
         return conversation
+
+    def _log_openings(self) -> None:
+        """Say which sessions opened. One that the disk has no room for is followed all the same, or what it runs would be forgotten.
+
+        Raises:
+            OSError: there is no room; the next call tries again.
+        """
+        for session, (source, claude) in list(self._unopened.items()):
+            self.log(SessionOpened, session=session, source=source, **_named(claude))
+            del self._unopened[session]
+
+    def _not_followed(self, call: hookwire.HookCall) -> None:
+        """Nothing is known of a session beyond the cap, so what it may be running stands beside everything for as long as a call lives."""
+        if isinstance(call, hookwire.BashAsked | hookwire.BatchEnded):
+            self._not_followed_s = self._world.awake_s()
+            self._new_epoch(f"more than {SESSIONS_MOST} sessions are open, and one that is not followed ran something", call.session)
 
     def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
         return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen)
 
     def close_session(self, session: SessionId, reason: str) -> None:
-        self.log(SessionClosed, session=session, reason=reason)
+        if session in self._unopened:
+            del self._unopened[session]  # the log never heard of it
+        else:
+            self.log(SessionClosed, session=session, reason=reason)
         conversation = self.conversations.pop(session)
         if conversation.open_of_unknown_effects() or conversation.may_hide_calls:
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
@@ -688,6 +714,8 @@ class Engine:
             return f"the log has no room to say that all earlier results ended: {self._owed_epoch}"
         if any(run.kind == "requested" for run in self.runs.open.values()):
             return "it stands beside a job that was asked for, whose effects are not known"
+        if self._not_followed_s is not None and self._world.awake_s() - self._not_followed_s < CALL_LIFE_S:
+            return "a session beyond those that are followed may be running something"
         return blocker(self.conversations.values())
 
     def _desired(self) -> list[JobKey]:

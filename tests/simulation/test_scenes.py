@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from stretto import engine
 from stretto.fold import Cancelled, Lost, Passed, UnderWay
-from stretto.model import AttemptStarted, End, EpochBegan, JobKey, SessionId
+from stretto.model import AttemptStarted, End, EpochBegan, JobKey, SessionId, SessionOpened
+from stretto.sessions import CALL_LIFE_S
 from stretto.testing.simulation import SECONDS, Door, Host, Plan, Violation, key_of
 
 PASS, CRASH = End(how="code", value=0), End(how="signal", value=9)
@@ -332,6 +334,40 @@ def test_memory_of_a_job_that_was_taken_over_is_promised_before_its_place_is_tak
     scene.advance(14.0)
     assert isinstance(scene.phase(first), Passed)
     assert isinstance(scene.phase(second), Passed)
+    scene.all_ends()
+
+
+def test_c18_what_a_session_runs_that_opened_on_a_full_disk_is_not_forgotten(scene):
+    """Its opening has no place in the log, and the command of unknown effects comes right behind it."""
+    assert scene.check(1) == "record"
+    scene.full = True
+    scene.opens()
+    second = scene.sittings[1]
+    scene.unknown_begins(second)
+    scene.advance(0.5)
+    scene.full = False
+    scene.advance(0.5)
+    assert scene.check(1) == "record"
+    scene.advance(9.0)
+    scene.unknown_ends(second)
+    assert scene.checked(1) == "record"
+    assert scene.check(1) == "replay"
+    scene.all_ends()
+    opened = [event.session for _, event in scene.parsed() if isinstance(event, SessionOpened)]
+    assert opened.count(second.id) == 1
+
+
+def test_c13_a_session_beyond_the_cap_is_not_followed_and_what_it_runs_ends_results_all_the_same(scene, monkeypatch):
+    monkeypatch.setattr(engine, "SESSIONS_MOST", 1)
+    scene.opens()
+    assert scene.checked() == "record"
+    assert scene.check() == "replay"
+    scene.unknown_begins(scene.sittings[-1])
+    assert scene.checked() == "record"
+    scene.unknown_ends(scene.sittings[-1])
+    scene.advance(CALL_LIFE_S)
+    assert scene.checked() == "record"
+    assert scene.check() == "replay"
     scene.all_ends()
 
 

@@ -127,7 +127,10 @@ def _spawns_before_it_logs() -> list[Swap]:
 
 
 def _promises_memory_no_longer_after_a_crash() -> list[Swap]:
-    return [(Engine, "_place_again", lambda self, run: None)]
+    return [
+        (Engine, "_place_again", lambda self, run: None),
+        (Engine, "_promised_bytes", lambda self: self._world.promised_bytes()),
+    ]
 
 
 def _tells_news_beside_unknown_effects() -> list[Swap]:

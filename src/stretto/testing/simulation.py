@@ -75,6 +75,8 @@ STOP_LIMIT_S = 15.0
 CHECKS = ("pytest -q a.py", "pytest -q b.py", "ruff check .", "mypy src")
 SECONDS = (3.0, 8.0, 1.5, 20.0)
 FILES = ("a.py", "b.py", "c.py", "pyproject.toml", "data/x")
+IGNORED = "data/x"
+"""Ignored by git: data, or a command's product."""
 UNKNOWN = "./deploy.sh"
 
 
@@ -288,6 +290,8 @@ class Fact:
         self.running = False
         self.end: End | None = None
         """How the command really ended, None as long as nobody can know."""
+        self.slips = 0
+        """Changes of the ignored file by a stranger until its end was settled."""
 
 
 class Holder:
@@ -608,6 +612,14 @@ class Host:
             self.outside += 1
         self.note(f"worker of {monitor.attempt[:6]} runs")
 
+    def taken_for_products(self, fact: Fact) -> bool:
+        """Say whether all that moved is an ignored file that a stranger wrote in this run and in an earlier one of the same command.
+
+        That is the one wrong join docs/join.md admits: nobody can tell such a file from what the command itself writes each time.
+        """
+        slipped = [other for other in self.truths.values() if other.job == fact.job and other.slips]
+        return len(slipped) > 1 and fact.began is not None and fact.began._replace(edits=fact.began.edits + fact.slips) == self.truth
+
     def worker_ends(self, monitor: Monitor) -> None:
         fact = self.truths[monitor.attempt]
         fact.running = False
@@ -622,7 +634,7 @@ class Host:
             if not running:
                 self.broken(f"{what} {attempt[:6]}, which never ran")
             return  # its monitor is on its way: it will see this tree or a later one, as the command itself would
-        if fact.began != self.truth:
+        if fact.began != self.truth and not self.taken_for_products(fact):
             self.broken(f"{what} {attempt[:6]}, which began on {fact.began}; now it is {self.truth}")
         if not running and (fact.ended != self.truth or fact.end is None or not fact.end.by_itself):
             self.broken(f"{what} {attempt[:6]}, which ended on {fact.ended} with {fact.end}; now it is {self.truth}")
@@ -664,16 +676,20 @@ class Host:
             engine = self.engine
             self.inside(lambda: engine.heard(hookwire.SessionEnded(session=sitting.id, mode="", reason="exit"), sitting.claude.pid))
 
-    def edit(self, path: str) -> None:
+    def edit(self, path: str, *, by_session: bool = False) -> None:
         self.versions[path] = self.versions.get(path, 0) + 1
         self.edits += 1
         self.note(f"edit {path}")
+        if path == IGNORED and not by_session:
+            unsettled = self.engine.runs.open if self.engine is not None else {}
+            for attempt, fact in self.truths.items():
+                fact.slips += fact.running or (fact.began is not None and attempt in unsettled)
 
     def session_edits(self, sitting: Sitting) -> None:
         sitting.calls += 1
         path, name = self.rng.choice(FILES), f"w{sitting.calls}"
         self.hook(sitting, hookwire.WriteAsked(session=sitting.id, mode="acceptEdits", call=name, path=f"{ROOT}/{path}"))
-        self.edit(path)
+        self.edit(path, by_session=True)
         self.call_over(sitting, hookwire.Call(id=name, tool="Edit", path=f"{ROOT}/{path}"))
 
     def call_over(self, sitting: Sitting, call: hookwire.Call) -> None:
