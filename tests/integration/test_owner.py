@@ -480,7 +480,8 @@ local.end_orphans(attempt, folder)
 kin.remember(folder, [worker, monitor])
 
 def reuse(old):
-    # another process under the number of an ended one
+    # another process under the number of an ended one; not in the hundredth of a second in which that began: the kernel counts no finer
+    wait_until(lambda: int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK")) > int(old.start) + 1)
     def come_round():
         with open("/proc/sys/kernel/ns_last_pid", "w") as file:
             file.write(str(old.pid - 1))
