@@ -19,6 +19,8 @@ _FIRST = "STRETTO_TEST_RUN" not in os.environ
 """Whether this is the process that was started, and not one of the workers it shares the tests with."""
 RUN_DIRECTORY = os.environ.setdefault("STRETTO_TEST_RUN", os.path.realpath(tempfile.mkdtemp(prefix="st-")) if _FIRST else "")
 """Everything the suite writes lies in here; removed at its end, and looked at before by the last test."""
+FINISHED = "finished"
+"""The file in it that names the tests that are over."""
 os.environ["TMPDIR"] = tempfile.tempdir = RUN_DIRECTORY
 
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
@@ -44,6 +46,13 @@ def pytest_report_header() -> list[str]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("claude") and not claude.find_binary():
         pytest.skip("no Claude Code binary: claude-agent-sdk is not installed and STRETTO_CLAUDE is not set")
+
+
+def pytest_runtest_logfinish(nodeid: str) -> None:
+    """Write down which tests are over: the process that was started hears of all of them, and the last tests wait for the others."""
+    if _FIRST:
+        with open(os.path.join(RUN_DIRECTORY, FINISHED), "a", encoding="utf-8") as file:
+            file.write(nodeid.encode("unicode_escape").decode() + "\n")
 
 
 @pytest.fixture

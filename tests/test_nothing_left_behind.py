@@ -18,7 +18,17 @@ BEGAN_S = Path("/proc/self").stat().st_mtime if Path("/proc/self").exists() else
 
 
 LIMIT_S = 240.0
-"""Tests that run beside this one, on another worker, come to their end first."""
+"""For tests that run beside this one, on another worker, to come to their end first; then for what they started."""
+FINISHED = "finished"
+
+
+@pytest.fixture(autouse=True)
+def _after_all_others(request: pytest.FixtureRequest) -> None:
+    """Nothing may be looked for while another worker is between two tests."""
+    others = {item.nodeid.encode("unicode_escape").decode() for item in request.session.items if item.path != request.path}
+    path = Path(os.environ["STRETTO_TEST_RUN"], FINISHED)
+    if others:
+        wait_until(lambda: others <= set(path.read_text(encoding="utf-8").splitlines()), limit_s=LIMIT_S, what="the end of all other tests")
 
 
 def in_our_network() -> list[str]:
@@ -55,7 +65,7 @@ def test_no_directory_of_a_test_is_left():
     """pytest keeps its own `tmp_path` directories until the end of the run; they go with the run's directory."""
 
     def left() -> list[str]:
-        return [name for name in os.listdir(os.environ["STRETTO_TEST_RUN"]) if not name.startswith("pytest-of-")]
+        return [name for name in os.listdir(os.environ["STRETTO_TEST_RUN"]) if not name.startswith("pytest-of-") and name != FINISHED]
 
     wait_until(lambda: not left(), limit_s=LIMIT_S, what="the end of every test's directory")
     assert left() == []
