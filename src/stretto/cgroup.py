@@ -21,7 +21,7 @@ import time
 from functools import cache
 from typing import Final
 
-from stretto.system import LINUX, open_private
+from stretto.system import LINUX, open_private, peek
 
 PREFIX: Final = "stretto-"
 RECORD: Final = "group"
@@ -73,7 +73,7 @@ class Group:
         """Return the pids in the group and in what was made inside it."""
         found: list[int] = []
         for folder in self._folders():
-            found += [int(word) for word in _bytes(os.path.join(folder, "cgroup.procs")).split()]
+            found += [int(word) for word in peek(os.path.join(folder, "cgroup.procs")).split()]
         return found
 
     def kill(self) -> None:
@@ -100,7 +100,7 @@ class Group:
         return [folder for folder, _, _ in os.walk(self.path)]
 
     def _event(self, name: str, key: bytes) -> int:
-        words = _bytes(os.path.join(self.path, name)).split()
+        words = peek(os.path.join(self.path, name)).split()
         return next((int(value) for word, value in zip(words[::2], words[1::2], strict=False) if word == key), 0)
 
     def _write(self, name: str, text: str) -> None:
@@ -126,8 +126,8 @@ def place() -> str:
     if not LINUX:
         return ""
     _python_dll()  # loaded once for all that are forked from here
-    own = next((line[3:] for line in _bytes("/proc/self/cgroup").split(b"\n") if line.startswith(b"0::")), b"")
-    for line in _bytes("/proc/self/mountinfo").split(b"\n"):
+    own = next((line[3:] for line in peek("/proc/self/cgroup").split(b"\n") if line.startswith(b"0::")), b"")
+    for line in peek("/proc/self/mountinfo").split(b"\n"):
         before, _, after = line.partition(b" - ")
         if own and after.startswith(b"cgroup2 "):
             root, point = before.split(b" ")[3:5]
@@ -169,17 +169,8 @@ def recorded(folder: str, attempt: str) -> Group | None:
 
     Ours is a directory in the file system of control groups that bears the attempt's name (128 random bits), and that we are not in.
     """
-    try:
-        descriptor = open_private(os.path.join(folder, RECORD), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        path = os.fsdecode(os.read(descriptor, 4096)).removesuffix("\n")
-    except OSError:
-        return None  # a directory where the record should be
-    finally:
-        os.close(descriptor)
-    if not os.path.isabs(path) or "\0" in path or os.path.basename(path) != PREFIX + attempt or os.path.realpath(path) != path:
+    path = _recorded_path(folder, attempt)
+    if not path or os.path.realpath(path) != path:
         return None
     group = Group(path)
     if not os.path.isdir(path) or not _is_cgroup(path) or os.getpid() in group.members():
@@ -189,20 +180,9 @@ def recorded(folder: str, attempt: str) -> Group | None:
 
 def is_over(folder: str, attempt: str) -> bool:
     """Say whether a run had a group, as its directory says, and that was removed: the kernel removes none in which something lives."""
+    path = _recorded_path(folder, attempt)
     try:
-        descriptor = open_private(os.path.join(folder, RECORD), os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        path = os.fsdecode(os.read(descriptor, 4096)).removesuffix("\n")
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    if not os.path.isabs(path) or "\0" in path or os.path.basename(path) != PREFIX + attempt:
-        return False
-    try:
-        return _is_cgroup(os.path.dirname(path)) and not os.path.lexists(path)
+        return bool(path) and _is_cgroup(os.path.dirname(path)) and not os.path.lexists(path)
     except OSError:
         return False
 
@@ -215,18 +195,25 @@ def forget(folder: str) -> None:
         pass  # without it a search finds what there is all the same
 
 
+def _recorded_path(folder: str, attempt: str) -> str:
+    """Return the path that an attempt's directory names as its group, "" when it names none that could be."""
+    try:
+        descriptor = open_private(os.path.join(folder, RECORD), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        path = os.fsdecode(os.read(descriptor, 4096)).removesuffix("\n")
+    except OSError:
+        return ""  # a directory where the record should be
+    finally:
+        os.close(descriptor)
+    return path if os.path.isabs(path) and "\0" not in path and os.path.basename(path) == PREFIX + attempt else ""
+
+
 def _is_cgroup(path: str) -> bool:
     """Say whether a directory lies in a mounted cgroup2: the kernel says so of its device."""
     found = os.stat(path).st_dev
     device = f"{os.major(found)}:{os.minor(found)}".encode()
     return any(
-        line.split(b" ")[2] == device and b" - cgroup2 " in line for line in _bytes("/proc/self/mountinfo").split(b"\n") if b" - " in line
+        line.split(b" ")[2] == device and b" - cgroup2 " in line for line in peek("/proc/self/mountinfo").split(b"\n") if b" - " in line
     )
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read()
-    except OSError:
-        return b""

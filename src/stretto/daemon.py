@@ -101,14 +101,14 @@ class Supervisor:
             while not self._engine.leaving:
                 busy = self._engine.busy or self._cold
                 for key, _ in self._selector.select(OWED_TICK_S if self._owed else BUSY_TICK_S if busy else IDLE_TICK_S):
-                    self._guarded(key.data, key.fileobj)
-                self._guarded(self._pay)
-                self._guarded(self._engine.tick)
+                    self._engine.guarded(key.data, key.fileobj)
+                self._engine.guarded(self._pay)
+                self._engine.guarded(self._engine.tick)
                 if self._cold:
-                    self._guarded(self._warm, os.fsencode(self._cold.pop()))
+                    self._engine.guarded(self._warm, os.fsencode(self._cold.pop()))
         finally:
             self._engine.end()
-            self._guarded(self._say_goodbye)
+            self._engine.guarded(self._say_goodbye)
 
     def _warm(self, tool: bytes) -> None:
         tool_identity(tool, self.root, [tool], os.fsencode(os.path.dirname(tool)), self.root)
@@ -120,18 +120,6 @@ class Supervisor:
         if os.path.lexists(self.paths.socket) and os.lstat(self.paths.socket).st_ino == self._socket_inode:
             os.unlink(self.paths.socket)
         self._engine.say_goodbye()
-
-    def _guarded(self, act: Callable[..., object], *arguments: Any) -> None:
-        """Do one thing; what goes wrong ends that and nothing else. A session never waits for us to get better."""
-        try:
-            act(*arguments)
-        except TROUBLES as error:
-            self._met(error)
-
-    def _met(self, error: Exception) -> None:
-        self._engine.met(error)
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-            time.sleep(BUSY_TICK_S)  # what waits to be accepted would wake us again at once
 
     def _listen(self) -> socket.socket:
         """Take the socket's name; whoever had it before is dead, since we hold the lock."""
@@ -153,7 +141,12 @@ class Supervisor:
     # --- connections ---------------------------------------------------------------------------------------------------------
 
     def _accept(self, listener: socket.socket) -> None:
-        connection, _ = listener.accept()
+        try:
+            connection, _ = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                time.sleep(BUSY_TICK_S)  # what waits to be accepted would wake us again at once
+            raise
         if not _same_user(connection):
             connection.close()
             return
@@ -176,7 +169,7 @@ class Supervisor:
                 self._handle(peer, message)
         except TROUBLES as error:
             # Whatever it was, the peer must not wait for us: a shim runs its command, a hook stays silent.
-            self._met(error)
+            self._engine.met(error)
             self._answer(peer, {"do": b"exec", "reason": b"the supervisor met an error", "code": b"0", "out": b"", "err": b""})
             self._gone(peer)
 
@@ -190,7 +183,7 @@ class Supervisor:
                     elif self._engine.untold and not reply.out:
                         reply = self._damage_notice(message)
                 except TROUBLES as error:
-                    self._met(error)
+                    self._engine.met(error)
                     reply = self._notice(message, str(error))
                 self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
                 self._gone(peer)

@@ -52,8 +52,7 @@ from stretto.runs import Run, Runs
 from stretto.sessions import CALL_LIFE_S, UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker
 from stretto.system import Process
 from stretto.tree import Scan
-from stretto.world import Standing as Allowed
-from stretto.world import World
+from stretto.world import Allowed, World
 
 IDLE_LOOK_S, BUSY_LOOK_S = 2.0, 0.5
 """How often sessions and orphans are looked at."""
@@ -72,6 +71,7 @@ JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+LOG_CUT = "the log was cut or made anew"
 BAD_LINE = "a line of the log cannot be used; what it said is not known"
 
 
@@ -112,8 +112,7 @@ class Engine:
         self._world = world
         self.state, self._offset = world.load()
         self._by = f"supervisor:{world.me().pid}"
-        self.runs = Runs(world, self.log, self.state)
-        self.runs.catch_up = self._catch_up
+        self.runs = Runs(world, self.log, self._catch_up, self.state)
         self._retries = retries.Budget()
         self._refused: dict[JobKey, tuple[int, int]] = {}
         """Commands whose ahead run the user cancelled, and the generation and epoch that goes for."""
@@ -144,7 +143,8 @@ class Engine:
         self._last_sample_s = 0.0
         self._last_look_s = 0.0
         self.leaving = ""
-        self._unclean = self.state.supervisor is not None
+        self._unclean = False
+        """The supervisor before us did not say that it stopped."""
         self._scan = Scan(generation=0, moved=(), took_ms=0.0, problem="")
 
     # --- life ----------------------------------------------------------------------------------------------------------------
@@ -299,6 +299,8 @@ class Engine:
             OSError: nothing was written; the caller must not act as if it had been.
             CorruptError: the log was cut or made anew by somebody else; what we know is not what it says, so we leave.
         """
+        if self.leaving == LOG_CUT:
+            raise CorruptError(f"{LOG_CUT}: what is known here belongs to the one before")
         event = kind(
             v=FORMAT_VERSION, ts=self._world.wall_s(), mono=self._world.mono_s(), boot=self._world.boot_id(), by=self._by, **fields
         )
@@ -306,8 +308,8 @@ class Engine:
             lasting = kind is AttemptExited or (kind is AttemptSettled and self._judged(event))
             offset = self._world.append(ENCODER.encode(event), lasting=lasting)
             if offset < self._offset:
-                self.leaving = "the log was cut or made anew"
-                raise CorruptError("cannot go on with the log: it was cut or made anew; the next hook starts a new supervisor")
+                self.leaving = LOG_CUT
+                raise CorruptError(f"cannot go on with the log: {LOG_CUT}; the next hook starts a new supervisor")
         except (OSError, StrettoError) as error:
             self.trouble = str(error)
             raise

@@ -55,11 +55,11 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from stretto.system import Lock, open_private, private_directory, write_all
+from stretto.system import Lock, open_private, private_directory, sync_directory, write_all
 
 if TYPE_CHECKING:
     from stretto.model import Bad, Fsync, LogEvent
@@ -155,21 +155,18 @@ class Journal:
         """Up to here the open log is known to end in a newline; 0: nothing is known."""
 
     def append(self, record: bytes, *, lasting: bool = False) -> int:
-        """Write one record (a JSON object without its newline) and return the byte offset it begins at; else as `append_all`."""
-        return self.append_all((record,), lasting=lasting)
-
-    def append_all(self, records: Sequence[bytes], *, lasting: bool = False) -> int:
-        """Write records one after the other, all of them or none, and return the byte offset the first one begins at.
+        """Write one record and return the byte offset it begins at.
 
         Args:
-            records: JSON objects without their newline, each with at least one field; at least one. Each gets its checksum here.
-            lasting: an exit or a verdict is among them: on the disk before this returns, unless `fsync` is "never".
+            record: a JSON object without its newline, with at least one field. It gets its checksum here.
+            lasting: an exit or a verdict: on the disk before this returns, unless `fsync` is "never".
 
         Raises:
+            ValueError: the record is none.
             UnavailableError: the lock stayed held for `LOCK_LIMIT_S`, for `STUCK_LIMIT_S` when it did so before.
             OSError: the file could not be written (full disk, folder gone), or a sync has failed before; nothing is acknowledged.
         """
-        data = b"".join(sealed(record) + b"\n" for record in records)
+        data = sealed(record) + b"\n"
         lock = self._locked()
         try:
             size = self._size
@@ -233,7 +230,7 @@ class Journal:
             if self._lock is None:
                 self._lock = Lock(os.path.join(self._folder, LOCK_NAME))
             lock = self._lock
-            limit_s = min(LOCK_LIMIT_S, STUCK_LIMIT_S) if self._stuck else LOCK_LIMIT_S
+            limit_s = STUCK_LIMIT_S if self._stuck else LOCK_LIMIT_S
             self._stuck = True
             lock.acquire(limit_s)
             self._stuck = False
@@ -360,11 +357,7 @@ def _compress(path: str) -> None:
     finally:
         os.close(pressed)
     os.rename(aside, f"{path}.gz")
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(os.path.dirname(path))
 
 
 class _Times(NamedTuple):

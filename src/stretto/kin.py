@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from stretto.system import LINUX, Process, atomic_write, boot_id, identify, open_private, read_file, signal_process
+from stretto.system import LINUX, Process, atomic_write, boot_id, identify, open_private, peek, signal_process
 
 MARK = b"STRETTO_WORKER="
 """The environment entry of everything an ahead run starts; its value is the attempt."""
@@ -121,7 +121,7 @@ def own_bytes(found: Iterable[Seen], enough: int) -> int:
         return total
     total = 0
     for each in seen:
-        words = _bytes(f"/proc/{each.process.pid}/statm").split()
+        words = peek(f"/proc/{each.process.pid}/statm").split()
         if len(words) > 2:
             total += (int(words[1]) - int(words[2])) * PAGE_BYTES
     return total
@@ -196,7 +196,7 @@ def children(pid: int) -> list[int]:
         found: list[int] = []
         try:
             for task in os.listdir(f"/proc/{pid}/task"):
-                found += [int(word) for word in _bytes(f"/proc/{pid}/task/{task}/children").split()]
+                found += [int(word) for word in peek(f"/proc/{pid}/task/{task}/children").split()]
         except OSError:
             pass  # it ended while we looked
         return found
@@ -211,7 +211,7 @@ def children(pid: int) -> list[int]:
 def _look(pid: int) -> tuple[Seen | None, bool]:
     """Return a process and whether it is only a zombie."""
     if LINUX:
-        text = _bytes(f"/proc/{pid}/stat")
+        text = peek(f"/proc/{pid}/stat")
         if b")" not in text:
             return None, True
         fields = text[text.rindex(b")") + 2 :].split()
@@ -238,17 +238,10 @@ def _all_pids() -> list[int]:
 
 def _environment(pid: int) -> list[bytes]:
     if LINUX:
-        return _bytes(f"/proc/{pid}/environ").split(b"\0")
+        return peek(f"/proc/{pid}/environ").split(b"\0")
     import psutil
 
     try:
         return [os.fsencode(f"{name}={value}") for name, value in psutil.Process(pid).environ().items()]
     except psutil.Error:
         return []
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        return read_file(path)
-    except OSError:
-        return b""

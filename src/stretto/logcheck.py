@@ -13,7 +13,7 @@ import msgspec
 from stretto import journal, snapshot
 from stretto.fold import State, apply
 from stretto.model import Bad
-from stretto.system import Lock, open_private, private_directory, wall_s, write_all
+from stretto.system import Lock, open_private, private_directory, sync_directory, wall_s, write_all
 
 SHOWN = 100
 """How many bad lines are listed; all are counted."""
@@ -97,7 +97,7 @@ def repair(folder: str) -> str:
             # A new file: the pages of the old one may be called clean and be lost all the same. Appenders notice the change.
             _copy(path, f"{path}.repaired", close_tail=True)
             os.rename(f"{path}.repaired", path)
-            _sync(folder)
+            sync_directory(folder)
         for name in (snapshot.NAME, journal.FAILED_NAME):
             try:
                 os.unlink(os.path.join(folder, name))
@@ -126,11 +126,3 @@ def _copy(path: str, to: str, *, close_tail: bool) -> None:
     finally:
         os.close(source)
         os.close(copy)
-
-
-def _sync(folder: str) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

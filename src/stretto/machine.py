@@ -18,7 +18,7 @@ from stretto.fold import State
 from stretto.model import SessionId
 from stretto.system import Lock, Process, is_locked, private_directory
 from stretto.tree import Scanner
-from stretto.world import Standing, Tree
+from stretto.world import Allowed, Tree
 
 PROMISE_BYTES = 48
 
@@ -146,7 +146,7 @@ class Machine:
 
     # --- the project
 
-    def standing(self) -> Standing | None:
+    def standing(self) -> Allowed | None:
         try:
             project = trust.load(self._paths.base, self._paths.key)
             if project is None:
@@ -156,9 +156,9 @@ class Machine:
             found = rules.parse(text.decode() if text is not None else "")
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
-            return Standing(mode=project.grant.mode, rules=found, void=self._unfit)
+            return Allowed(mode=project.grant.mode, rules=found, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
-            return Standing(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
+            return Allowed(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 
     def gone(self) -> str:
         if not self._lock.stands():

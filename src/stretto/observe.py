@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from stretto.system import LINUX
+from stretto.system import LINUX, peek
 
 STATUS_LINES = re.compile(
     rb"^(Uid|Gid|Groups|Umask|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):[ \t]*(.*?)[ \t]*$", re.MULTILINE
@@ -29,15 +29,15 @@ def own_context() -> bytes:
     """
     if not LINUX:
         return f"uid={os.getuid()}\ngid={os.getgid()}\ngroups={sorted(os.getgroups())}".encode()
-    lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(_bytes("/proc/self/status"))]
+    lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(peek("/proc/self/status"))]
     for name in NAMESPACES:
         try:
             lines.append(f"ns_{name}={os.readlink(f'/proc/self/ns/{name}')}".encode())
         except OSError:
             continue
     for name in ("limits", "personality"):
-        lines.append(name.encode() + b"=" + b"|".join(_bytes(f"/proc/self/{name}").split(b"\n")))
-    lines.append(b"cgroup=" + b"|".join(SCOPE.sub(b"", _bytes("/proc/self/cgroup")).split(b"\n")))
+        lines.append(name.encode() + b"=" + b"|".join(peek(f"/proc/self/{name}").split(b"\n")))
+    lines.append(b"cgroup=" + b"|".join(SCOPE.sub(b"", peek("/proc/self/cgroup")).split(b"\n")))
     return b"\n".join(sorted(lines))
 
 
@@ -48,7 +48,7 @@ def confinement(pid: int) -> bytes:
     command (umask, limits, cgroup). A process that shows nothing of itself has an empty one; elsewhere than
     on Linux all have.
     """
-    lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(_bytes(f"/proc/{pid}/status"))]
+    lines = [name.lower() + b"=" + b" ".join(value.split()) for name, value in STATUS_LINES.findall(peek(f"/proc/{pid}/status"))]
     lines = [line for line in lines if line.startswith(CONFINING)]
     for name in NAMESPACES:
         try:
@@ -62,7 +62,7 @@ def resident_bytes(pid: int) -> int:
     """Return the memory a process and its descendants hold, shared pages counted in each of them; 0 where that cannot be seen."""
     pages = 0
     for each in [pid, *descendants(pid)] if LINUX else ():
-        fields = _bytes(f"/proc/{each}/statm").split()
+        fields = peek(f"/proc/{each}/statm").split()
         pages += int(fields[1]) if len(fields) > 1 else 0
     return pages * os.sysconf("SC_PAGE_SIZE")
 
@@ -81,7 +81,7 @@ def workers_above(pid: int) -> set[str]:
     """Return the marks (attempt ids) of the workers a process runs in, its own and its ancestors': one of them may have wiped its own."""
     found = set()
     for each in (pid, *ancestors(pid)):
-        for entry in _bytes(f"/proc/{each}/environ").split(b"\0"):
+        for entry in peek(f"/proc/{each}/environ").split(b"\0"):
             if entry.startswith(b"STRETTO_WORKER="):
                 found.add(entry[15:].decode("ascii", "replace"))
     return found
@@ -98,7 +98,7 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue
         for task in tasks:
-            for word in _bytes(f"/proc/{parent}/task/{task}/children").split():
+            for word in peek(f"/proc/{parent}/task/{task}/children").split():
                 found.append(int(word))
                 queue.append(int(word))
     return found
@@ -106,7 +106,7 @@ def descendants(pid: int) -> list[int]:
 
 def start_ticks() -> int:
     """Return the kernel's clock as process start times count it: 1/100 s since boot."""
-    text = _bytes("/proc/uptime").split()
+    text = peek("/proc/uptime").split()
     return int(float(text[0]) * os.sysconf("SC_CLK_TCK")) if text else 0
 
 
@@ -150,7 +150,7 @@ def remote_connections(pid: int) -> list[str]:
         return []
     remote = []
     for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in _bytes(f"/proc/{pid}/net/{table}").splitlines()[1:]:
+        for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]:
             fields = line.split()
             if len(fields) > 9 and fields[9] in inodes and not is_local(fields[2].split(b":")[0]):
                 remote.append(fields[2].decode())
@@ -165,7 +165,7 @@ def is_local(address: bytes) -> bool:
 
 
 def _ours(pid: int) -> bool:
-    return b"stretto." in _bytes(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in _bytes(f"/proc/{pid}/environ")
+    return b"stretto." in peek(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in peek(f"/proc/{pid}/environ")
 
 
 def carries(pid: int, entry: bytes) -> bool:
@@ -173,7 +173,7 @@ def carries(pid: int, entry: bytes) -> bool:
 
     One that is just ending has no environment either, and no program any more: it does not count.
     """
-    environ = _bytes(f"/proc/{pid}/environ")
+    environ = peek(f"/proc/{pid}/environ")
     if environ:
         return not entry or entry in environ.split(b"\0")
     try:
@@ -187,13 +187,5 @@ def carries(pid: int, entry: bytes) -> bool:
 
 def _stat(pid: int) -> list[bytes] | None:
     """Return the fields of /proc/PID/stat behind the name: state, ppid, pgrp, session, ...; start time is the twentieth."""
-    text = _bytes(f"/proc/{pid}/stat")
+    text = peek(f"/proc/{pid}/stat")
     return text[text.rindex(b")") + 2 :].split() if b")" in text else None
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""

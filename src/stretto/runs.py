@@ -123,10 +123,15 @@ class Result:
 class Runs:
     """All runs and results of one project."""
 
-    def __init__(self, world: World, log: Callable[..., None], state: State) -> None:
+    def __init__(self, world: World, log: Callable[..., None], catch_up: Callable[[], None], state: State) -> None:
+        """Begin with nothing under way.
+
+        Args:
+            log: appends one event and folds it.
+            catch_up: reads the log to its end.
+        """
         self._world, self._tree, self._executor, self._log, self._state = world, world.tree, world.executor, log, state
-        self.catch_up: Callable[[], None] = lambda: None
-        """Reads the log to its end; the owner of the log sets it."""
+        self._catch_up = catch_up
         self._ended, self._ended_bytes = 1, 0
         """Runs since the last time that nothing was left to remove, and what they printed."""
         self.open: dict[AttemptId, Run] = {}
@@ -190,7 +195,7 @@ class Runs:
         run.process = process
         if run.readers and run.kind == "ahead":
             self._executor.hasten(process)
-        self.catch_up()
+        self._catch_up()
         known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
         if known is not None and isinstance(known.phase, Begun):  # a quick one has logged its end by now
             self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
@@ -451,7 +456,7 @@ class Runs:
                 run.process = Process(phase.pid, phase.start, attempt.boot)
             self.open[attempt.attempt] = run
             if self.gone(run):
-                self.catch_up()
+                self._catch_up()
                 self.lost(run, "the supervisor was not there when it ended")
 
     def lives(self, run: Run) -> bool:

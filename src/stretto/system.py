@@ -77,6 +77,14 @@ def read_file(path: str) -> bytes:
         os.close(descriptor)
 
 
+def peek(path: str) -> bytes:
+    """Return what is in a small file, b"" when it cannot be read: of a process that ended, of a kernel that has no such file."""
+    try:
+        return read_file(path)
+    except OSError:
+        return b""
+
+
 def identify(pid: int) -> Process | None:
     """Return the identity of a living process, None when there is none (a zombie counts as none)."""
     if pid <= 1:
@@ -191,11 +199,20 @@ def atomic_write(path: str, data: bytes, *, durable: bool = False) -> None:
     os.close(descriptor)
     os.rename(aside, path)
     if durable:
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Bring the names in a directory to the disk.
+
+    Raises:
+        OSError: it could not be done, and must not be tried again into success.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Lock:

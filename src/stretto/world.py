@@ -17,7 +17,7 @@ from stretto.system import Process
 from stretto.tree import Scan
 
 
-class Standing(Record, frozen=True, kw_only=True):
+class Allowed(Record, frozen=True, kw_only=True):
     """What the user allows in this project, as last read."""
 
     mode: Mode
@@ -111,7 +111,7 @@ class World(Protocol):
 
     # --- the project
 
-    def standing(self) -> Standing | None:
+    def standing(self) -> Allowed | None:
         """Return what is allowed now, None when the grant is gone."""
 
     def gone(self) -> str:

@@ -20,7 +20,7 @@ import pytest
 
 from stretto import bundle, install, rpc, trust
 from stretto.executors import local
-from stretto.fold import State, fold
+from stretto.fold import Attempt, State, fold
 from stretto.journal import read
 from stretto.model import AttemptId, End, LogEvent
 from stretto.system import Process, boot_id, lives, mono_s
@@ -138,6 +138,15 @@ class Bench:
         self.write(path, text)
         self.edits.append(history.Edit(what=name, began_mono_s=began_mono_s, ended_mono_s=mono_s()))
         return self.batch(fields) if told else ""
+
+    def held_ahead(self) -> tuple[Path, Attempt]:
+        """Run pytest once, then have it run ahead of an edit; return the file for as long as which it is to wait, and the run."""
+        self.bash("pytest -q")
+        hold = Path(self.env["HOME"]) / "hold"
+        hold.touch()
+        self.edit("src.py", "two\n")
+        runs = wait_until(lambda: [run for run in self.state().open_attempts() if hasattr(run.phase, "pid")], what="an ahead run")
+        return hold, runs[0]
 
     def check_history(self, waived: Collection[str] = ()) -> None:
         """Fail when what the log tells, with what our calls got and when we edited, cannot have happened one thing after the other."""

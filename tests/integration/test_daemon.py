@@ -65,11 +65,7 @@ def test_after_an_edit_the_check_has_already_run_when_it_is_asked(bench):
 
 def test_a_question_during_the_ahead_run_attaches_to_it(bench):
     ready(bench, 'sleep 0.3; echo begin; while [ -f "$HOME/hold" ]; do sleep 0.02; done; ' + COUNT)
-    bench.bash("pytest -q")
-    hold = Path(bench.env["HOME"]) / "hold"
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    wait_until(lambda: [item for item in bench.state().open_attempts() if item.kind == "ahead"], limit_s=10, what="an ahead run")
+    hold, _ = bench.held_ahead()
     with ThreadPoolExecutor() as pool:
         asked = pool.submit(bench.bash, "pytest -q")
         wait_until(lambda: bench.did()[-1:] == ["attach"], limit_s=10, what="the attach")
@@ -260,11 +256,7 @@ def test_a_command_of_unknown_effects_that_outlives_its_supervisor_ends_results_
 def test_a_command_that_is_slow_to_stop_does_not_run_twice_at_once(bench):
     """F51: the next ahead run of it begins when the one that was overtaken has ended."""
     ready(bench, "trap '' TERM; while [ -f \"$HOME/hold\" ]; do sleep 0.05; done; sleep 0.3; " + COUNT)
-    bench.bash("pytest -q")
-    hold = Path(bench.env["HOME"]) / "hold"
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    (first,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="an ahead run")
+    hold, first = bench.held_ahead()
     bench.edit("src.py", "three\n")
     wait_until(lambda: len([event for event in bench.events(AttemptStarted) if event.kind == "ahead"]) == 2, what="the next one")
     hold.unlink()
@@ -429,11 +421,7 @@ def test_a_failure_that_was_shown_to_one_session_is_no_news_once_the_tree_moved(
 def test_a_run_that_ends_under_a_later_supervisor_is_recorded_once(bench):
     """The monitor wrote the exit itself; the supervisor that took the run over adds only that it does not count."""
     ready(bench, 'sleep 0.3; while [ -f "$HOME/hold" ]; do sleep 0.02; done; ' + COUNT)
-    bench.bash("pytest -q")
-    hold = Path(bench.env["HOME"]) / "hold"
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    (attempt,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], limit_s=10, what="a run")
+    hold, attempt = bench.held_ahead()
     signal_process(bench.supervisor(), signal.SIGKILL)
     bench.hook("UserPromptSubmit", prompt="p")
     hold.unlink()

@@ -157,11 +157,7 @@ def test_f5_a_record_that_names_a_stranger_or_a_path_is_adopted_by_nobody_and_si
 def test_f8_a_run_taken_over_before_its_monitor_was_logged_is_cancelled_all_the_same(bench):
     """Its lock's file names the monitor."""
     ready(bench, "sleep 0.3; " + HELD)
-    bench.bash("pytest -q")
-    hold = Path(bench.env["HOME"]) / "hold"
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    (run,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="an ahead run")
+    _, run = bench.held_ahead()
     monitor = signer(f"{bench.paths.attempts}/{run.attempt}/lock")
     assert monitor is not None and lives(monitor)
     bench_supervisor = bench.supervisor()
@@ -365,11 +361,7 @@ def cli(bench, *words: str) -> str:
 
 def test_f8_what_the_user_cancelled_is_not_started_again_on_the_same_tree(bench):
     ready(bench, "sleep 0.3; " + HELD)
-    bench.bash("pytest -q")
-    hold = Path(bench.env["HOME"]) / "hold"
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    (run,) = wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="an ahead run")
+    hold, run = bench.held_ahead()
     assert bench.ask(op=b"cancel", attempt=run.attempt.encode())["ok"] == b"1"
     wait_until(lambda: not bench.state().attempts[run.attempt].open, what="its end")
     for _ in range(3):
@@ -444,11 +436,7 @@ def test_c13_a_thousand_sessions_at_once_stay_under_the_cap(bench):
 
 def test_c7_ten_seconds_after_the_session_nothing_of_it_runs(bench):
     ready(bench, "sleep 0.3; trap '' TERM; " + HELD)
-    bench.bash("pytest -q")
-    hold = Path(bench.env["HOME"]) / "hold"
-    hold.touch()
-    bench.edit("src.py", "two\n")
-    wait_until(lambda: [run for run in bench.state().open_attempts() if hasattr(run.phase, "pid")], what="an ahead run")
+    bench.held_ahead()
     bench.hook("SessionEnd", reason="other")
     wait_until(lambda: not bench.state().open_attempts(), limit_s=30, what="its end")
     (closed,) = bench.events(SessionClosed)

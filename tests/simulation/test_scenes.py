@@ -371,6 +371,15 @@ def test_c13_a_session_beyond_the_cap_is_not_followed_and_what_it_runs_ends_resu
     scene.all_ends()
 
 
+def test_c3_a_supervisor_that_finds_its_log_made_anew_writes_one_record_into_it_and_leaves(scene):
+    """By that one it finds out; whatever else it knows belongs to a log that is gone."""
+    assert scene.check(1) == "record"
+    scene.data.clear()
+    scene.advance(9.0)
+    assert scene.engine is None
+    assert len(scene.parsed()) == 1
+
+
 def test_c15_a_session_whose_pid_came_round_does_not_keep_the_jobs_of_an_earlier_one(scene):
     scene.lasts_s = 60.0
     job = scene.ask_job(1)

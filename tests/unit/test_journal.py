@@ -179,13 +179,13 @@ def test_a_journal_used_in_a_forked_child_takes_a_lock_of_its_own(folder, monkey
     assert len(list(read(folder))) == 1
 
 
-def test_records_appended_together_stand_together_or_not_at_all(folder):
+def test_a_record_of_two_lines_is_refused_and_writes_nothing(folder):
     journal = Journal(folder)
-    journal.append(RECORD)
-    assert journal.append_all([RECORD, RECORD]) == len(LINE) + 1
+    assert journal.append(RECORD) == 0
     with pytest.raises(ValueError, match="one line"):
-        journal.append_all([RECORD, b"two\nlines"])
-    assert [line for _, _, line in lines(folder)] == [LINE] * 3
+        journal.append(b'{"two":\n"lines"}')
+    assert journal.append(RECORD) == len(LINE) + 1
+    assert [line for _, _, line in lines(folder)] == [LINE] * 2
 
 
 def test_a_log_that_was_emptied_behind_a_kept_journal_takes_the_next_record(folder):

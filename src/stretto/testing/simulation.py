@@ -59,7 +59,7 @@ from stretto.rules import Rules
 from stretto.system import Process
 from stretto.testing.plants import PLANTS, planted
 from stretto.tree import Scan
-from stretto.world import Standing, Tree
+from stretto.world import Allowed, Tree
 
 STEPS = 60
 CORES = 3
@@ -1340,7 +1340,7 @@ class Door:
             host.count("snapshot")
             host.fault("snapshot")
 
-    def standing(self) -> Standing | None:
+    def standing(self) -> Allowed | None:
         return STANDING
 
     def gone(self) -> str:
@@ -1391,7 +1391,7 @@ class Door:
         return False
 
 
-STANDING = Standing(mode="on", rules=Rules(slots=2))
+STANDING = Allowed(mode="on", rules=Rules(slots=2))
 
 
 def key_of(index: int) -> JobKey:
