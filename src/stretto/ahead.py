@@ -1,33 +1,49 @@
-"""What to run ahead: a pure policy, no clock, no randomness. What comes in is what the session asked for so far; what goes out is an
-order of preference. `ineligible` says who may run at all; how much runs at once is decided after (`schedule.plan`)."""
+"""What to run ahead: a pure policy, no clock, no randomness. What comes in is what the project's sessions did so far (`habits`); what
+goes out is an order of preference. `ineligible` says who may run at all; how much runs at once is decided after (`schedule.plan`).
+
+A command is worth running ahead while what it is expected to hide outweighs what it is expected to waste:
+
+    likely * E[hidden] > price * (likely * E[rest of it] + (1 - likely) * E[spent until the next write])
+
+`likely`, that it is asked for before the next write, is a logistic regression on the log-odds of how often it followed in each of
+several situations, on recency and order, and on where in the stretch we are. Its weights were fitted by `bench/fit_ahead.py` on real
+session timelines; nothing in it knows a name. The waiting times are those this project showed at such moments. docs/ahead.md has the
+figures, cross-validated, and what was tried and left.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 from stretto.commands import Check
 from stretto.fold import Job
+from stretto.habits import Habits, Tally
 from stretto.model import JobKey, Record
 
-HALF_LIFE_S = 600.0
-"""A command not asked for in ten minutes counts half. Sessions turn to something else at about that pace."""
-LEAD_S = 10.0
-"""No more of a run than this is usually hidden: the lead from the last write to the check is 6.9 s at the median and 15.8 s at the
-third quartile (session timelines of one Go project, 2,515 checks)."""
-WORTH_S = 0.15
+WORTH_S = 0.3
 """A quicker command is not run ahead: joining it would save nothing that can be felt."""
-KEPT = 4
-"""How many commands are run ahead after a change, at most."""
+LIKELY_LEAST = 0.005
+PRICES = {"eager": 0.03, "balanced": 0.085, "frugal": 0.25}
+"""What a second of idle work may cost, in seconds hidden, at the margin."""
+LISTED_MOST = 2
+CONSIDERED_MOST = 200
+"""Of the commands asked for most recently; more cost time and are never wanted."""
+LATELY = 20
+"""So many of the commands asked for last are considered though one session alone asked for them."""
+ELAPSED_S = (1.5, 4.0, 8.0, 15.0, 30.0)
+"""Bounds of the time since the latest moment."""
+ASK_S, WRITE_S = (3.0, 6.0, 10.0, 20.0), (4.0, 8.0, 15.0, 40.0)
+"""Waiting times where too few are known: the quartiles of the shared timelines, rounded."""
 
 
 class Candidate(Record, frozen=True, kw_only=True):
     """One command that may run ahead."""
 
     job: JobKey
-    asked: int
-    """How often the session asked for it."""
-    asked_ago_s: float
     usual_s: float
+    run_s: float | None = None
+    """How long it has been running ahead already; None when it does not."""
 
 
 def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbidden: bool, withheld: str) -> str:
@@ -60,16 +76,131 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
     return ""
 
 
-def desired(candidates: Iterable[Candidate]) -> list[JobKey]:
-    """Return the commands to run after a change, most wanted first."""
-    ranked = sorted(
-        ((worth(candidate), candidate.job) for candidate in candidates if candidate.usual_s >= WORTH_S),
-        key=lambda item: (-item[0], item[1]),
-    )
-    return [job for _, job in ranked[:KEPT]]
+def desired(habits: Habits, candidates: Iterable[Candidate], now_s: float, price: float) -> list[JobKey]:
+    """Return the commands to run now, most wanted first; one that runs and is not among them is not worth going on with.
+
+    Args:
+        candidates: those that may run and have no result that is still true.
+        now_s: on the clock of `habits`.
+        price: seconds that have to be hidden for one second of idle work, at the margin (`PRICES`).
+    """
+    if not habits.wrote_any:
+        return []
+    elapsed_s = max(0.0, now_s - habits.moment_s)
+    known = {candidate.job: candidate for candidate in candidates if candidate.usual_s >= WORTH_S and candidate.job not in habits.stretch}
+    kind = habits.kind()
+    asks_s = _later(habits.asks_s.get(kind, ()), elapsed_s, ASK_S)
+    writes_s = _later(habits.writes_s.get(kind, ()), elapsed_s, WRITE_S)
+    wanted = []
+    for job, likely in likelihoods(habits, known.keys(), now_s).items():
+        if likely < LIKELY_LEAST:
+            continue
+        usual_s, run_s = known[job].usual_s, known[job].run_s or 0.0
+        hidden_s = sum(min(usual_s, run_s + ask_s) for ask_s in asks_s) / len(asks_s)
+        lost_s = sum(min(max(0.0, usual_s - run_s), write_s) for write_s in writes_s) / len(writes_s)
+        worth_s = likely * hidden_s - price * (likely * (usual_s - hidden_s) + (1 - likely) * lost_s)
+        if worth_s > 0:
+            wanted.append((worth_s, job))
+    return [job for _, job in sorted(wanted, key=lambda item: (-item[0], item[1]))[:LISTED_MOST]]
 
 
-def worth(candidate: Candidate) -> float:
-    """Return the seconds this run is expected to hide: how likely it is asked for, times what of it fits into the usual lead."""
-    likely = candidate.asked / (candidate.asked + 1) * 0.5 ** (max(0.0, candidate.asked_ago_s) / HALF_LIFE_S)
-    return float(likely * min(candidate.usual_s, LEAD_S))
+def period(habits: Habits, now_s: float) -> int:
+    """Return which period since the latest moment it is: within one, the answer of `desired` hardly changes."""
+    return sum(now_s - habits.moment_s >= bound_s for bound_s in ELAPSED_S)
+
+
+def likelihoods(habits: Habits, jobs: Iterable[JobKey], now_s: float) -> dict[JobKey, float]:
+    """Return for each command how likely it is asked for before the next write."""
+    rank = {job: at for at, job in enumerate(habits.recent)}
+    lately = set(list(habits.lasts_s)[-LATELY:])
+    chosen = [job for job in jobs if job in rank or job in lately or habits.sessions_of.get(job, 0) >= 2]
+    chosen = sorted(chosen, key=lambda job: (rank.get(job, len(rank)), -habits.sessions_of.get(job, 0), job))[:CONSIDERED_MOST]
+    base = BIAS + _dot(MOMENT_WEIGHTS, of_moment(habits, now_s))
+    tallies = _tallies(habits)
+    return {job: 1 / (1 + math.exp(-(base + _dot(JOB_WEIGHTS, of_job(habits, job, tallies))))) for job in chosen}
+
+
+def _later(times_s: Sequence[float], elapsed_s: float, usual_s: Sequence[float]) -> list[float]:
+    """Return how much longer it was at moments that had lasted this long already."""
+    longer = [time_s - elapsed_s for time_s in times_s if time_s > elapsed_s]
+    return longer if len(longer) >= 5 else [*longer, *usual_s]
+
+
+def _dot(weights: Sequence[float], values: Sequence[float]) -> float:
+    return sum(weight * value for weight, value in zip(weights, values, strict=True) if value)
+
+
+def _odds(share: float) -> float:
+    share = min(1 - 1e-4, max(1e-4, share))
+    return math.log(share / (1 - share))
+
+
+NONE = Tally()
+
+
+def _tallies(habits: Habits) -> tuple[list[Tally], list[Tally]]:
+    project = [habits.project.get(situation, NONE) for situation in habits.situations()]
+    return project, [habits.session.get(situation, NONE) for situation in habits.of_session()]
+
+
+def of_job(habits: Habits, job: JobKey, tallies: tuple[list[Tally], list[Tally]] | None = None) -> list[float]:
+    """Return what speaks for this command now; `JOB_WEIGHTS` weighs each."""
+    (overall, kind, *particular), (session, *of_session) = tallies or _tallies(habits)
+    share = (overall.hits.get(job, 0.0) + 0.01) / (overall.trials + 5)
+    share_of_kind = kind.share(job, share, 6)
+    share_now = session.share(job, share, 5)
+    values = [_odds(share), _odds(share_of_kind)]
+    values += [_odds(tally.share(job, share_of_kind, 4)) for tally in particular]
+    values += [_odds(share_now), *(_odds(tally.share(job, share_now, 3)) for tally in of_session)]
+    rank = habits.recent.index(job) if job in habits.recent else -1
+    values += [rank == 0, rank == 1, 2 <= rank < 5, rank >= 5, rank < 0]
+    before = habits.before
+    values += [job in before, before[:1] == [job], before[-1:] == [job]]
+    passed = habits.passed.get(job) if rank >= 0 else None
+    values += [passed is False, passed is True]
+    writes = habits.writes - habits.written_at.get(job, 0) if rank >= 0 else -1
+    values += [0 <= writes <= 1, 1 < writes <= 3, 3 < writes <= 10, writes > 10]
+    values += [math.log1p(habits.sessions_of.get(job, 0))]
+    last = habits.stretch[-1] if habits.stretch else ""
+    for followers in (habits.followers, habits.followers_now):
+        following = followers.get(last, []) if last else []
+        values += [following[:1] == [job], following.count(job) / 4]
+    at = before.index(last) if last in before else None
+    values += [at is not None and job in before[at + 1 :], at is not None and before[at + 1 : at + 2] == [job]]
+    values += [at is not None and job in before[:at]]
+    lasts_s = habits.lasts_s.get(job, 1.0)
+    longest_s = max((habits.lasts_s.get(other, 0.0) for other in habits.stretch), default=0.0)
+    values += [0.0 if last else math.log1p(lasts_s) / 3]
+    values += [math.log((lasts_s + 0.5) / (habits.lasts_s.get(last, 1.0) + 0.5)) if last else 0.0, bool(last) and lasts_s > longest_s]
+    return [float(value) for value in values]
+
+
+def of_moment(habits: Habits, now_s: float) -> list[float]:
+    """Return what speaks for any check to come now; `MOMENT_WEIGHTS` weighs each."""
+    wrote, asked = not habits.after_check, len(habits.stretch)
+    bucket = period(habits, now_s)
+    failed, passed = habits.last_passed is False, habits.last_passed is True
+    values: list[float] = [wrote, *(bucket == at for at in range(len(ELAPSED_S) + 1)), asked == 0, asked == 1, asked > 1, failed, passed]
+    values += [wrote and habits.unnamed, habits.in_tests, habits.burst == 1, habits.burst == 2, habits.burst > 2]
+    usual_burst = (sum(habits.bursts) / len(habits.bursts)) if habits.bursts else 4.0
+    if wrote:
+        since_check_s = None if habits.check_s is None else max(0.0, now_s - habits.check_s)
+        values += [math.log1p(habits.gap_s) / 3, habits.gap_s < 1.0]
+        values += [0.0 if since_check_s is None else math.log1p(since_check_s) / 5, since_check_s is None]
+        values += [habits.same_path, habits.path_again, max(-1.5, min(1.5, math.log((habits.burst + 0.5) / (usual_burst + 0.5)))), failed, 0.0]
+    else:
+        values += [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, failed]
+    values += [_odds((habits.checked_writes + 1) / (habits.writes + 4))]
+    values += [math.log1p(max(0.0, now_s - (habits.write_s or 0.0))) / 5]
+    return [float(value) for value in values]
+
+
+BIAS = -0.38
+JOB_WEIGHTS: tuple[float, ...] = (
+    -0.13, 0.08, 0.09, -0.05, 0.17, 0.18, 0.47, -0.08, 0.19, 0.23, 0.02, 0.01, -0.21, -0.34, -0.30, 0.26, 0.15, 0.28, -0.24,
+    -0.06, -0.07, 0.11, 0.06, 0.00, 0.16, 0.21, 0.11, 0.08, -0.06, -0.03, 0.08, -0.34, 0.04, 0.10,
+)
+MOMENT_WEIGHTS: tuple[float, ...] = (
+    0.05, 0.72, 0.77, -0.26, -0.56, -0.51, -0.46, 0.05, -0.11, -0.23, 0.07, 0.04, 0.11, 0.09, -0.23, 0.10, -0.15, -0.12, -0.16,
+    -0.03, -0.40, 0.01, -0.31, 0.17, 0.40, -0.33, -0.26, -0.42,
+)

@@ -1,0 +1,250 @@
+"""What a project's sessions ask for after what they write: the memory that `ahead` predicts from. Pure, and a part of `fold.State`.
+
+Time is cut into *stretches*: a stretch lasts from one write to the next, because a write ends every earlier result. At a *moment* (a
+write, or the end of a check) it is not known yet what will be asked before the stretch is over; when it is over, each of its moments
+is counted in several *situations* at once, from the general (any moment) to the particular (after this check, which failed, in that
+folder). A situation is a text; nobody but this module looks into it.
+
+Promises: bounded memory, whatever the log holds; the same events lead to the same habits.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from stretto.model import JobKey
+
+PROJECT_FADES, SESSION_FADES = 0.998, 0.97
+"""What an older moment counts against the next one, over all sessions and within one. Best of those tried on the shared timelines
+(docs/ahead.md): a session turns to something else every thirty moments or so."""
+SITUATIONS_MOST = 600
+"""Of the project. The one that was met longest ago goes first."""
+JOBS_MOST = 128
+"""In one situation, and in a stretch. The one with the least weight goes first."""
+MOMENTS_MOST = 40
+"""Of one stretch; more checks than that without a write teach nothing new."""
+WAITS_MOST = 120
+"""Times that are kept of each kind of moment."""
+FOLLOWERS_MOST = 4
+AT_ONCE_S = 0.3
+"""A moment after which a check was asked sooner than that is none: nothing could have been begun before it (`fmt && lint`)."""
+
+
+class Tally(msgspec.Struct):
+    """How often each command was asked for after one situation, before the next write."""
+
+    trials: float = 0.0
+    hits: dict[JobKey, float] = msgspec.field(default_factory=dict)
+
+    def count(self, asked: set[JobKey], fades: float) -> None:
+        self.trials = self.trials * fades + 1
+        for job in self.hits:
+            self.hits[job] *= fades
+        for job in asked:
+            self.hits[job] = self.hits.get(job, 0.0) + 1
+        while len(self.hits) > JOBS_MOST:
+            del self.hits[min(self.hits, key=lambda job: (self.hits[job], job))]
+
+    def share(self, job: JobKey, prior: float, weight: float) -> float:
+        """Return how likely `job` follows; `prior` counts as much as `weight` moments."""
+        return (self.hits.get(job, 0.0) + weight * prior) / (self.trials + weight)
+
+
+class Moment(msgspec.Struct):
+    """One point of the stretch that is not over yet."""
+
+    at_s: float
+    kind: str
+    situations: list[str]
+    of_session: list[str]
+
+
+class Habits(msgspec.Struct, kw_only=True):
+    """All that is remembered. Times are seconds of the monotonic clock of one boot."""
+
+    boot: str = ""
+    project: dict[str, Tally] = msgspec.field(default_factory=dict)
+    session: dict[str, Tally] = msgspec.field(default_factory=dict)
+    asks_s: dict[str, list[float]] = msgspec.field(default_factory=dict)
+    """From a moment of that kind to each command asked before the next write."""
+    writes_s: dict[str, list[float]] = msgspec.field(default_factory=dict)
+    """From a moment of that kind to the next write."""
+    followers: dict[JobKey, list[JobKey]] = msgspec.field(default_factory=dict)
+    """What was asked right after it within a stretch, latest first."""
+    followers_now: dict[JobKey, list[JobKey]] = msgspec.field(default_factory=dict)
+    """The same of this session alone."""
+    sessions_of: dict[JobKey, int] = msgspec.field(default_factory=dict)
+    lasts_s: dict[JobKey, float] = msgspec.field(default_factory=dict)
+
+    stretch: list[JobKey] = msgspec.field(default_factory=list)
+    """What was asked since the last write, each once."""
+    asked_at: list[tuple[float, JobKey]] = msgspec.field(default_factory=list)
+    moments: list[Moment] = msgspec.field(default_factory=list)
+    before: list[JobKey] = msgspec.field(default_factory=list)
+    """The last stretch in which anything was asked."""
+
+    recent: list[JobKey] = msgspec.field(default_factory=list)
+    """What this session asked for, latest first."""
+    passed: dict[JobKey, bool] = msgspec.field(default_factory=dict)
+    written_at: dict[JobKey, int] = msgspec.field(default_factory=dict)
+    """How many writes there had been in this session when it was asked for last."""
+    last_passed: bool | None = None
+    last: JobKey = ""
+    second_last: JobKey = ""
+    after_check: bool = False
+    """The latest moment is the end of a check, not a write."""
+    moment_s: float = 0.0
+    """When the latest moment was."""
+    write_s: float | None = None
+    check_s: float | None = None
+    gap_s: float = 5.0
+    """How long nothing had been heard before the latest write."""
+    heard_s: float = 0.0
+    writes: int = 0
+    burst: int = 0
+    """Writes since the last check."""
+    bursts: list[int] = msgspec.field(default_factory=list)
+    checked_writes: int = 0
+    unnamed: bool = False
+    """The latest write was a command's, so it is not known which file."""
+    path: str = ""
+    folder: str = ""
+    paths: list[str] = msgspec.field(default_factory=list)
+    same_path: bool = False
+    path_again: bool = False
+    in_tests: bool = False
+    wrote_any: bool = False
+    """Something was written in this session by its own hand; before that nothing is worth running ahead."""
+
+    def kind(self) -> str:
+        """Return which kind of moment the latest one is, as far as waiting times go."""
+        outcome = {None: "-", True: "+", False: "x"}[self.last_passed]
+        if self.after_check:
+            return f"c{outcome}{min(len(self.stretch), 3)}"
+        return f"w{int(self.unnamed)}{min(self.burst, 3)}{int(self.in_tests)}{outcome}"
+
+    def situations(self) -> list[str]:
+        """Return the situations of the latest moment, of the project: general first. `ahead` weighs each place in this list."""
+        any_asked = int(bool(self.stretch))
+        outcome = {None: "-", True: "+", False: "x"}[self.last_passed]
+        asked = "|".join(sorted(self.stretch)) if self.stretch else f"first {self.before[0] if self.before else ''} {outcome}"
+        return [
+            "any",
+            self.kind(),
+            f"last {int(self.after_check)} {self.last} {outcome} {any_asked}",
+            f"two {any_asked} {self.last} {self.second_last}",
+            f"in {any_asked} {self.folder}",
+            f"all {asked}",
+        ]
+
+    def of_session(self) -> list[str]:
+        """Return the situations of the latest moment that are counted for this session alone."""
+        any_asked = int(bool(self.stretch))
+        outcome = {None: "-", True: "+", False: "x"}[self.last_passed]
+        return ["any", f"kind {any_asked} {outcome}", f"last {any_asked} {self.last}"]
+
+
+def session_began(habits: Habits) -> None:
+    """A session opened: what is remembered of the project stays, the rest begins anew."""
+    _over(habits, habits.heard_s)
+    fresh = Habits()
+    for name in _OF_SESSION:
+        setattr(habits, name, getattr(fresh, name))
+
+
+def wrote(habits: Habits, at_s: float, path: str | None) -> None:
+    """Something was written; all results ended.
+
+    Args:
+        path: of one file that changed; None when a command may have written anything.
+    """
+    _over(habits, at_s)
+    if habits.stretch:
+        habits.before = habits.stretch
+        habits.bursts = [*habits.bursts[-5:], habits.burst]
+        habits.burst = 0
+        habits.checked_writes += 1
+        habits.paths = []
+    habits.burst += 1
+    habits.writes += 1
+    habits.stretch = []
+    habits.gap_s = max(0.0, at_s - habits.heard_s)
+    habits.unnamed = path is None
+    habits.same_path = path is not None and path == habits.path
+    habits.path_again = path in habits.paths
+    habits.path = path or ""
+    if path is not None:
+        habits.paths = [*habits.paths[-MOMENTS_MOST:], path]
+        habits.folder = path.rpartition("/")[0]
+        habits.in_tests = "test" in path.lower()
+        habits.wrote_any = True
+    habits.after_check = False
+    habits.write_s = at_s
+    _moment(habits, at_s)
+
+
+def asked(habits: Habits, at_s: float, job: JobKey) -> None:
+    """A check was asked for."""
+    habits.heard_s = max(habits.heard_s, at_s)
+    if habits.stretch and habits.stretch[-1] != job:
+        for followers in (habits.followers, habits.followers_now):
+            followers[habits.stretch[-1]] = [job, *followers.pop(habits.stretch[-1], [])][:FOLLOWERS_MOST]
+            while len(followers) > SITUATIONS_MOST:
+                del followers[next(iter(followers))]
+    if job not in habits.stretch and len(habits.stretch) < JOBS_MOST:
+        habits.stretch.append(job)
+        habits.asked_at.append((at_s, job))
+    if job not in habits.recent:
+        habits.sessions_of[job] = habits.sessions_of.get(job, 0) + 1
+    else:
+        habits.recent.remove(job)
+    habits.recent = [job, *habits.recent[: JOBS_MOST - 1]]
+    habits.written_at[job] = habits.writes
+    habits.second_last, habits.last = habits.last, job
+
+
+def ended(habits: Habits, at_s: float, job: JobKey, *, passed: bool, took_s: float) -> None:
+    """A check that was asked for has ended, or was answered."""
+    habits.lasts_s[job] = 0.5 * habits.lasts_s.pop(job, took_s) + 0.5 * took_s  # to the end: asked last
+    habits.passed[job] = habits.last_passed = passed
+    habits.after_check = True
+    habits.check_s = at_s
+    _moment(habits, at_s)
+
+
+def _moment(habits: Habits, at_s: float) -> None:
+    habits.moment_s = at_s
+    habits.heard_s = max(habits.heard_s, at_s)
+    if len(habits.moments) < MOMENTS_MOST:
+        habits.moments.append(Moment(at_s, habits.kind(), habits.situations(), habits.of_session()))
+
+
+def _over(habits: Habits, at_s: float) -> None:
+    """The stretch is over: count its moments."""
+    for moment in habits.moments:
+        later = {job: asked_s for asked_s, job in habits.asked_at if asked_s >= moment.at_s}
+        if any(asked_s - moment.at_s < AT_ONCE_S for asked_s in later.values()):
+            continue
+        for tallies, situations, fades in (
+            (habits.project, moment.situations, PROJECT_FADES),
+            (habits.session, moment.of_session, SESSION_FADES),
+        ):
+            for situation in situations:
+                tally = tallies[situation] = tallies.pop(situation, None) or Tally()  # to the end: met last
+                tally.count(set(later), fades)
+            while len(tallies) > SITUATIONS_MOST:
+                del tallies[next(iter(tallies))]
+        _keep(habits.asks_s, moment.kind, [when - moment.at_s for when in later.values()])
+        _keep(habits.writes_s, moment.kind, [max(0.0, at_s - moment.at_s)])
+    habits.moments, habits.asked_at = [], []
+
+
+def _keep(times: dict[str, list[float]], kind: str, more: list[float]) -> None:
+    times[kind] = [*times.get(kind, []), *(round(time_s, 2) for time_s in more)][-WAITS_MOST:]
+
+
+_OF_SESSION = (
+    *("session", "followers_now", "stretch", "before", "recent", "passed", "written_at", "last_passed", "last", "second_last", "after_check"),
+    *("moment_s", "write_s", "check_s", "gap_s", "writes", "burst", "bursts", "checked_writes", "unnamed", "path", "folder", "paths"),
+    *("same_path", "path_again", "in_tests", "wrote_any"),
+)
