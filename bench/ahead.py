@@ -31,7 +31,7 @@ class Policy:
     def session(self) -> None:
         """A new session begins."""
         self._offset = self._now + 60.0
-        habits.session_began(self.habits)
+        habits.session_began(self.habits, self._offset)
         self._began = {}
         self._heard += 1
 

@@ -17,6 +17,7 @@ RANKS = {
     "errors": 0,
     "model": 1,
     "system": 1,
+    "habits": 1,
     "rpc": 1,
     "hookwire": 2,
     "rules": 2,
@@ -56,7 +57,7 @@ RANKS = {
     "testing": 8,
     "demo": 9,
 }
-PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule", "retries")
+PURE = ("errors", "model", "hookwire", "rules", "commands", "habits", "fold", "freshness", "gates", "ahead", "schedule", "retries")
 ISLANDS = ("client", "shim")
 WORLD = {
     "os",

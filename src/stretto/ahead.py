@@ -21,12 +21,12 @@ from stretto.fold import Job
 from stretto.habits import Habits, Tally
 from stretto.model import JobKey, Record
 
-WORTH_S = 0.3
+WORTH_S = 0.15
 """A quicker command is not run ahead: joining it would save nothing that can be felt."""
 LIKELY_LEAST = 0.005
 PRICES = {"eager": 0.03, "balanced": 0.085, "frugal": 0.25}
 """What a second of idle work may cost, in seconds hidden, at the margin."""
-LISTED_MOST = 2
+LISTED_MOST = 8
 CONSIDERED_MOST = 200
 """Of the commands asked for most recently; more cost time and are never wanted."""
 LATELY = 20
@@ -187,7 +187,13 @@ def of_moment(habits: Habits, now_s: float) -> list[float]:
         since_check_s = None if habits.check_s is None else max(0.0, now_s - habits.check_s)
         values += [math.log1p(habits.gap_s) / 3, habits.gap_s < 1.0]
         values += [0.0 if since_check_s is None else math.log1p(since_check_s) / 5, since_check_s is None]
-        values += [habits.same_path, habits.path_again, max(-1.5, min(1.5, math.log((habits.burst + 0.5) / (usual_burst + 0.5)))), failed, 0.0]
+        values += [
+            habits.same_path,
+            habits.path_again,
+            max(-1.5, min(1.5, math.log((habits.burst + 0.5) / (usual_burst + 0.5)))),
+            failed,
+            0.0,
+        ]
     else:
         values += [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, failed]
     values += [_odds((habits.checked_writes + 1) / (habits.writes + 4))]
@@ -197,10 +203,68 @@ def of_moment(habits: Habits, now_s: float) -> list[float]:
 
 BIAS = -0.38
 JOB_WEIGHTS: tuple[float, ...] = (
-    -0.13, 0.08, 0.09, -0.05, 0.17, 0.18, 0.47, -0.08, 0.19, 0.23, 0.02, 0.01, -0.21, -0.34, -0.30, 0.26, 0.15, 0.28, -0.24,
-    -0.06, -0.07, 0.11, 0.06, 0.00, 0.16, 0.21, 0.11, 0.08, -0.06, -0.03, 0.08, -0.34, 0.04, 0.10,
+    -0.13,
+    0.08,
+    0.09,
+    -0.05,
+    0.17,
+    0.18,
+    0.47,
+    -0.08,
+    0.19,
+    0.23,
+    0.02,
+    0.01,
+    -0.21,
+    -0.34,
+    -0.30,
+    0.26,
+    0.15,
+    0.28,
+    -0.24,
+    -0.06,
+    -0.07,
+    0.11,
+    0.06,
+    0.00,
+    0.16,
+    0.21,
+    0.11,
+    0.08,
+    -0.06,
+    -0.03,
+    0.08,
+    -0.34,
+    0.04,
+    0.10,
 )
 MOMENT_WEIGHTS: tuple[float, ...] = (
-    0.05, 0.72, 0.77, -0.26, -0.56, -0.51, -0.46, 0.05, -0.11, -0.23, 0.07, 0.04, 0.11, 0.09, -0.23, 0.10, -0.15, -0.12, -0.16,
-    -0.03, -0.40, 0.01, -0.31, 0.17, 0.40, -0.33, -0.26, -0.42,
+    0.05,
+    0.72,
+    0.77,
+    -0.26,
+    -0.56,
+    -0.51,
+    -0.46,
+    0.05,
+    -0.11,
+    -0.23,
+    0.07,
+    0.04,
+    0.11,
+    0.09,
+    -0.23,
+    0.10,
+    -0.15,
+    -0.12,
+    -0.16,
+    -0.03,
+    -0.40,
+    0.01,
+    -0.31,
+    0.17,
+    0.40,
+    -0.33,
+    -0.26,
+    -0.42,
 )

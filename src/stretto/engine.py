@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stretto import __version__, ahead, commands, gates, hookwire, retries, rpc, rules, schedule
+from stretto import __version__, ahead, commands, gates, habits, hookwire, retries, rpc, rules, schedule
 from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.journal import parse
@@ -113,6 +113,9 @@ class Engine:
         self.state, self._offset = world.load()
         self._by = f"supervisor:{world.me().pid}"
         self.runs = Runs(world, self.log, self._catch_up, self.state)
+        self._habits = habits.Habits()
+        self._learned = 0
+        """So many beats of the log's story are in the habits."""
         self._retries = retries.Budget()
         self._refused: dict[JobKey, tuple[int, int]] = {}
         """Commands whose ahead run the user cancelled, and the generation and epoch that goes for."""
@@ -727,16 +730,23 @@ class Engine:
         under_way = {
             run.job for run in self.runs.open.values() if run.cancelled_for or (run.kind == "foreground" and not self.runs.moved(run))
         }
+        running = {run.job: run.began_mono_s for run in self.runs.open.values() if run.kind == "ahead"}
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
             if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
                 continue
             if not self._ineligible(job) and self.runs.wants_run(job):
-                asked = job.foreground_runs + job.joins
-                candidates.append(
-                    ahead.Candidate(job=key, asked=asked, asked_ago_s=self._world.mono_s() - job.last_asked_mono, usual_s=job.median_s)
-                )
-        return ahead.desired(candidates)
+                began_s = running.get(key)
+                run_s = None if began_s is None else self._world.mono_s() - began_s
+                candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
+        return ahead.desired(self._learn(), candidates, self._world.mono_s(), ahead.PRICES["balanced"])
+
+    def _learn(self) -> habits.Habits:
+        """Return what the log's story teaches, up to its latest beat."""
+        if new := min(self.state.beats - self._learned, len(self.state.story)):
+            habits.learn(self._habits, self.state.story[-new:])
+            self._learned = self.state.beats
+        return self._habits
 
     def _ineligible(self, job: Job) -> str:
         text = commands.display(self._invocations[job.job].argv)

@@ -31,6 +31,7 @@ from statistics import median
 
 import msgspec
 
+from stretto import habits
 from stretto.model import (
     AttemptExited,
     AttemptId,
@@ -363,6 +364,12 @@ class State(msgspec.Struct, kw_only=True):
     made_way: str = ""
     """Version of the supervisor that left because a hook of another version came, "" when the last one left for anything else."""
     saved_s: float = 0.0
+    in_front: set[AttemptId] = msgspec.field(default_factory=set)
+    """Runs that a session waits for, under way."""
+    story: list[habits.Beat] = msgspec.field(default_factory=list)
+    """What the sessions wrote and asked for, latest last, from which `habits` learns."""
+    beats: int = 0
+    """How many there ever were."""
     last_at: float = 0.0
     last_hook_at: float = 0.0
     """When a hook last did something that is logged; 0: never."""
@@ -470,7 +477,15 @@ def _session_opened(state: State, event: SessionOpened) -> str:
         opened_at=event.ts,
     )
     state.last_hook_at = event.ts
+    _beat(state, event, "session")
     return ""
+
+
+def _beat(state: State, event: Event, what: habits.What, name: str = "", *, good: bool = False, took_s: float = 0.0) -> None:
+    state.story.append(habits.Beat(what, event.mono, event.boot, name, good, took_s))
+    state.beats += 1
+    if len(state.story) > 2 * habits.BEATS_KEPT:
+        del state.story[: -habits.BEATS_KEPT]
 
 
 def _session_closed(state: State, event: SessionClosed) -> str:
@@ -487,11 +502,14 @@ def _epoch_began(state: State, event: EpochBegan) -> str:
     state.epoch = event.epoch
     if event.session is not None:
         state.last_hook_at = event.ts
+    _beat(state, event, "wrote")
     return ""
 
 
 def _tree_moved(state: State, event: TreeMoved) -> str:
     state.generation = event.generation
+    if not state.in_front:  # else it may be what a check writes
+        _beat(state, event, "wrote", event.sample[0] if event.sample else "")
     return ""
 
 
@@ -546,6 +564,7 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
     )
     if event.kind == "foreground":
         job.foreground_runs += 1
+        state.in_front.add(event.attempt)
         job.asked = False  # a question about this very call, if any, is recorded right behind
     elif event.kind == "ahead":
         job.ahead_runs += 1
@@ -587,6 +606,9 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
     if by_itself:
         job.durations_s.append(event.took_s)
         del job.durations_s[:-DURATIONS]
+    if attempt.kind == "foreground":
+        state.in_front.discard(event.attempt)
+        _check_ended(state, event, attempt.job, event.end, event.took_s)
     return _request_step(state, event, attempt.job) if attempt.kind == "requested" else ""
 
 
@@ -669,6 +691,8 @@ def _join_decided(state: State, event: JoinDecided) -> str:
     if job is None:
         return f"join.decided for unknown job {event.job}"
     job.last_asked_mono = event.mono
+    if event.do != "exec":
+        _beat(state, event, "asked", event.job)
     if event.do in ("replay", "attach"):
         attempt = state.attempts.get(event.attempt) if event.attempt else None
         if attempt is None:
@@ -688,7 +712,15 @@ def _join_done(state: State, event: JoinDone) -> str:
         return f"join.done twice for question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s
+    attempt = state.attempts.get(event.attempt)
+    if attempt is not None and attempt.end is not None:
+        _check_ended(state, event, attempt.job, attempt.end, event.waited_s + event.saved_s)
     return ""
+
+
+def _check_ended(state: State, event: Event, job: JobKey, end: End, took_s: float) -> None:
+    if end.by_itself:
+        _beat(state, event, "ended", job, good=end.passed, took_s=took_s)
 
 
 def _news_told(state: State, event: NewsTold) -> str:

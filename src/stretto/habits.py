@@ -1,4 +1,7 @@
-"""What a project's sessions ask for after what they write: the memory that `ahead` predicts from. Pure, and a part of `fold.State`.
+"""What a project's sessions ask for after what they write: the memory that `ahead` predicts from. Pure.
+
+The log's fold keeps the story, its latest *beats*: a session began, something was written, a check was asked for, it ended.
+`Habits` is what a reader of the story learns; it is not kept on disk, because the story is.
 
 Time is cut into *stretches*: a stretch lasts from one write to the next, because a write ends every earlier result. At a *moment* (a
 write, or the end of a check) it is not known yet what will be asked before the stretch is over; when it is over, each of its moments
@@ -10,9 +13,13 @@ Promises: bounded memory, whatever the log holds; the same events lead to the sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, Literal
+
 import msgspec
 
-from stretto.model import JobKey
+Command = str
+"""The key of a job, or whatever else names a command."""
 
 PROJECT_FADES, SESSION_FADES = 0.998, 0.97
 """What an older moment counts against the next one, over all sessions and within one. Best of those tried on the shared timelines
@@ -30,13 +37,33 @@ AT_ONCE_S = 0.3
 """A moment after which a check was asked sooner than that is none: nothing could have been begun before it (`fmt && lint`)."""
 
 
+BEATS_KEPT = 4096
+"""Of the story. By `PROJECT_FADES` what is older than some 500 moments hardly counts; a session has about sixty."""
+
+What = Literal["session", "wrote", "asked", "ended"]
+
+
+class Beat(msgspec.Struct, frozen=True, array_like=True):
+    """One thing that happened."""
+
+    what: What
+    at_s: float
+    """On the monotonic clock of that boot."""
+    boot: str
+    name: str = ""
+    """The command; of a write the path, "" when a command may have written anything."""
+    good: bool = False
+    """It ended by passing."""
+    took_s: float = 0.0
+
+
 class Tally(msgspec.Struct):
     """How often each command was asked for after one situation, before the next write."""
 
     trials: float = 0.0
-    hits: dict[JobKey, float] = msgspec.field(default_factory=dict)
+    hits: dict[Command, float] = msgspec.field(default_factory=dict)
 
-    def count(self, asked: set[JobKey], fades: float) -> None:
+    def count(self, asked: set[Command], fades: float) -> None:
         self.trials = self.trials * fades + 1
         for job in self.hits:
             self.hits[job] *= fades
@@ -45,7 +72,7 @@ class Tally(msgspec.Struct):
         while len(self.hits) > JOBS_MOST:
             del self.hits[min(self.hits, key=lambda job: (self.hits[job], job))]
 
-    def share(self, job: JobKey, prior: float, weight: float) -> float:
+    def share(self, job: Command, prior: float, weight: float) -> float:
         """Return how likely `job` follows; `prior` counts as much as `weight` moments."""
         return (self.hits.get(job, 0.0) + weight * prior) / (self.trials + weight)
 
@@ -69,28 +96,28 @@ class Habits(msgspec.Struct, kw_only=True):
     """From a moment of that kind to each command asked before the next write."""
     writes_s: dict[str, list[float]] = msgspec.field(default_factory=dict)
     """From a moment of that kind to the next write."""
-    followers: dict[JobKey, list[JobKey]] = msgspec.field(default_factory=dict)
+    followers: dict[Command, list[Command]] = msgspec.field(default_factory=dict)
     """What was asked right after it within a stretch, latest first."""
-    followers_now: dict[JobKey, list[JobKey]] = msgspec.field(default_factory=dict)
+    followers_now: dict[Command, list[Command]] = msgspec.field(default_factory=dict)
     """The same of this session alone."""
-    sessions_of: dict[JobKey, int] = msgspec.field(default_factory=dict)
-    lasts_s: dict[JobKey, float] = msgspec.field(default_factory=dict)
+    sessions_of: dict[Command, int] = msgspec.field(default_factory=dict)
+    lasts_s: dict[Command, float] = msgspec.field(default_factory=dict)
 
-    stretch: list[JobKey] = msgspec.field(default_factory=list)
+    stretch: list[Command] = msgspec.field(default_factory=list)
     """What was asked since the last write, each once."""
-    asked_at: list[tuple[float, JobKey]] = msgspec.field(default_factory=list)
+    asked_at: list[tuple[float, Command]] = msgspec.field(default_factory=list)
     moments: list[Moment] = msgspec.field(default_factory=list)
-    before: list[JobKey] = msgspec.field(default_factory=list)
+    before: list[Command] = msgspec.field(default_factory=list)
     """The last stretch in which anything was asked."""
 
-    recent: list[JobKey] = msgspec.field(default_factory=list)
+    recent: list[Command] = msgspec.field(default_factory=list)
     """What this session asked for, latest first."""
-    passed: dict[JobKey, bool] = msgspec.field(default_factory=dict)
-    written_at: dict[JobKey, int] = msgspec.field(default_factory=dict)
+    passed: dict[Command, bool] = msgspec.field(default_factory=dict)
+    written_at: dict[Command, int] = msgspec.field(default_factory=dict)
     """How many writes there had been in this session when it was asked for last."""
     last_passed: bool | None = None
-    last: JobKey = ""
-    second_last: JobKey = ""
+    last: Command = ""
+    second_last: Command = ""
     after_check: bool = False
     """The latest moment is the end of a check, not a write."""
     moment_s: float = 0.0
@@ -144,12 +171,37 @@ class Habits(msgspec.Struct, kw_only=True):
         return ["any", f"kind {any_asked} {outcome}", f"last {any_asked} {self.last}"]
 
 
-def session_began(habits: Habits) -> None:
+def learn(habits: Habits, story: Iterable[Beat]) -> None:
+    """Take in more of the story."""
+    for beat in story:
+        if beat.boot != habits.boot:
+            clock_began(habits, beat.boot)
+        match beat.what:
+            case "session":
+                session_began(habits, beat.at_s)
+            case "wrote":
+                wrote(habits, beat.at_s, beat.name or None)
+            case "asked":
+                asked(habits, beat.at_s, beat.name)
+            case "ended":
+                ended(habits, beat.at_s, beat.name, passed=beat.good, took_s=beat.took_s)
+
+
+def session_began(habits: Habits, at_s: float) -> None:
     """A session opened: what is remembered of the project stays, the rest begins anew."""
     _over(habits, habits.heard_s)
     fresh = Habits()
     for name in _OF_SESSION:
         setattr(habits, name, getattr(fresh, name))
+    _moment(habits, at_s)
+
+
+def clock_began(habits: Habits, boot: str) -> None:
+    """The machine started anew, and its clock with it: the stretch under way can no longer be timed."""
+    habits.boot = boot
+    habits.moments, habits.asked_at = [], []
+    habits.moment_s = habits.heard_s = 0.0
+    habits.write_s = habits.check_s = None
 
 
 def wrote(habits: Habits, at_s: float, path: str | None) -> None:
@@ -183,29 +235,32 @@ def wrote(habits: Habits, at_s: float, path: str | None) -> None:
     _moment(habits, at_s)
 
 
-def asked(habits: Habits, at_s: float, job: JobKey) -> None:
+def asked(habits: Habits, at_s: float, job: Command) -> None:
     """A check was asked for."""
     habits.heard_s = max(habits.heard_s, at_s)
     if habits.stretch and habits.stretch[-1] != job:
         for followers in (habits.followers, habits.followers_now):
             followers[habits.stretch[-1]] = [job, *followers.pop(habits.stretch[-1], [])][:FOLLOWERS_MOST]
-            while len(followers) > SITUATIONS_MOST:
-                del followers[next(iter(followers))]
+            _trim(followers)
     if job not in habits.stretch and len(habits.stretch) < JOBS_MOST:
         habits.stretch.append(job)
         habits.asked_at.append((at_s, job))
     if job not in habits.recent:
-        habits.sessions_of[job] = habits.sessions_of.get(job, 0) + 1
+        habits.sessions_of[job] = habits.sessions_of.pop(job, 0) + 1
+        _trim(habits.sessions_of)
     else:
         habits.recent.remove(job)
     habits.recent = [job, *habits.recent[: JOBS_MOST - 1]]
     habits.written_at[job] = habits.writes
+    for known in (habits.passed, habits.written_at):
+        _trim(known)
     habits.second_last, habits.last = habits.last, job
 
 
-def ended(habits: Habits, at_s: float, job: JobKey, *, passed: bool, took_s: float) -> None:
+def ended(habits: Habits, at_s: float, job: Command, *, passed: bool, took_s: float) -> None:
     """A check that was asked for has ended, or was answered."""
     habits.lasts_s[job] = 0.5 * habits.lasts_s.pop(job, took_s) + 0.5 * took_s  # to the end: asked last
+    _trim(habits.lasts_s)
     habits.passed[job] = habits.last_passed = passed
     habits.after_check = True
     habits.check_s = at_s
@@ -230,13 +285,18 @@ def _over(habits: Habits, at_s: float) -> None:
             (habits.session, moment.of_session, SESSION_FADES),
         ):
             for situation in situations:
-                tally = tallies[situation] = tallies.pop(situation, None) or Tally()  # to the end: met last
+                tally = tallies[situation] = tallies.pop(situation, Tally())  # to the end: met last
                 tally.count(set(later), fades)
-            while len(tallies) > SITUATIONS_MOST:
-                del tallies[next(iter(tallies))]
+            _trim(tallies)
         _keep(habits.asks_s, moment.kind, [when - moment.at_s for when in later.values()])
         _keep(habits.writes_s, moment.kind, [max(0.0, at_s - moment.at_s)])
     habits.moments, habits.asked_at = [], []
+
+
+def _trim(met: dict[str, Any]) -> None:
+    """Forget what was met longest ago."""
+    while len(met) > SITUATIONS_MOST:
+        del met[next(iter(met))]
 
 
 def _keep(times: dict[str, list[float]], kind: str, more: list[float]) -> None:
@@ -244,7 +304,19 @@ def _keep(times: dict[str, list[float]], kind: str, more: list[float]) -> None:
 
 
 _OF_SESSION = (
-    *("session", "followers_now", "stretch", "before", "recent", "passed", "written_at", "last_passed", "last", "second_last", "after_check"),
+    *(
+        "session",
+        "followers_now",
+        "stretch",
+        "before",
+        "recent",
+        "passed",
+        "written_at",
+        "last_passed",
+        "last",
+        "second_last",
+        "after_check",
+    ),
     *("moment_s", "write_s", "check_s", "gap_s", "writes", "burst", "bursts", "checked_writes", "unnamed", "path", "folder", "paths"),
     *("same_path", "path_again", "in_tests", "wrote_any"),
 )

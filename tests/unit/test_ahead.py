@@ -7,38 +7,151 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretto.ahead import HALF_LIFE_S, KEPT, WORTH_S, Candidate, desired, ineligible, worth
+from stretto import habits
+from stretto.ahead import LISTED_MOST, PRICES, WORTH_S, Candidate, desired, ineligible, likelihoods
 from stretto.commands import Check
 from stretto.fold import Job
 from stretto.model import JobKey
 
-
-def candidate(job: str = "j", asked: int = 3, asked_ago_s: float = 0.0, usual_s: float = 5.0) -> Candidate:
-    return Candidate(job=job, asked=asked, asked_ago_s=asked_ago_s, usual_s=usual_s)
+PRICE = PRICES["balanced"]
 
 
-def test_longer_commands_come_first_up_to_the_usual_lead():
-    assert desired([candidate("short", usual_s=1), candidate("long", usual_s=9)]) == ["long", "short"]
-    assert worth(candidate(usual_s=20)) == worth(candidate(usual_s=2000))
+def told(*story: tuple) -> habits.Habits:
+    """Habits after a session in which this happened: ("w", path), ("c", job, took_s, passed), ("z", seconds)."""
+    learned, at_s = habits.Habits(), 100.0
+    habits.session_began(learned, at_s)
+    for what, *rest in story:
+        at_s += 5.0
+        if what == "w":
+            habits.wrote(learned, at_s, rest[0])
+        elif what == "c":
+            habits.asked(learned, at_s, rest[0])
+            at_s += rest[1]
+            habits.ended(learned, at_s, rest[0], passed=rest[2], took_s=rest[1])
+        else:
+            at_s += rest[0]
+    return learned
 
 
-def test_a_command_not_asked_for_lately_counts_less():
-    assert worth(candidate(asked_ago_s=HALF_LIFE_S)) * 2 == worth(candidate())
+def wants(learned: habits.Habits, *jobs: str, after_s: float = 0.5, price: float = PRICE, usual_s: float = 5.0) -> list[JobKey]:
+    candidates = [Candidate(job=JobKey(job), usual_s=learned.lasts_s.get(job, usual_s)) for job in jobs]
+    return desired(learned, candidates, learned.heard_s + after_s, price)
 
 
-def test_a_command_asked_for_more_often_counts_more():
-    assert desired([candidate("rare", asked=1), candidate("often", asked=9)]) == ["often", "rare"]
+ROUND = (("w", "src/a.py"), ("c", "tests", 6.0, True), ("w", "src/a.py"), ("c", "tests", 6.0, True))
 
 
-def test_what_is_too_quick_to_be_felt_is_not_run_ahead():
-    assert desired([candidate(usual_s=WORTH_S / 2)]) == []
+def test_what_was_asked_after_every_write_is_wanted_after_the_next():
+    assert wants(told(*ROUND, ("w", "src/a.py")), "tests") == ["tests"]
 
 
-@given(st.lists(st.builds(candidate, st.text("abcdef", min_size=1, max_size=3), st.integers(1, 9), st.floats(0, 1e5), st.floats(0, 1e4))))
-def test_the_choice_is_bounded_and_does_not_depend_on_the_order_given(candidates):
-    assert len(desired(candidates)) <= KEPT
-    unique = list({item.job: item for item in candidates}.values())
-    assert desired(unique) == desired(list(reversed(unique)))
+def test_a_command_asked_for_once_is_wanted_after_the_first_write():
+    assert wants(told(("c", "tests", 6.0, True), ("w", "src/a.py")), "tests") == ["tests"]
+
+
+def test_before_anything_was_written_nothing_is_wanted():
+    assert wants(told(("c", "tests", 6.0, True)), "tests", "lint") == []
+
+
+def test_what_was_asked_since_the_last_write_is_not_wanted_again():
+    assert wants(told(*ROUND), "tests") == []
+
+
+def test_a_command_of_which_nothing_is_known_is_not_wanted():
+    assert wants(told(*ROUND, ("w", "src/a.py")), "never") == []
+
+
+def test_what_is_too_quick_to_be_felt_is_not_wanted():
+    story = [("c", "tests", WORTH_S / 2, True), ("w", "src/a.py")] * 3
+    assert wants(told(*story), "tests") == []
+
+
+def test_a_command_never_asked_after_many_writes_is_given_up_and_comes_back_when_it_is_asked():
+    given_up = told(*ROUND, *[("w", "src/a.py")] * 60)
+    assert wants(given_up, "tests") == []
+    back = told(*ROUND, *[("w", "src/a.py")] * 60, *ROUND * 3, ("w", "src/a.py"))
+    assert wants(back, "tests") == ["tests"]
+
+
+def test_after_the_first_check_what_usually_follows_it_is_wanted():
+    story = [("w", "src/a.py"), ("c", "lint", 1.0, True), ("c", "tests", 20.0, True)] * 6
+    learned = told(*story, ("w", "src/a.py"), ("c", "lint", 1.0, True))
+    assert wants(learned, "lint", "tests") == ["tests"]
+
+
+def test_the_longer_nothing_is_asked_the_less_likely_it_is():
+    learned = told(*ROUND * 3, ("w", "src/a.py"))
+    soon, late = (likelihoods(learned, [JobKey("tests")], learned.heard_s + after_s)["tests"] for after_s in (1.0, 50.0))
+    assert late < soon
+
+
+def test_what_runs_already_is_worth_more_than_what_would_begin():
+    learned = told(*ROUND * 3, ("w", "src/a.py"))
+    now_s = learned.heard_s + 1.0
+    dear = next(
+        price / 100 for price in range(1, 2000) if not desired(learned, [Candidate(job=JobKey("tests"), usual_s=6.0)], now_s, price / 100)
+    )
+    assert desired(learned, [Candidate(job=JobKey("tests"), usual_s=6.0, run_s=5.9)], now_s, dear) == ["tests"]
+
+
+def test_a_lower_price_of_idle_work_wants_no_less():
+    learned = told(*ROUND, *[("w", "src/a.py")] * 6)
+    wanted = [set(wants(learned, "tests", price=price)) for price in sorted(PRICES.values())]
+    assert wanted[0] >= wanted[1] >= wanted[2]
+
+
+STORIES = st.lists(
+    st.one_of(
+        st.tuples(st.just("w"), st.sampled_from(["a.py", "t/test_a.py", None])),
+        st.tuples(st.just("c"), st.sampled_from("abcdefghijkl"), st.floats(0, 1e4), st.booleans()),
+        st.tuples(st.just("z"), st.floats(0, 1e6)),
+    ),
+    max_size=60,
+)
+
+
+@given(STORIES, st.floats(-10, 1e7), st.floats(0, 1))
+def test_the_answer_is_bounded_lists_nothing_twice_and_does_not_depend_on_the_order_given(story, after_s, price):
+    learned = told(*story)
+    candidates = [Candidate(job=JobKey(job), usual_s=learned.lasts_s.get(job, 5.0)) for job in "abcdefghijkl"]
+    wanted = desired(learned, candidates, learned.heard_s + after_s, price)
+    assert wanted == desired(learned, reversed(candidates), learned.heard_s + after_s, price)
+    assert len(wanted) == len(set(wanted)) <= LISTED_MOST
+    assert not set(wanted) & set(learned.stretch)
+
+
+@given(STORIES)
+def test_names_mean_nothing(story):
+    other = dict(zip("abcdefghijkl", [f"zz{n}" for n in range(12)], strict=True))
+    renamed = [(what, other[rest[0]], *rest[1:]) if what == "c" else (what, *rest) for what, *rest in story]
+    one, two = told(*story), told(*renamed)
+    now_s = one.heard_s + 1.0
+    first = likelihoods(one, [JobKey(job) for job in other], now_s)
+    second = likelihoods(two, [JobKey(job) for job in other.values()], now_s)
+    assert {other[job]: round(likely, 9) for job, likely in first.items()} == {job: round(likely, 9) for job, likely in second.items()}
+
+
+@given(STORIES)
+def test_a_story_read_in_parts_teaches_what_it_teaches_read_at_once(story):
+    beats = [habits.Beat("session", 0.0, "b")]
+    for at, (what, *rest) in enumerate(story):
+        if what == "c":
+            beats += [habits.Beat("asked", float(at), "b", rest[0]), habits.Beat("ended", float(at), "b", rest[0], rest[2], rest[1])]
+        elif what == "w":
+            beats.append(habits.Beat("wrote", float(at), "b" if at < 30 else "c", rest[0] or ""))
+    whole, parts = habits.Habits(), habits.Habits()
+    habits.learn(whole, beats)
+    for beat in beats:
+        habits.learn(parts, [beat])
+    assert whole == parts
+
+
+def test_habits_stay_bounded_whatever_is_told():
+    learned = told(*(("w", f"d{n}/f.py") if n % 3 else ("c", f"j{n}", 1.0, True) for n in range(3000)))
+    assert len(learned.project) <= habits.SITUATIONS_MOST
+    assert max(len(tally.hits) for tally in learned.project.values()) <= habits.JOBS_MOST
+    assert max(map(len, (*learned.asks_s.values(), *learned.writes_s.values()))) <= habits.WAITS_MOST
+    assert len(learned.lasts_s) <= habits.SITUATIONS_MOST and len(learned.sessions_of) <= habits.SITUATIONS_MOST
 
 
 CHECK = Check(kind="test")
@@ -74,7 +187,14 @@ def test_a_build_does_not_run_ahead_unless_it_is_allowed():
     assert reason(check=build, allowed=True) == ""
 
 
-def test_a_command_last_asked_for_in_an_earlier_boot_counts_as_asked_just_now():
-    """Its time is of another clock then, and may lie far ahead of ours."""
-    now, before = (Candidate(job=JobKey("a"), asked=3, asked_ago_s=ago_s, usual_s=5.0) for ago_s in (0.0, -1e9))
-    assert worth(before) == worth(now)
+def test_a_machine_that_started_anew_forgets_no_habit_and_mixes_no_clocks():
+    beats = [habits.Beat("session", 9e6, "one")]
+    for at in range(4):
+        at_s = 9e6 + 20 * at
+        beats += [habits.Beat("wrote", at_s, "one", "a.py"), habits.Beat("asked", at_s + 5, "one", "tests")]
+        beats.append(habits.Beat("ended", at_s + 11, "one", "tests", True, 6.0))
+    beats += [habits.Beat("session", 3.0, "two"), habits.Beat("wrote", 9.0, "two", "a.py")]
+    learned = habits.Habits()
+    habits.learn(learned, beats)
+    assert wants(learned, "tests") == ["tests"]
+    assert all(0 <= time_s < 100 for times_s in (*learned.asks_s.values(), *learned.writes_s.values()) for time_s in times_s)
