@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from stretto.commands import Check
 from stretto.fold import Job
 from stretto.model import JobKey, Record
+from stretto.rules import Preset
 
 HALF_LIFE_S = 600.0
 """A command not asked for in ten minutes counts half. Sessions turn to something else at about that pace."""
@@ -16,8 +17,8 @@ LEAD_S = 10.0
 third quartile (session timelines of one Go project, 2,515 checks)."""
 WORTH_S = 0.15
 """A quicker command is not run ahead: joining it would save nothing that can be felt."""
-KEPT = 4
-"""How many commands are run ahead after a change, at most."""
+KEPT = 2
+"""How many commands are run ahead after a change for each slot of the preset, at most."""
 
 
 class Candidate(Record, frozen=True, kw_only=True):
@@ -60,13 +61,13 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
     return ""
 
 
-def desired(candidates: Iterable[Candidate]) -> list[JobKey]:
-    """Return the commands to run after a change, most wanted first."""
+def desired(candidates: Iterable[Candidate], preset: Preset) -> list[JobKey]:
+    """Return the commands to run after a change, most wanted first; the less eager the preset, the fewer."""
     ranked = sorted(
         ((worth(candidate), candidate.job) for candidate in candidates if candidate.usual_s >= WORTH_S),
         key=lambda item: (-item[0], item[1]),
     )
-    return [job for _, job in ranked[:KEPT]]
+    return [job for _, job in ranked[: KEPT * preset.slots]]
 
 
 def worth(candidate: Candidate) -> float:

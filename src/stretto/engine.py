@@ -646,13 +646,16 @@ class Engine:
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
+    def _eagerness(self) -> rules.Eagerness:
+        return rules.eagerness(self.standing.settings, self.standing.rules, on_battery=self._world.on_battery())
+
     def _plan(self) -> None:
         running = [
             schedule.AheadRun(attempt=run.attempt, job=run.job, moved=self.runs.moved(run), read=bool(run.readers))
             for run in self.runs.open.values()
             if run.kind == "ahead" and not run.cancelled_for
         ]
-        held = self._held()
+        eagerness, held = self._eagerness(), self._held()
         self._requests.write_off()
         for run in self.runs.open.values():
             if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
@@ -663,17 +666,16 @@ class Engine:
         asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
         room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
-            desired=[] if held else self._desired(),
+            desired=[] if held else self._desired(eagerness.preset),
             running=running,
             foreground=foreground,
             slots=self._world.cores(),
-            ahead_slots=max(
-                0, self.standing.rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())
-            ),
+            ahead_slots=max(0, eagerness.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())),
             held=held,
             settling=bool(self._poked_s),
             free_bytes=self._world.free_bytes(),
             load_per_core=self._world.load_per_core(),
+            used_up=self._world.busy_percent() > self.standing.settings.busy_percent,
             suites=suites,
             suite_foreground=any(run.kind == "foreground" and run.job in suites for run in self.runs.open.values()),
             suite_stopping=any(run.cancelled_for and run.job in suites for run in self.runs.open.values()),
@@ -706,7 +708,7 @@ class Engine:
         return run.kind == "foreground" and not run.adopted and not 0 < usual_s < QUICK_S
 
     def _held(self) -> str:
-        if self.standing.mode != "on" or self.standing.void:
+        if self.standing.mode != "on" or self.standing.void or self._eagerness().slots == 0:
             return "running ahead is switched off"
         return self._blocker()
 
@@ -720,7 +722,7 @@ class Engine:
             return "a session beyond those that are followed may be running something"
         return blocker(self.conversations.values())
 
-    def _desired(self) -> list[JobKey]:
+    def _desired(self, preset: rules.Preset) -> list[JobKey]:
         if not self.conversations or self.makes_way or not self.announced:
             return []
         candidates = []
@@ -736,7 +738,7 @@ class Engine:
                 candidates.append(
                     ahead.Candidate(job=key, asked=asked, asked_ago_s=self._world.mono_s() - job.last_asked_mono, usual_s=job.median_s)
                 )
-        return ahead.desired(candidates)
+        return ahead.desired(candidates, preset)
 
     def _ineligible(self, job: Job) -> str:
         text = commands.display(self._invocations[job.job].argv)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from stretto import disk, journal, observe, rules, snapshot, system, trust
+from stretto import disk, journal, observe, power, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
@@ -21,6 +21,10 @@ from stretto.tree import Scanner
 from stretto.world import Allowed, Tree
 
 PROMISE_BYTES = 48
+SUPPLY_LOOK_S = 30.0
+"""How old an answer may be about what the machine runs on."""
+USED_LOOK_S = 1.0
+"""Over at least so long the use of the processors is averaged: a shorter time makes any command look like a full machine."""
 
 
 class Slot:
@@ -70,6 +74,32 @@ def _read_promise(path: str) -> tuple[int, int] | None:
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
 
 
+class Used:
+    """How much of the processors' time was used between two looks that are at least `USED_LOOK_S` apart."""
+
+    def __init__(self) -> None:
+        self._at_s = self._used_s = self._whole_s = 0.0
+        self._percent = 0.0
+        self._known = False
+
+    def percent(self, now_s: float, used_s: float, whole_s: float) -> float:
+        """Take the sums since the machine began, return the share of the last whole look; 0 before the first one is over."""
+        if not self._known or now_s - self._at_s >= USED_LOOK_S:
+            if self._known and whole_s > self._whole_s:
+                self._percent = 100.0 * (used_s - self._used_s) / (whole_s - self._whole_s)
+            self._known, self._at_s, self._used_s, self._whole_s = True, now_s, used_s, whole_s
+        return self._percent
+
+
+def _processor_s() -> tuple[float, float]:
+    """Return the seconds that all processors were used, and all their seconds, since the machine began."""
+    if system.LINUX:  # user nice system idle iowait irq softirq steal, in ticks: guests are counted in the first two
+        ticks = [int(word) for word in system.peek("/proc/stat").partition(b"\n")[0].split()[1:9]]
+        return (sum(ticks) - sum(ticks[3:5]), sum(ticks)) if len(ticks) == 8 else (0.0, 0.0)
+    times = psutil.cpu_times()
+    return sum(times) - times.idle, sum(times)
+
+
 def _unfit(folder: str) -> str:
     """Say why nothing may rely on files in our state directory, "" when it may or when a full disk keeps us from trying."""
     try:
@@ -94,6 +124,9 @@ class Machine:
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
         self._total_bytes = 0
+        self._used = Used()
+        self._supply: tuple[float, bool] | None = None
+        """When the power supply was looked at last, and whether it was the battery."""
         self._unfit = _unfit(self._paths.folder)
         """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
@@ -156,7 +189,8 @@ class Machine:
             found = rules.parse(text.decode() if text is not None else "")
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
-            return Allowed(mode=project.grant.mode, rules=found, void=self._unfit)
+            settings = trust.settings(self._paths.base)
+            return Allowed(mode=project.grant.mode, rules=found, settings=settings, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
             return Allowed(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 
@@ -216,6 +250,15 @@ class Machine:
 
     def load_per_core(self) -> float:
         return os.getloadavg()[0] / self.cores()
+
+    def busy_percent(self) -> float:
+        return self._used.percent(system.mono_s(), *_processor_s())
+
+    def on_battery(self) -> bool:
+        now_s = system.mono_s()
+        if self._supply is None or now_s - self._supply[0] >= SUPPLY_LOOK_S:
+            self._supply = now_s, power.on_battery()
+        return self._supply[1]
 
     def connects(self, pid: int) -> bool:
         return bool(observe.remote_connections(pid))

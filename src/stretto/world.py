@@ -12,7 +12,7 @@ from typing import Protocol
 from stretto.executors import Executor, Owner
 from stretto.fold import State
 from stretto.model import Change, Mode, Record, SessionId
-from stretto.rules import Rules
+from stretto.rules import Rules, Settings
 from stretto.system import Process
 from stretto.tree import Scan
 
@@ -22,6 +22,8 @@ class Allowed(Record, frozen=True, kw_only=True):
 
     mode: Mode
     rules: Rules
+    settings: Settings = Settings()
+    """The user's own, for all projects."""
     void: str = ""
     """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
 
@@ -149,6 +151,12 @@ class World(Protocol):
         """Return the memory that is ours together with the rest of the machine."""
 
     def load_per_core(self) -> float: ...
+
+    def busy_percent(self) -> float:
+        """Return how much of the time of all processors was used lately, by whomever."""
+
+    def on_battery(self) -> bool:
+        """Say whether the machine runs on its battery; what is not known is no."""
 
     def connects(self, pid: int) -> bool:
         """Say whether a process or a descendant holds a connection beyond loopback at this moment."""

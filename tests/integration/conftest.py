@@ -24,7 +24,7 @@ from stretto.fold import Attempt, State, fold
 from stretto.journal import read
 from stretto.model import AttemptId, End, LogEvent
 from stretto.system import Process, boot_id, lives, mono_s
-from stretto.testing import history
+from stretto.testing import history, room
 from stretto.testing.wait import wait_until
 
 SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~=%{}!\n")
@@ -41,6 +41,7 @@ class Bench:
             (project / "stretto.toml").write_bytes(rules)
         self.granted = trust.grant(str(project), mode, rules, base=str(base), python=sys.executable)
         self.paths = self.granted.paths
+        room.whatever_else_runs(base)
         self.tools = short / "tools"
         self.tools.mkdir()
         self.env_file = short / "env-file"

@@ -11,6 +11,9 @@ from stretto.ahead import HALF_LIFE_S, KEPT, WORTH_S, Candidate, desired, inelig
 from stretto.commands import Check
 from stretto.fold import Job
 from stretto.model import JobKey
+from stretto.rules import PRESETS
+
+BALANCED = PRESETS["balanced"]
 
 
 def candidate(job: str = "j", asked: int = 3, asked_ago_s: float = 0.0, usual_s: float = 5.0) -> Candidate:
@@ -18,7 +21,7 @@ def candidate(job: str = "j", asked: int = 3, asked_ago_s: float = 0.0, usual_s:
 
 
 def test_longer_commands_come_first_up_to_the_usual_lead():
-    assert desired([candidate("short", usual_s=1), candidate("long", usual_s=9)]) == ["long", "short"]
+    assert desired([candidate("short", usual_s=1), candidate("long", usual_s=9)], BALANCED) == ["long", "short"]
     assert worth(candidate(usual_s=20)) == worth(candidate(usual_s=2000))
 
 
@@ -27,18 +30,18 @@ def test_a_command_not_asked_for_lately_counts_less():
 
 
 def test_a_command_asked_for_more_often_counts_more():
-    assert desired([candidate("rare", asked=1), candidate("often", asked=9)]) == ["often", "rare"]
+    assert desired([candidate("rare", asked=1), candidate("often", asked=9)], BALANCED) == ["often", "rare"]
 
 
 def test_what_is_too_quick_to_be_felt_is_not_run_ahead():
-    assert desired([candidate(usual_s=WORTH_S / 2)]) == []
+    assert desired([candidate(usual_s=WORTH_S / 2)], BALANCED) == []
 
 
 @given(st.lists(st.builds(candidate, st.text("abcdef", min_size=1, max_size=3), st.integers(1, 9), st.floats(0, 1e5), st.floats(0, 1e4))))
 def test_the_choice_is_bounded_and_does_not_depend_on_the_order_given(candidates):
-    assert len(desired(candidates)) <= KEPT
+    assert all(len(desired(candidates, preset)) <= KEPT * preset.slots for preset in PRESETS.values())
     unique = list({item.job: item for item in candidates}.values())
-    assert desired(unique) == desired(list(reversed(unique)))
+    assert desired(unique, BALANCED) == desired(list(reversed(unique)), BALANCED)
 
 
 CHECK = Check(kind="test")

@@ -1387,6 +1387,12 @@ class Door:
     def load_per_core(self) -> float:
         return 0.5
 
+    def busy_percent(self) -> float:
+        return 0.0
+
+    def on_battery(self) -> bool:
+        return False
+
     def connects(self, pid: int) -> bool:
         return False
 
