@@ -260,26 +260,10 @@ class Engine:
                 self._ends(run, run.over)
             elif run.adopted and self.runs.gone(run):
                 self._ends(run, "the supervisor was not there when it began")
-            elif run.adopted and run.kind != "foreground" and run.place is None:
-                self.guarded(self._place_again, run)
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = self._world.connects(run.child_pid)
             elif run.kind == "ahead" and run.process and not run.remote:
                 run.remote = self._world.connects(run.process.pid)
-
-    def _place_again(self, run: Run) -> None:
-        """Take a place for a run from before, and promise it its memory: what an earlier supervisor held for it went with that."""
-        place = self._world.take_place()
-        if place is None:
-            return
-        try:
-            if run.kind == "requested":
-                monitor = run.process or self._world.executor.signer(run.attempt)
-                place.promise(self.state.requests[run.job].memory_bytes, monitor.pid if monitor else 0)
-        except TROUBLES:
-            place.close()
-            raise
-        run.place = place
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -682,9 +666,12 @@ class Engine:
             asked=asked,
             asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
-            promised_bytes=self._promised_bytes() if room else 0,  # it takes a look at each holder's processes
+            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
         )
-        for action in schedule.plan(view):
+        actions = schedule.plan(view)
+        if not any(isinstance(action, schedule.Start) for action in actions):
+            self._world.stand_down()
+        for action in actions:
             match action:
                 case schedule.Stop():
                     self.runs.cancel(self.runs.open[action.attempt], action.why)
@@ -696,11 +683,6 @@ class Engine:
                     self._requests.hold(action.job, action.why)
                 case schedule.Drop():
                     self.cancel_request(action.job, action.why)
-
-    def _promised_bytes(self) -> int:
-        """Return what requested jobs may still come to need; one that was taken over may have no place in which its promise stands."""
-        unwritten = [self.state.requests.get(run.job) for run in self.runs.open.values() if run.kind == "requested" and run.place is None]
-        return self._world.promised_bytes() + sum(request.memory_bytes for request in unwritten if request is not None)
 
     def _needs_machine(self, run: Run) -> bool:
         """Say whether a foreground run is long enough, or too unknown, to leave it alone with the machine."""
@@ -760,7 +742,7 @@ class Engine:
         return retries.counts(job.crashes, self._crashed_ago_s(job))
 
     def _start_ahead(self, action: schedule.Start) -> None:
-        place = self._world.take_place()
+        place = self._world.take_place(ahead=True)
         if place is None:
             return
         if self._is_retry(self.state.jobs[action.job]):
@@ -895,7 +877,7 @@ class Engine:
                 self.runs.cancel(run, "the supervisor was ended")
 
     def _begin_requested(self, job: JobKey) -> None:
-        place = self._world.take_place()
+        place = self._world.take_place(ahead=False)
         if place is None:
             self._requests.hold(job, "no place is free")
             return

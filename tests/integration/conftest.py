@@ -260,7 +260,7 @@ def _end(one: Bench, waived: Collection[str]) -> None:
 class Started:
     """One monitor of the test, its bundle, and what it said."""
 
-    def __init__(self, forker: local.Forker, tmp_path: Path, words: list[str], **changes: bytes) -> None:
+    def __init__(self, forker: local.Forker, tmp_path: Path, words: list[str], place: int = -1, **changes: bytes) -> None:
         self.home = tmp_path
         self.attempt = AttemptId(os.urandom(16).hex())
         self.folder = bundle.create(str(tmp_path / "attempts"), self.attempt)
@@ -280,7 +280,7 @@ class Started:
             "tasks": b"1000",
             "idle": b"1",
         }
-        self.owner = forker.spawn(spec | changes)
+        self.owner = forker.spawn(spec | changes, place)
         self.said: list[str] = []
         self.gone = False
         wait_until(lambda: self.listen() and any(line.startswith("started") for line in self.said), limit_s=10, what="monitor started")
@@ -327,8 +327,8 @@ def groupless(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(tmp_path: Path, forker: local.Forker) -> Iterator[Callable[..., Started]]:
     started: list[Started] = []
 
-    def begin(script: str, **changes: bytes) -> Started:
-        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], **changes)
+    def begin(script: str, place: int = -1, **changes: bytes) -> Started:
+        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], place, **changes)
         started.append(one)
         return one
 
