@@ -299,11 +299,14 @@ def read_rules(root: str) -> bytes | None:
         return None
     except OSError as error:
         raise UserError(f"cannot read {display(path)}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > RULES_LIMIT_BYTES:
             raise UserError(f"cannot read {display(path)}: it is no regular file or larger than {RULES_LIMIT_BYTES} bytes")
-        return file.read(RULES_LIMIT_BYTES)
+        with os.fdopen(os.dup(descriptor), "rb") as file:  # which refuses a directory in its own way
+            return file.read(RULES_LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def settings(base: str) -> Settings:
@@ -340,12 +343,15 @@ def _settings_text(base: str) -> str:
         return ""
     except OSError as error:
         raise UserError(f"cannot read {display(path)}: {error.strerror}; remove it, then run `stretto preset`") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         _refuse_shared(path, found, stat.S_ISREG)
         if found.st_size > RULES_LIMIT_BYTES:
             raise UserError(f"cannot read {display(path)}: it is larger than {RULES_LIMIT_BYTES} bytes")
-        data = file.read(RULES_LIMIT_BYTES)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read(RULES_LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         return data.decode()
     except UnicodeDecodeError as error:
