@@ -114,6 +114,9 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
     install.perform(edit)
     _renew_supervisor(paths)
     click.echo(f"{click.style('Granted', bold=True)} {display(root)}, mode {mode}.")
+    click.echo(
+        "Commands run ahead: {preset} ({why}), at most {slots} at a time; `stretto preset` chooses.".format(**_eagerness(_project()))
+    )
     click.echo(f"Hooks are in {edit.path}{'' if edit.changes else ' (they were there already)'}; state is kept in {paths.folder}.")
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."

@@ -158,6 +158,19 @@ class Used:
         return self._percent
 
 
+class Supply:
+    """What the machine runs on, looked at every `SUPPLY_LOOK_S` at most."""
+
+    def __init__(self, look: Callable[[], bool]) -> None:
+        self._look = look
+        self._at_s, self._battery = float("-inf"), False
+
+    def is_battery(self, now_s: float) -> bool:
+        if now_s - self._at_s >= SUPPLY_LOOK_S:
+            self._at_s, self._battery = now_s, self._look()
+        return self._battery
+
+
 def _processor_s() -> tuple[float, float]:
     """Return the seconds that all processors were used, and all their seconds, since the machine began."""
     if system.LINUX:  # user nice system idle iowait irq softirq steal, in ticks: guests are counted in the first two
@@ -193,8 +206,7 @@ class Machine:
         self._total_bytes = 0
         self._used = Used()
         self._turn = Turn(project.paths.slots)
-        self._supply: tuple[float, bool] | None = None
-        """When the power supply was looked at last, and whether it was the battery."""
+        self._supply = Supply(power.on_battery)
         self._unfit = _unfit(self._paths.folder)
         """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
@@ -326,10 +338,7 @@ class Machine:
         return self._used.percent(system.mono_s(), *_processor_s())
 
     def on_battery(self) -> bool:
-        now_s = system.mono_s()
-        if self._supply is None or now_s - self._supply[0] >= SUPPLY_LOOK_S:
-            self._supply = now_s, power.on_battery()
-        return self._supply[1]
+        return self._supply.is_battery(system.mono_s())
 
     def connects(self, pid: int) -> bool:
         return bool(observe.remote_connections(pid))

@@ -1,10 +1,10 @@
-"""How much of the processors' time was used lately."""
+"""What the machine is asked for at every look: how much of its processors is used, and what it runs on."""
 
 from __future__ import annotations
 
 import pytest
 
-from stretto.machine import USED_LOOK_S, Used, _processor_s
+from stretto.machine import SUPPLY_LOOK_S, USED_LOOK_S, Supply, Used, _processor_s
 from stretto.system import LINUX
 
 
@@ -20,6 +20,19 @@ def test_used_is_the_share_of_the_last_whole_look():
 def test_used_where_nothing_is_known_is_nothing():
     used = Used()
     assert [used.percent(float(at_s), 0.0, 0.0) for at_s in range(4)] == [0.0] * 4
+
+
+def test_the_supply_is_looked_at_once_in_half_a_minute():
+    looks: list[bool] = []
+
+    def look() -> bool:
+        looks.append(len(looks) % 2 == 0)
+        return looks[-1]
+
+    supply = Supply(look)
+    assert [supply.is_battery(at_s) for at_s in (5.0, 6.0, 5.0 + SUPPLY_LOOK_S - 0.1)] == [True] * 3
+    assert [supply.is_battery(at_s) for at_s in (5.0 + SUPPLY_LOOK_S, 5.0 + SUPPLY_LOOK_S + 1)] == [False] * 2
+    assert len(looks) == 2
 
 
 def test_processor_times_of_this_machine_make_sense():
