@@ -146,7 +146,10 @@ def _presets(patient: _Patient) -> Iterator[Check]:
         return
     asked, battery = rules.Rules(), power.on_battery()
     if patient.project is not None:
-        asked = rules.parse((trust.verify(patient.project) or b"").decode())
+        try:
+            asked = rules.parse((trust.verify(patient.project) or b"").decode())
+        except (StrettoError, UnicodeDecodeError):
+            return  # nothing runs, as was said above
     found = rules.eagerness(own, asked, on_battery=battery)
     yield Check("ok", "ahead", f"{found.preset.name} ({found.why}), at most {found.slots} at a time")
     if own.busy_percent < 100:
