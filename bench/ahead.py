@@ -6,7 +6,7 @@ import os
 import re
 from typing import Any
 
-from stretto import ahead, habits
+from stretto import ahead, habits, rules
 
 FORMATS = re.compile(r"(\b(fmt|format)\S*|gofmt -[a-z]*w|--fix\b|--write\b)")
 """What the scorer takes for a write though it is asked for like a check. In the product `commands` knows it, and an epoch begins."""
@@ -19,7 +19,7 @@ class Policy:
 
     def __init__(self) -> None:
         self.habits = habits.Habits()
-        self.price = ahead.PRICES[os.environ.get("STRETTO_PRESET", "balanced")]
+        self.price = rules.PRESETS[os.environ.get("STRETTO_PRESET", rules.DEFAULT_PRESET)].price
         self._began: dict[str, float] = {}
         self._now = 0.0
         """The clock of `habits`: sessions follow one another on it, as they do in a log."""
@@ -35,9 +35,13 @@ class Policy:
         self._began = {}
         self._heard += 1
 
+    def clock_s(self, at_s: float) -> float:
+        """Return a time of this session on the clock of the habits."""
+        return self._offset + at_s
+
     def observe(self, event: dict[str, Any]) -> None:
         """Something happened. Prompts and other tools teach next to nothing (docs/ahead.md), and the log does not have them."""
-        self._now = now_s = self._offset + event["now"]
+        self._now = now_s = self.clock_s(event["now"])
         self._heard += 1
         if event["kind"] == "write":
             self._wrote(now_s, event["path"])
@@ -57,7 +61,7 @@ class Policy:
 
     def desired(self, now: float) -> list[str]:
         """Return what should be running; asked again only when something happened or a period began."""
-        now_s = self._offset + now
+        now_s = self.clock_s(now)
         asked = (self._heard, ahead.period(self.habits, now_s))
         if asked == self._asked:
             return self._wanted

@@ -31,6 +31,7 @@ RANKS = {
     "cgroup": 2,
     "journal": 2,
     "observe": 2,
+    "power": 2,
     "snapshot": 3,
     "gates": 3,
     "ahead": 3,

@@ -24,13 +24,9 @@ from stretto.model import JobKey, Record
 WORTH_S = 0.15
 """A quicker command is not run ahead: joining it would save nothing that can be felt."""
 LIKELY_LEAST = 0.005
-PRICES = {"eager": 0.03, "balanced": 0.085, "frugal": 0.25}
-"""What a second of idle work may cost, in seconds hidden, at the margin."""
 LISTED_MOST = 8
 CONSIDERED_MOST = 200
 """Of the commands asked for most recently; more cost time and are never wanted."""
-LATELY = 20
-"""So many of the commands asked for last are considered though one session alone asked for them."""
 ELAPSED_S = (1.5, 4.0, 8.0, 15.0, 30.0)
 """Bounds of the time since the latest moment."""
 ASK_S, WRITE_S = (3.0, 6.0, 10.0, 20.0), (4.0, 8.0, 15.0, 40.0)
@@ -82,7 +78,7 @@ def desired(habits: Habits, candidates: Iterable[Candidate], now_s: float, price
     Args:
         candidates: those that may run and have no result that is still true.
         now_s: on the clock of `habits`.
-        price: seconds that have to be hidden for one second of idle work, at the margin (`PRICES`).
+        price: seconds that have to be hidden for one second of idle work, at the margin (`rules.Preset.price`).
     """
     if not habits.wrote_any:
         return []
@@ -112,12 +108,16 @@ def period(habits: Habits, now_s: float) -> int:
 def likelihoods(habits: Habits, jobs: Iterable[JobKey], now_s: float) -> dict[JobKey, float]:
     """Return for each command how likely it is asked for before the next write."""
     rank = {job: at for at, job in enumerate(habits.recent)}
-    lately = set(list(habits.lasts_s)[-LATELY:])
-    chosen = [job for job in jobs if job in rank or job in lately or habits.sessions_of.get(job, 0) >= 2]
+    chosen = [job for job in jobs if is_considered(habits, job)]
     chosen = sorted(chosen, key=lambda job: (rank.get(job, len(rank)), -habits.sessions_of.get(job, 0), job))[:CONSIDERED_MOST]
     base = BIAS + _dot(MOMENT_WEIGHTS, of_moment(habits, now_s))
     tallies = _tallies(habits)
     return {job: 1 / (1 + math.exp(-(base + _dot(JOB_WEIGHTS, of_job(habits, job, tallies))))) for job in chosen}
+
+
+def is_considered(habits: Habits, job: JobKey) -> bool:
+    """Say whether a command is one of those worth a thought: of this session, of several, or among the last asked for."""
+    return job in habits.recent or habits.sessions_of.get(job, 0) >= 2 or job in habits.lately
 
 
 def _later(times_s: Sequence[float], elapsed_s: float, usual_s: Sequence[float]) -> list[float]:

@@ -11,6 +11,7 @@ It is one idea in one file: every command is a few lines, and they are read side
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from typing import Any, NoReturn, cast
 import click
 import msgspec
 
-from stretto import __version__, bundle, control, disk, doctor, install, journal, logcheck, render, rules, schedule, trust
+from stretto import __version__, bundle, control, disk, doctor, install, journal, logcheck, power, render, rules, schedule, trust
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
@@ -113,6 +114,9 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
     install.perform(edit)
     _renew_supervisor(paths)
     click.echo(f"{click.style('Granted', bold=True)} {display(root)}, mode {mode}.")
+    click.echo(
+        "Commands run ahead: {preset} ({why}), at most {slots} at a time; `stretto preset` chooses.".format(**_eagerness(_project()))
+    )
     click.echo(f"Hooks are in {edit.path}{'' if edit.changes else ' (they were there already)'}; state is kept in {paths.folder}.")
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
@@ -208,6 +212,7 @@ def uninstall(everything: bool) -> None:
             f"The hooks in {user.path} stay: {len(others)} other granted projects use them; `stretto uninstall --all` takes them out."
         )
     if everything:
+        Path(base, rules.SETTINGS_FILE).unlink(missing_ok=True)
         _remove_base(base)
     elif not others and Path(base, "bin").is_dir():
         click.echo(f"The shims in {base}/bin stay, files of builds may name them; `stretto uninstall --all` removes them.")
@@ -247,6 +252,27 @@ def mode(mode: Mode | None) -> None:
 
 
 @stretto.command()
+@click.argument("name", metavar="[PRESET]", required=False)
+def preset(name: str | None) -> None:
+    """Show or choose how eagerly commands run ahead: eager, balanced, frugal or off. It is yours, for all your projects.
+
+    A stretto.toml can ask for less, never for more; on battery it is at most frugal. With off, what Claude runs is still joined.
+    """
+    base = state_base()
+    if name is None:
+        click.echo(trust.settings(base).preset)
+        return
+    if name not in rules.PRESETS:
+        near = difflib.get_close_matches(name.lower(), rules.PRESETS, n=1, cutoff=0.5)
+        hint = f"did you mean `stretto preset {near[0]}`?" if near else f"the presets are {', '.join(list(rules.PRESETS)[::-1])}"
+        raise UserError(f"cannot choose {name!r}: it is no preset; {hint}")
+    trust.set_preset(base, name)
+    for key in trust.keys(base):
+        control.reload(ProjectPaths(base=base, key=key))
+    click.echo(f"Commands run ahead as {name!r} says, in all your projects.")
+
+
+@stretto.command()
 @click.argument("pattern", required=False)
 @click.option("--remove", is_flag=True, help="Take the pattern back.")
 def no(pattern: str | None, remove: bool) -> None:
@@ -282,6 +308,7 @@ def status(as_json: bool) -> None:
         "project": display(project.root),
         "mode": project.grant.mode,
         "grant": _grant_state(project),
+        "ahead": _eagerness(project),
         "supervisor": {"pid": process.pid, "version": state.supervisor.version} if process and state.supervisor else None,
     }
     data = render.status(state, head, _alive(project.paths, state), wall_s())
@@ -290,6 +317,16 @@ def status(as_json: bool) -> None:
         return
     for number, line in enumerate(render.status_lines(data, wall_s(), _width())):
         click.echo(click.style(line, bold=True) if number == 0 else line)
+
+
+def _eagerness(project: Project) -> dict[str, Any]:
+    """Return how eagerly commands run ahead here, and who says so."""
+    try:
+        text = trust.verify(project)
+        found = rules.eagerness(trust.settings(project.paths.base), rules.parse((text or b"").decode()), on_battery=power.on_battery())
+    except (StrettoError, UnicodeDecodeError) as error:
+        return {"preset": "off", "slots": 0, "why": str(error)}
+    return {"preset": found.preset.name, "slots": found.slots, "why": found.why}
 
 
 def _grant_state(project: Project) -> str:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from stretto import __version__, control, disk, install, journal, rules, trust
+from stretto import __version__, control, disk, install, journal, power, rules, trust
 from stretto.errors import StrettoError, UnavailableError
 from stretto.fold import State
 from stretto.model import JobKey
@@ -136,6 +136,24 @@ def _grant(patient: _Patient) -> Iterator[Check]:
         yield Check("fail", "rules", str(error), f"mend {trust.RULES_NAME}, then run `stretto init` again")
         return
     yield Check("ok", "rules", f"{trust.RULES_NAME} reads")
+
+
+def _presets(patient: _Patient) -> Iterator[Check]:
+    try:
+        own = trust.settings(patient.base)
+    except StrettoError as error:
+        yield Check("fail", "ahead", f"{error}; nothing runs ahead and nothing is joined", "mend that file, then run `stretto preset`")
+        return
+    asked, battery = rules.Rules(), power.on_battery()
+    if patient.project is not None:
+        try:
+            asked = rules.parse((trust.verify(patient.project) or b"").decode())
+        except (StrettoError, UnicodeDecodeError):
+            return  # nothing runs, as was said above
+    found = rules.eagerness(own, asked, on_battery=battery)
+    yield Check("ok", "ahead", f"{found.preset.name} ({found.why}), at most {found.slots} at a time")
+    if own.busy_percent < 100:
+        yield Check("ok", "room", f"none starts while the processors are used more than {own.busy_percent} %, or with under 2 GB free")
 
 
 def _settings(patient: _Patient) -> Iterator[Check]:
@@ -353,6 +371,7 @@ _CHECKS: tuple[Callable[[_Patient], Iterator[Check]], ...] = (
     _version,
     _claude_code,
     _grant,
+    _presets,
     _settings,
     _interpreters,
     _switches,

@@ -263,26 +263,10 @@ class Engine:
                 self._ends(run, run.over)
             elif run.adopted and self.runs.gone(run):
                 self._ends(run, "the supervisor was not there when it began")
-            elif run.adopted and run.kind != "foreground" and run.place is None:
-                self.guarded(self._place_again, run)
             elif run.kind == "foreground" and run.child_pid and not run.remote:
                 run.remote = self._world.connects(run.child_pid)
             elif run.kind == "ahead" and run.process and not run.remote:
                 run.remote = self._world.connects(run.process.pid)
-
-    def _place_again(self, run: Run) -> None:
-        """Take a place for a run from before, and promise it its memory: what an earlier supervisor held for it went with that."""
-        place = self._world.take_place()
-        if place is None:
-            return
-        try:
-            if run.kind == "requested":
-                monitor = run.process or self._world.executor.signer(run.attempt)
-                place.promise(self.state.requests[run.job].memory_bytes, monitor.pid if monitor else 0)
-        except TROUBLES:
-            place.close()
-            raise
-        run.place = place
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -649,13 +633,16 @@ class Engine:
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
+    def _eagerness(self) -> rules.Eagerness:
+        return rules.eagerness(self.standing.settings, self.standing.rules, on_battery=self._world.on_battery())
+
     def _plan(self) -> None:
         running = [
             schedule.AheadRun(attempt=run.attempt, job=run.job, moved=self.runs.moved(run), read=bool(run.readers))
             for run in self.runs.open.values()
             if run.kind == "ahead" and not run.cancelled_for
         ]
-        held = self._held()
+        eagerness, held = self._eagerness(), self._held()
         self._requests.write_off()
         for run in self.runs.open.values():
             if not run.cancelled_for and (reason := self._requests.stopping(run.job)):  # cancelled under an earlier supervisor
@@ -666,26 +653,28 @@ class Engine:
         asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
         room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
-            desired=[] if held else self._desired(),
+            desired=[] if held else self._desired(eagerness.preset),
             running=running,
             foreground=foreground,
             slots=self._world.cores(),
-            ahead_slots=max(
-                0, self.standing.rules.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())
-            ),
+            ahead_slots=max(0, eagerness.slots - sum(run.kind == "ahead" and bool(run.cancelled_for) for run in self.runs.open.values())),
             held=held,
             settling=bool(self._poked_s),
             free_bytes=self._world.free_bytes(),
             load_per_core=self._world.load_per_core(),
+            used_up=self._world.busy_percent() > self.standing.settings.busy_percent,
             suites=suites,
             suite_foreground=any(run.kind == "foreground" and run.job in suites for run in self.runs.open.values()),
             suite_stopping=any(run.cancelled_for and run.job in suites for run in self.runs.open.values()),
             asked=asked,
             asked_running=asked_running,
             broken=self._requests.broken() if asked else {},
-            promised_bytes=self._promised_bytes() if room else 0,  # it takes a look at each holder's processes
+            promised_bytes=self._world.promised_bytes() if room else 0,  # it takes a look at each holder's processes
         )
-        for action in schedule.plan(view):
+        actions = schedule.plan(view)
+        if not any(isinstance(action, schedule.Start) for action in actions):
+            self._world.stand_down()
+        for action in actions:
             match action:
                 case schedule.Stop():
                     self.runs.cancel(self.runs.open[action.attempt], action.why)
@@ -698,18 +687,13 @@ class Engine:
                 case schedule.Drop():
                     self.cancel_request(action.job, action.why)
 
-    def _promised_bytes(self) -> int:
-        """Return what requested jobs may still come to need; one that was taken over may have no place in which its promise stands."""
-        unwritten = [self.state.requests.get(run.job) for run in self.runs.open.values() if run.kind == "requested" and run.place is None]
-        return self._world.promised_bytes() + sum(request.memory_bytes for request in unwritten if request is not None)
-
     def _needs_machine(self, run: Run) -> bool:
         """Say whether a foreground run is long enough, or too unknown, to leave it alone with the machine."""
         usual_s = self.state.jobs[run.job].median_s
         return run.kind == "foreground" and not run.adopted and not 0 < usual_s < QUICK_S
 
     def _held(self) -> str:
-        if self.standing.mode != "on" or self.standing.void:
+        if self.standing.mode != "on" or self.standing.void or self._eagerness().slots == 0:
             return "running ahead is switched off"
         return self._blocker()
 
@@ -723,7 +707,7 @@ class Engine:
             return "a session beyond those that are followed may be running something"
         return blocker(self.conversations.values())
 
-    def _desired(self) -> list[JobKey]:
+    def _desired(self, preset: rules.Preset) -> list[JobKey]:
         if not self.conversations or self.makes_way or not self.announced:
             return []
         candidates = []
@@ -739,7 +723,7 @@ class Engine:
                 began_s = running.get(key)
                 run_s = None if began_s is None else self._world.mono_s() - began_s
                 candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
-        return ahead.desired(self._learn(), candidates, self._world.mono_s(), ahead.PRICES["balanced"])
+        return ahead.desired(self._learn(), candidates, self._world.mono_s(), preset.price)
 
     def _learn(self) -> habits.Habits:
         """Return what the log's story teaches, up to its latest beat."""
@@ -768,7 +752,7 @@ class Engine:
         return retries.counts(job.crashes, self._crashed_ago_s(job))
 
     def _start_ahead(self, action: schedule.Start) -> None:
-        place = self._world.take_place()
+        place = self._world.take_place(ahead=True)
         if place is None:
             return
         if self._is_retry(self.state.jobs[action.job]):
@@ -903,7 +887,7 @@ class Engine:
                 self.runs.cancel(run, "the supervisor was ended")
 
     def _begin_requested(self, job: JobKey) -> None:
-        place = self._world.take_place()
+        place = self._world.take_place(ahead=False)
         if place is None:
             self._requests.hold(job, "no place is free")
             return

@@ -33,6 +33,8 @@ MOMENTS_MOST = 40
 WAITS_MOST = 120
 """Times that are kept of each kind of moment."""
 FOLLOWERS_MOST = 4
+LATELY_MOST = 20
+"""So many of the commands asked for last are remembered though one session alone asked for them."""
 AT_ONCE_S = 0.3
 """A moment after which a check was asked sooner than that is none: nothing could have been begun before it (`fmt && lint`)."""
 
@@ -102,6 +104,9 @@ class Habits(msgspec.Struct, kw_only=True):
     """The same of this session alone."""
     sessions_of: dict[Command, int] = msgspec.field(default_factory=dict)
     lasts_s: dict[Command, float] = msgspec.field(default_factory=dict)
+
+    lately: list[Command] = msgspec.field(default_factory=list)
+    """What was asked for last, of whichever session, latest first."""
 
     stretch: list[Command] = msgspec.field(default_factory=list)
     """What was asked since the last write, each once."""
@@ -250,6 +255,7 @@ def asked(habits: Habits, at_s: float, job: Command) -> None:
         _trim(habits.sessions_of)
     else:
         habits.recent.remove(job)
+    habits.lately = [job, *(other for other in habits.lately if other != job)][:LATELY_MOST]
     habits.recent = [job, *habits.recent[: JOBS_MOST - 1]]
     habits.written_at[job] = habits.writes
     for known in (habits.passed, habits.written_at):

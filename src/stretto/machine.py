@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 
-from stretto import disk, journal, observe, rules, snapshot, system, trust
+from stretto import disk, journal, observe, power, rules, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
@@ -21,6 +21,14 @@ from stretto.tree import Scanner
 from stretto.world import Allowed, Tree
 
 PROMISE_BYTES = 48
+TURN_LIFE_S = 10.0
+"""Five times the longest pause between two looks of a supervisor."""
+WAITING_MOST = 64
+"""Projects that wait at the same time; one more waits without a turn."""
+SUPPLY_LOOK_S = 30.0
+"""How old an answer may be about what the machine runs on."""
+USED_LOOK_S = 1.0
+"""Over at least so long the use of the processors is averaged: a shorter time makes any command look like a full machine."""
 
 
 class Slot:
@@ -32,8 +40,71 @@ class Slot:
     def promise(self, memory_bytes: int, monitor_pid: int) -> None:
         self._lock.note(f"{memory_bytes} {monitor_pid}".ljust(PROMISE_BYTES - 1).encode() + b"\n")
 
+    def fileno(self) -> int:
+        return self._lock.fileno()
+
     def close(self) -> None:
         self._lock.close()
+
+
+class Turn:
+    """Our turn among the projects that wait for a place: the lock of a file in `slots`; in it stands since when, and when that was said.
+
+    Whoever waits longest comes first. One that did not say so for `TURN_LIFE_S` is passed over: it is stopped, or has other things to do.
+    """
+
+    def __init__(self, slots: str) -> None:
+        self._slots = slots
+        self._lock: Lock | None = None
+        self._since_s = float("inf")
+
+    def comes(self, now_s: float) -> bool:
+        """Say whether nobody else waits for longer than we do."""
+        own = self._lock.path if self._lock is not None else ""
+        for name in os.listdir(self._slots) if os.path.isdir(self._slots) else ():
+            path = os.path.join(self._slots, name)
+            if name.endswith(".turn") and path != own and is_locked(path) and (said := _read_turn(path)):
+                since_s, seen_s = said
+                if now_s - seen_s < TURN_LIFE_S and (since_s, path) < (self._since_s, own):
+                    return False
+        return True
+
+    def wait(self, now_s: float) -> None:
+        """Wait from now on, or go on waiting."""
+        if self._lock is None:
+            folder = private_directory(self._slots)
+            for number in range(WAITING_MOST):
+                lock = Lock(os.path.join(folder, f"{number}.turn"))
+                if lock.try_acquire():
+                    self._lock, self._since_s = lock, now_s
+                    break
+                lock.close()
+        if self._lock is not None:
+            self._lock.note(f"{self._since_s:.6f} {now_s:.6f}".ljust(PROMISE_BYTES - 1).encode() + b"\n")
+
+    def leave(self) -> None:
+        """Wait no longer."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock, self._since_s = None, float("inf")
+
+
+def _read_turn(path: str) -> tuple[float, float] | None:
+    words = system.peek(path)[:PROMISE_BYTES].split()
+    try:
+        return (float(words[0]), float(words[1])) if len(words) == 2 else None
+    except ValueError:
+        return None
+
+
+def take_place_ahead(slots: str, turn: Turn, now_s: float) -> Slot | None:
+    """Take a free place of the machine for a run ahead, None when there is none or another project has waited for longer."""
+    place = take_place(slots) if turn.comes(now_s) else None
+    if place is None:
+        turn.wait(now_s)
+    else:
+        turn.leave()
+    return place
 
 
 def take_place(slots: str) -> Slot | None:
@@ -58,7 +129,7 @@ def promised_bytes(slots: str) -> int:
     total = 0
     for name in os.listdir(slots) if os.path.isdir(slots) else ():
         path = os.path.join(slots, name)
-        if is_locked(path) and (promise := _read_promise(path)):
+        if name.endswith(".lock") and is_locked(path) and (promise := _read_promise(path)):
             memory_bytes, pid = promise
             total += max(0, memory_bytes - (observe.resident_bytes(pid) if pid else 0))
     return total
@@ -68,6 +139,45 @@ def _read_promise(path: str) -> tuple[int, int] | None:
     with open(path, "rb") as file:
         words = file.read(100).split()
     return (int(words[0]), int(words[1])) if len(words) == 2 and all(word.isdigit() for word in words) else None
+
+
+class Used:
+    """How much of the processors' time was used between two looks that are at least `USED_LOOK_S` apart."""
+
+    def __init__(self) -> None:
+        self._at_s = self._used_s = self._whole_s = 0.0
+        self._percent = 0.0
+        self._known = False
+
+    def percent(self, now_s: float, used_s: float, whole_s: float) -> float:
+        """Take the sums since the machine began, return the share of the last whole look; 0 before the first one is over."""
+        if not self._known or now_s - self._at_s >= USED_LOOK_S:
+            if self._known and whole_s > self._whole_s:
+                self._percent = 100.0 * (used_s - self._used_s) / (whole_s - self._whole_s)
+            self._known, self._at_s, self._used_s, self._whole_s = True, now_s, used_s, whole_s
+        return self._percent
+
+
+class Supply:
+    """What the machine runs on, looked at every `SUPPLY_LOOK_S` at most."""
+
+    def __init__(self, look: Callable[[], bool]) -> None:
+        self._look = look
+        self._at_s, self._battery = float("-inf"), False
+
+    def is_battery(self, now_s: float) -> bool:
+        if now_s - self._at_s >= SUPPLY_LOOK_S:
+            self._at_s, self._battery = now_s, self._look()
+        return self._battery
+
+
+def _processor_s() -> tuple[float, float]:
+    """Return the seconds that all processors were used, and all their seconds, since the machine began."""
+    if system.LINUX:  # user nice system idle iowait irq softirq steal, in ticks: guests are counted in the first two
+        ticks = [int(word) for word in system.peek("/proc/stat").partition(b"\n")[0].split()[1:9]]
+        return (sum(ticks) - sum(ticks[3:5]), sum(ticks)) if len(ticks) == 8 else (0.0, 0.0)
+    times = psutil.cpu_times()
+    return sum(times) - times.idle, sum(times)
 
 
 def _unfit(folder: str) -> str:
@@ -94,6 +204,9 @@ class Machine:
         self._paths, self._lock, self._selector = project.paths, lock, selector
         self._journal = journal.Journal(self._paths.folder)
         self._total_bytes = 0
+        self._used = Used()
+        self._turn = Turn(project.paths.slots)
+        self._supply = Supply(power.on_battery)
         self._unfit = _unfit(self._paths.folder)
         """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
@@ -156,7 +269,8 @@ class Machine:
             found = rules.parse(text.decode() if text is not None else "")
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
-            return Allowed(mode=project.grant.mode, rules=found, void=self._unfit)
+            settings = trust.settings(self._paths.base)
+            return Allowed(mode=project.grant.mode, rules=found, settings=settings, void=self._unfit)
         except (StrettoError, UnicodeDecodeError) as error:
             return Allowed(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 
@@ -190,8 +304,11 @@ class Machine:
     def unlisten(self, owner: Owner) -> None:
         self._selector.unregister(owner)  # type: ignore[arg-type]
 
-    def take_place(self) -> Slot | None:
-        return take_place(self._paths.slots)
+    def take_place(self, *, ahead: bool) -> Slot | None:
+        return take_place_ahead(self._paths.slots, self._turn, system.mono_s()) if ahead else take_place(self._paths.slots)
+
+    def stand_down(self) -> None:
+        self._turn.leave()
 
     def promised_bytes(self) -> int:
         return promised_bytes(self._paths.slots)
@@ -216,6 +333,12 @@ class Machine:
 
     def load_per_core(self) -> float:
         return os.getloadavg()[0] / self.cores()
+
+    def busy_percent(self) -> float:
+        return self._used.percent(system.mono_s(), *_processor_s())
+
+    def on_battery(self) -> bool:
+        return self._supply.is_battery(system.mono_s())
 
     def connects(self, pid: int) -> bool:
         return bool(observe.remote_connections(pid))

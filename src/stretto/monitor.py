@@ -2,9 +2,9 @@
 
 The supervisor keeps one small process of this module (`python -I -S`, standard library only, one thread, no lock, no file), which forks
 an owner for each request: that takes 3 ms where a fresh interpreter takes 20. A request is one byte on its standard input, a socket,
-with two descriptors: where the spec is read from (one rpc frame: an environment is never on disk and never in an argument), and a pipe
-that tells the supervisor `started PID START` and `exited`, and whose end-of-file says that the owner is gone. It ends when the
-supervisor does. Promises of an owner:
+with two descriptors or three: where the spec is read from (one rpc frame: an environment is never on disk and never in an argument), a pipe
+that tells the supervisor `started PID START` and `exited`, and whose end-of-file says that the owner is gone, and the lock of the machine's
+place that the run takes, which the owner keeps open for its life. It ends when the supervisor does. Promises of an owner:
 - it has a session of its own, outlives the supervisor, and is no descendant of a hook (the supervisor is none either);
 - of a run that only a supervisor can make use of it is told a lease: when no supervisor has lived for that long, the run is cancelled;
 - it holds the lock of the attempt's directory for its life: that, and nothing else, is how others know that it lives;
@@ -99,7 +99,7 @@ def main() -> None:
     groups = cgroup.place()
     gc.freeze()  # what is here now is shared with every owner, and stays so as long as nobody writes to it
     while True:
-        byte, rights, _, _ = requests.recvmsg(1, _socket.CMSG_LEN(2 * INT_BYTES), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
+        byte, rights, _, _ = requests.recvmsg(1, _socket.CMSG_LEN(3 * INT_BYTES), getattr(_socket, "MSG_CMSG_CLOEXEC", 0))
         if not byte:
             return
         numbers = rights[0][2] if rights else b""
@@ -121,8 +121,10 @@ def _unheard(number: int, frame: object) -> None:
     """Do nothing at a signal. It is caught and not ignored, because the exec of a worker sets back by itself what is caught."""
 
 
-def _begin(groups: str, spec: int, supervisor: int) -> None:
-    """Become an owner: nothing of the process that was forked stays."""
+def _begin(groups: str, spec: int, supervisor: int, *place: int) -> None:
+    """Become an owner: nothing of the process that was forked stays. The place is let go by our end and by nothing else."""
+    for descriptor in place:
+        os.set_inheritable(descriptor, False)
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)

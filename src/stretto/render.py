@@ -113,7 +113,7 @@ def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], 
     """Return `stretto status --json`.
 
     Args:
-        head: what the log does not know: project, mode, grant, supervisor.
+        head: what the log does not know: project, mode, grant, ahead (preset, slots and why), supervisor.
     """
     joins = [join.do for join in state.joins]
     return {
@@ -259,6 +259,7 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
     joined = decisions["replay"] + decisions["attach"]
     lines = [
         f"Stretto is {data['mode']} in {data['project']}" + (f": {data['grant']}" if data["grant"] != "ok" else ""),
+        f"ahead       {data['ahead']['preset']} ({data['ahead']['why']}), at most {data['ahead']['slots']} at a time",
         f"supervisor  {'pid {pid}, version {version}'.format_map(supervisor) if supervisor else 'not running; the next session starts it'}",
         f"sessions    {len(data['sessions'])} open",
         f"joined      {joined} of {joined + decisions['run']} checks, {seconds(data['saved_s'])} not waited for",

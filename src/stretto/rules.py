@@ -1,8 +1,10 @@
-"""stretto.toml -> Rules. Pure: text in, a record or a `UserError` with line and key out.
+"""stretto.toml -> Rules, the user's own settings.toml -> Settings, and how eager both together are. Pure: text in, a record or a
+`UserError` with line and key out.
 
-Hides the file's form; docs/rules.md is its reference. Promises: an unknown key, a wrong type and a value out of range are errors and
-are never guessed at; no key of the file grants, enables or loosens anything by itself: what it may do is narrow, name tools, and say
-which of the commands a session already runs may also run ahead.
+Hides the form of both files; docs/rules.md is their reference. Promises: an unknown key, a wrong type and a value out of range are
+errors and are never guessed at; no key of stretto.toml grants, enables or loosens anything by itself: what it may do is narrow, name
+tools, and say which of the commands a session already runs may also run ahead. Of two presets the less eager one counts, so a
+repository can ask for less than its user allows and never for more.
 """
 
 from __future__ import annotations
@@ -12,14 +14,17 @@ import fnmatch
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from stretto.errors import UserError
 from stretto.model import Fsync, Record
 
 FILE = "stretto.toml"
-DEFAULT_SLOTS = 2
-"""Ahead runs at one time on this machine: what a session on a laptop does not feel."""
+SETTINGS_FILE = "settings.toml"
+"""The user's own, in the state directory and so in no repository."""
 MAX_SLOTS = 64
+DEFAULT_BUSY_PERCENT = 95
+"""Of the time of all processors; what is above leaves no processor on which a run ahead would disturb nobody."""
 DEFAULT_MAX_AGE_S = 1800.0
 """A result older than this is run again: what no scan sees (clock, network, services) has moved on by then."""
 LONGEST_MAX_AGE_S = 86_400.0
@@ -31,6 +36,49 @@ DEFAULT_KEEP_MB, LARGEST_KEEP_MB = 64, 16_384
 FSYNCS: tuple[Fsync, ...] = ("exits", "always", "never")
 LONGEST_LIST = 200
 """Entries in one list."""
+
+
+class Preset(Record, frozen=True, kw_only=True):
+    """How eagerly commands run ahead: one point on the line between seconds hidden and work done for nothing."""
+
+    name: str
+    slots: int
+    """Ahead runs of one project at one time, at most; 0: nothing runs ahead, and foreground results are joined all the same."""
+    price: float
+    """Seconds that a run has to hide for each second of work done for nothing, both as expected, to be worth beginning (docs/ahead.md)."""
+
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(name="off", slots=0, price=1.0),
+        Preset(name="frugal", slots=1, price=0.25),
+        Preset(name="balanced", slots=2, price=0.095),
+        Preset(name="eager", slots=4, price=0.03),
+    )
+}
+"""From the least eager to the most eager one."""
+DEFAULT_PRESET, BATTERY_PRESET = "balanced", "frugal"
+DEFAULT_SLOTS = PRESETS[DEFAULT_PRESET].slots
+
+
+class Settings(Record, frozen=True, kw_only=True):
+    """What the user's own settings.toml says, for all projects; without one, the defaults."""
+
+    preset: str = DEFAULT_PRESET
+    slots: int | None = None
+    """Ahead runs of one project at one time, None: as the preset says."""
+    busy_percent: int = DEFAULT_BUSY_PERCENT
+    """When the processors of this machine are used more than this, nothing is started ahead; 100: their use is not looked at."""
+
+
+class Eagerness(Record, frozen=True, kw_only=True):
+    """What the user's settings, a project's rules and the power supply come to together."""
+
+    preset: Preset
+    slots: int
+    why: str
+    """Who decided: a few words for the user."""
 
 
 class Rules(Record, frozen=True, kw_only=True):
@@ -46,8 +94,10 @@ class Rules(Record, frozen=True, kw_only=True):
     """Patterns: may run ahead although Stretto would not choose them (they write products, make environments, connect)."""
     never_ahead: tuple[str, ...] = ()
     """Patterns: recorded and joined, never run ahead. Stronger than `ahead`."""
-    slots: int = DEFAULT_SLOTS
-    """Ahead runs at one time; 0: none."""
+    preset: str | None = None
+    """The most eager preset that this project wants, None: as the user has it."""
+    slots: int | None = None
+    """Ahead runs at one time, at most; 0: none; None: as the preset says."""
     max_age_s: float = DEFAULT_MAX_AGE_S
     """A finished result older than this is not replayed."""
     quiet_s: float = DEFAULT_QUIET_S
@@ -58,6 +108,27 @@ class Rules(Record, frozen=True, kw_only=True):
     """By how much a rotated part of the log may be older than the newest one."""
     keep_mb: int = DEFAULT_KEEP_MB
     """What rotated parts of the log may take together, in MiB."""
+
+
+def eagerness(settings: Settings, rules: Rules, *, on_battery: bool) -> Eagerness:
+    """Say how eagerly commands run ahead: the least eager of what the user, the project and an empty socket say.
+
+    The number of slots is the user's own where that was said for the preset that counts; the project may only lower it.
+    """
+    order = list(PRESETS)
+    asked = [(settings.preset, "your own setting" if settings.preset != DEFAULT_PRESET else "the default")]
+    if rules.preset is not None:
+        asked.append((rules.preset, FILE))
+    if on_battery:
+        asked.append((BATTERY_PRESET, "the machine runs on battery"))
+    name, why = min(asked, key=lambda each: order.index(each[0]))  # of two that say the same, the user's
+    if rules.preset is not None and order.index(rules.preset) > order.index(settings.preset):
+        why += f"; {FILE} asks for {rules.preset}, which only you can allow (`stretto preset {rules.preset}`)"
+    preset = PRESETS[name]
+    own = preset.slots if settings.slots is None else settings.slots
+    slots = own if name == settings.preset else min(own, preset.slots)
+    slots = slots if rules.slots is None else min(slots, rules.slots)
+    return Eagerness(preset=preset, slots=0 if name == "off" else slots, why=why)
 
 
 def matches(patterns: Iterable[str], text: str) -> bool:
@@ -71,37 +142,62 @@ def parse(text: str) -> Rules:
     Raises:
         UserError: it is no TOML, has an unknown key, or a value of the wrong type or out of range; the message names line and key.
     """
+    return Rules(**_values(text, _RULES))  # type: ignore[arg-type]
+
+
+def parse_settings(text: str) -> Settings:
+    """Return the settings of a settings.toml's text.
+
+    Raises:
+        UserError: as for `parse`.
+    """
+    return Settings(**_values(text, _SETTINGS))  # type: ignore[arg-type]
+
+
+def _values(text: str, form: _Form) -> dict[str, object]:
     try:
         found = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # an integer of 5,000 digits and a thousand brackets are no decode errors
         at = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = int(at[1]) if at else len(text.splitlines()) or 1
         cause = re.sub(r"\s*\(at [^)]*\)", "", str(error))
-        raise UserError(f"cannot read {FILE} line {line}: it is no TOML ({cause}); mend that line") from error
+        raise UserError(f"cannot read {form.file} line {line}: it is no TOML ({cause}); mend that line") from error
     values: dict[str, object] = {}
     for key, value in found.items():
-        if key in _TABLES:
+        if key in form.tables:
             if not isinstance(value, dict):
-                raise _problem(text, "", key, f"`{key}` is a table of its own, not {_kind(value)}; write [{key}] above its keys")
+                place = _Place(form, text, "", key)
+                raise place.problem(f"`{key}` is a table of its own, not {_kind(value)}; write [{key}] above its keys")
             for inner, each in value.items():
-                field, reader = _key(text, key, inner, _TABLES[key])
-                values[field] = reader(_Place(text, key, inner), each)
+                place = _Place(form, text, key, inner)
+                field, reader = _key(place, form.tables[key])
+                values[field] = reader(place, each)
         else:
-            field, reader = _key(text, "", key, _TOP, also=_TABLES)
-            values[field] = reader(_Place(text, "", key), value)
-    return Rules(**values)  # type: ignore[arg-type]
+            place = _Place(form, text, "", key)
+            field, reader = _key(place, form.top, also=form.tables)
+            values[field] = reader(place, value)
+    return values
 
 
 # --- one value --------------------------------------------------------------------------------------------------------------
 
 
-class _Place(Record, frozen=True):
+class _Form(NamedTuple):
+    """A file and every key in it: its field and its reader."""
+
+    file: str
+    top: Mapping[str, tuple[str, _Reader]]
+    tables: Mapping[str, Mapping[str, tuple[str, _Reader]]]
+
+
+class _Place(NamedTuple):
+    form: _Form
     text: str
     table: str
     key: str
 
     def problem(self, cause: str) -> UserError:
-        return _problem(self.text, self.table, self.key, cause)
+        return UserError(f"cannot read {self.form.file} line {_line_of(self.text, self.table, self.key)}: {cause}")
 
 
 _Reader = Callable[[_Place, object], object]
@@ -139,6 +235,14 @@ def _names(place: _Place, value: object) -> tuple[str, ...]:
         if place.key == "add" and each in _RESERVED:
             raise place.problem(f"{each!r} in `{place.key}` cannot be intercepted; name the tool that checks")
     return texts
+
+
+def _preset(place: _Place, value: object) -> str:
+    if isinstance(value, str) and value in PRESETS:
+        return value
+    near = difflib.get_close_matches(value.lower(), PRESETS, n=1, cutoff=0.5) if isinstance(value, str) else []
+    hint = f"did you mean {near[0]!r}?" if near else f'write {place.key} = "{DEFAULT_PRESET}"'
+    raise place.problem(f"`{place.key}` is {_kind(value)}, not one of {', '.join(list(PRESETS)[::-1])}; {hint}")
 
 
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:
@@ -195,6 +299,7 @@ _TOP: Mapping[str, tuple[str, _Reader]] = {"exclude": ("exclude", _texts)}
 _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
     "commands": {"add": ("add", _names), "remove": ("remove", _names)},
     "ahead": {
+        "preset": ("preset", _preset),
         "allow": ("ahead", _texts),
         "never": ("never_ahead", _texts),
         "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
@@ -207,26 +312,32 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
         "keep_mb": ("keep_mb", _number(1, LARGEST_KEEP_MB, DEFAULT_KEEP_MB, "choose a value between")),
     },
 }
-"""Every key of the file: its field and its reader."""
+_RULES = _Form(FILE, _TOP, _TABLES)
+_SETTINGS = _Form(
+    SETTINGS_FILE,
+    {
+        "preset": ("preset", _preset),
+        "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
+        "busy_percent": ("busy_percent", _number(1, 100, DEFAULT_BUSY_PERCENT, "100 does not look at the processors")),
+    },
+    {},
+)
 
 
 # --- errors with a line -----------------------------------------------------------------------------------------------------
 
 
-def _key(text: str, table: str, key: str, known: Mapping[str, tuple[str, _Reader]], also: Iterable[str] = ()) -> tuple[str, _Reader]:
+def _key(place: _Place, known: Mapping[str, tuple[str, _Reader]], also: Iterable[str] = ()) -> tuple[str, _Reader]:
+    form, table, key = place.form, place.table, place.key
     if key in known:
         return known[key]
     names = [*known, *also]
     shown = key if key.isprintable() and len(key) <= 60 else ascii(key[:60])
     near = difflib.get_close_matches(key, names, n=1, cutoff=0.6)
-    elsewhere = next((f"[{name}] {key}" for name, keys in _TABLES.items() if key in keys and name != table), "")
-    elsewhere = elsewhere or (f"{key}, above all tables" if table and key in _TOP else "")
+    elsewhere = next((f"[{name}] {key}" for name, keys in form.tables.items() if key in keys and name != table), "")
+    elsewhere = elsewhere or (f"{key}, above all tables" if table and key in form.top else "")
     hint = f"did you mean {elsewhere}?" if elsewhere else f"did you mean `{near[0]}`?" if near else f"the keys are {', '.join(names)}"
-    raise _problem(text, table, key, f"`{shown}` is no key of {f'[{table}]' if table else 'the file'}; {hint}")
-
-
-def _problem(text: str, table: str, key: str, cause: str) -> UserError:
-    return UserError(f"cannot read {FILE} line {_line_of(text, table, key)}: {cause}")
+    raise place.problem(f"`{shown}` is no key of {f'[{table}]' if table else 'the file'}; {hint}")
 
 
 _STRINGS = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''", re.DOTALL)

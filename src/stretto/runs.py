@@ -15,7 +15,7 @@ from typing import Any
 
 from stretto import freshness
 from stretto.bundle import Exit, Seal
-from stretto.executors import Owner
+from stretto.executors import Owner, Place
 from stretto.fold import Begun, Exited, Job, Settled, State
 from stretto.model import (
     ATTEMPT_ID,
@@ -37,7 +37,7 @@ from stretto.model import (
 )
 from stretto.system import Process
 from stretto.tree import Scan
-from stretto.world import Place, World
+from stretto.world import World
 
 LIMIT_BYTES = 64 * 1024 * 1024
 WALL_LEAST_S, WALL_FACTOR = 600.0, 5.0
@@ -183,7 +183,7 @@ class Runs:
         }
         run.place = place
         try:
-            run.owner = self._executor.spawn(run.attempt, spec)
+            run.owner = self._executor.spawn(run.attempt, spec, place)
         except OSError:
             self.lost(run, "no process could be started")
             raise

@@ -70,6 +70,8 @@ class View(Record, frozen=True, kw_only=True):
     free_bytes: int
     load_per_core: float = 0.0
     """Runnable tasks a core, over the last minute."""
+    used_up: bool = False
+    """No processor has time left; while runs ahead of ours are among those that use it, the places bound them."""
     suites: frozenset[JobKey] = frozenset()
     """Which commands are test suites: they may share a port or a database, so they take turns in one checkout."""
     suite_foreground: bool = False
@@ -164,6 +166,8 @@ def plan(view: View) -> list[Action]:
         if why and why != asked.held:
             actions.append(Hold(job=asked.job, why=why))
     if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES or view.load_per_core >= OVERLOADED:
+        return actions
+    if view.used_up and not view.running:
         return actions
 
     taken = {run.job for run in view.running}  # just stopped ones, too: two of one command spoil each other

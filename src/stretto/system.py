@@ -284,8 +284,12 @@ class Lock:
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, f"{holder.pid} {holder.start} {holder.boot}\n".encode(), 0)
 
+    def fileno(self) -> int:
+        """Return the descriptor: a process that is handed it holds the lock, too, until it has closed it or ended."""
+        return self._descriptor
+
     def close(self) -> None:
-        """Let go (closing is releasing: no other descriptor of this open file exists)."""
+        """Let go (closing is releasing, unless another process was handed the descriptor)."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

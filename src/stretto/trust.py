@@ -19,6 +19,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -30,6 +31,7 @@ import msgspec
 
 from stretto.errors import CorruptError, UserError
 from stretto.model import Mode, Record
+from stretto.rules import SETTINGS_FILE, Settings, parse_settings
 from stretto.system import Lock, atomic_write, open_private, private_directory, wall_s, write_all
 
 GRANT_VERSION = 1
@@ -297,11 +299,63 @@ def read_rules(root: str) -> bytes | None:
         return None
     except OSError as error:
         raise UserError(f"cannot read {display(path)}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > RULES_LIMIT_BYTES:
             raise UserError(f"cannot read {display(path)}: it is no regular file or larger than {RULES_LIMIT_BYTES} bytes")
-        return file.read(RULES_LIMIT_BYTES)
+        with os.fdopen(os.dup(descriptor), "rb") as file:  # which refuses a directory in its own way
+            return file.read(RULES_LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
+
+
+def settings(base: str) -> Settings:
+    """Return what the user's own settings in the state directory say, the defaults when there is no such file.
+
+    Raises:
+        UserError: the file is not ours alone, or what stands in it cannot be used; the message names line and key.
+    """
+    return parse_settings(_settings_text(base))
+
+
+def set_preset(base: str, preset: str) -> None:
+    """Write the user's own preset; all other lines of the file stay as they are.
+
+    Raises:
+        UserError: the file cannot be used as it is.
+        OSError: it could not be written; the old one stands.
+    """
+    text = _settings_text(base)
+    parse_settings(text)
+    line = f'preset = "{preset}"'
+    changed, count = re.subn(r"(?m)^[ \t]*(?:preset|\"preset\"|'preset')[ \t]*=[^\n#]*?(?=[ \t]*(?:#|$))", line, text, count=1)
+    changed = changed if count else f"{line}\n{text}"
+    parse_settings(changed)
+    private_directory(base)
+    atomic_write(f"{base}/{SETTINGS_FILE}", changed.encode())
+
+
+def _settings_text(base: str) -> str:
+    path = f"{base}/{SETTINGS_FILE}"
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise UserError(f"cannot read {display(path)}: {error.strerror}; remove it, then run `stretto preset`") from error
+    try:
+        found = os.fstat(descriptor)
+        _refuse_shared(path, found, stat.S_ISREG)
+        if found.st_size > RULES_LIMIT_BYTES:
+            raise UserError(f"cannot read {display(path)}: it is larger than {RULES_LIMIT_BYTES} bytes")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read(RULES_LIMIT_BYTES)
+    finally:
+        os.close(descriptor)
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"cannot read {display(path)}: it is no UTF-8 at byte {error.start}; mend it") from error
 
 
 def grant(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from stretto.executors import Executor, Owner
+from stretto.executors import Executor, Owner, Place
 from stretto.fold import State
 from stretto.model import Change, Mode, Record, SessionId
-from stretto.rules import Rules
+from stretto.rules import Rules, Settings
 from stretto.system import Process
 from stretto.tree import Scan
 
@@ -22,6 +22,8 @@ class Allowed(Record, frozen=True, kw_only=True):
 
     mode: Mode
     rules: Rules
+    settings: Settings = Settings()
+    """The user's own, for all projects."""
     void: str = ""
     """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
 
@@ -39,19 +41,6 @@ class Tree(Protocol):
     def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]: ...
 
     def covers(self, path: bytes | str) -> bool: ...
-
-
-class Place(Protocol):
-    """One of the machine's places for ahead runs and requested jobs, held until closed."""
-
-    def promise(self, memory_bytes: int, monitor_pid: int) -> None:
-        """Say to the supervisors of other projects what its holder may need.
-
-        Raises:
-            OSError: it could not be written.
-        """
-
-    def close(self) -> None: ...
 
 
 class World(Protocol):
@@ -133,8 +122,15 @@ class World(Protocol):
 
     def unlisten(self, owner: Owner) -> None: ...
 
-    def take_place(self) -> Place | None:
-        """Take one of the machine's places, None when all are taken: several projects share them."""
+    def take_place(self, *, ahead: bool) -> Place | None:
+        """Take one of the machine's places, None when all are taken: several projects share them.
+
+        Args:
+            ahead: for a run ahead: None, too, when another project has waited for longer; whoever is refused waits from now on.
+        """
+
+    def stand_down(self) -> None:
+        """Wait for no place any more: nothing is to run ahead at this moment."""
 
     def promised_bytes(self) -> int:
         """Return what the requested jobs of all projects may still come to need, beyond what they use now."""
@@ -149,6 +145,12 @@ class World(Protocol):
         """Return the memory that is ours together with the rest of the machine."""
 
     def load_per_core(self) -> float: ...
+
+    def busy_percent(self) -> float:
+        """Return how much of the time of all processors was used lately, by whomever."""
+
+    def on_battery(self) -> bool:
+        """Say whether the machine runs on its battery; what is not known is no."""
 
     def connects(self, pid: int) -> bool:
         """Say whether a process or a descendant holds a connection beyond loopback at this moment."""

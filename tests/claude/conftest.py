@@ -25,7 +25,7 @@ from stretto.fold import Settled, State, fold
 from stretto.journal import read
 from stretto.model import AttemptSettled, LogEvent
 from stretto.system import Process
-from stretto.testing import history
+from stretto.testing import history, room
 from stretto.testing.api import Call, Request, ScriptedApi, ToolResult, Turn
 from stretto.testing.claude import Home, Outcome, run
 from stretto.testing.wait import wait_until
@@ -258,4 +258,5 @@ def world(bare: World) -> World:
     """A project with Stretto and a tool named pytest."""
     bare.tool("pytest")
     bare.cli("init", "--yes")
+    room.whatever_else_runs(bare.base)
     return bare

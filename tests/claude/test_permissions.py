@@ -24,7 +24,7 @@ from stretto import install, trust
 from stretto.fold import Job, State, fold
 from stretto.journal import read
 from stretto.model import AttemptStarted, JoinDecided, TreeMoved
-from stretto.testing import leftovers
+from stretto.testing import leftovers, room
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
 from stretto.testing.claude import Home, Outcome, StreamSession, run
 from stretto.testing.terminal import Interactive
@@ -74,6 +74,7 @@ class Ground:
 
     def install(self) -> None:
         trust.grant(str(self.root), "on", None, base=str(self.base), python=sys.executable)
+        room.whatever_else_runs(self.base)
         wired = replace(install.wiring(str(self.base)), islands=str(self._package))
         install.perform(install.plan_init(self._settings, wired))
 

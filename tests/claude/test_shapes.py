@@ -26,7 +26,7 @@ from stretto import install, trust
 from stretto.fold import fold
 from stretto.journal import read
 from stretto.model import VOLATILE_ENV, JoinDecided
-from stretto.testing import leftovers
+from stretto.testing import leftovers, room
 from stretto.testing.api import Call, ScriptedApi, ToolResult, Turn
 from stretto.testing.claude import Home, run
 from stretto.testing.wait import wait_until
@@ -121,6 +121,7 @@ class Stage:
         with self._api:
             self._session(self._native(shapes, native), {"hooks": {"SessionStart": [{"hooks": [colon]}]}})
             trust.grant(str(self.world.root), "on", None, base=str(self.world.base), python=sys.executable)
+            room.whatever_else_runs(self.world.base)
             wired = install.wiring(str(self.world.base))
             install.perform(install.plan_init(install.settings_path(str(self.world.root), "local"), wired))
             self._session(self._with_stretto(shapes, second, native), {})

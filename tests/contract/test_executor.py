@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from stretto.executors import Executor, Owner
+from stretto import machine
+from stretto.executors import Executor, Owner, Place
 from stretto.executors.local import Local
 from stretto.model import AttemptId, End
-from stretto.system import Lock
+from stretto.system import Lock, is_locked
 from stretto.testing.simulation import Door, Fact, Host, Plan, key_of
 from stretto.testing.wait import wait_until
 
@@ -41,11 +42,20 @@ class Real:
         self.lease = Lock(str(folder / "supervisor.lock"))
         assert self.lease.try_acquire()
         self.owners: list[Owner] = []
+        self.slots = str(folder / "slots")
         self.local = Local(str(folder))
         self.executor: Executor = self.local
 
     def spec(self, script: str) -> Mapping[str, bytes]:
         return {**SPEC, "argv": b"\0".join([b"sh", b"-c", script.encode()])}
+
+    def room(self) -> Place:
+        taken = machine.take_place(self.slots)
+        assert taken is not None
+        return taken
+
+    def rooms_taken(self) -> int:
+        return sum(is_locked(os.path.join(self.slots, name)) for name in os.listdir(self.slots))
 
     def until(self, true: Callable[[], Any]) -> None:
         wait_until(true, limit_s=30)
@@ -68,7 +78,16 @@ class Fake:
         self.host.faults = False
         self.host.truths[ONE] = Fact(key_of(0), "ahead")
         self.owners: list[Owner] = []
-        self.executor: Executor = Door(self.host).executor
+        self.door = Door(self.host)
+        self.executor: Executor = self.door.executor
+
+    def room(self) -> Place:
+        taken = self.door.take_place(ahead=True)
+        assert taken is not None
+        return taken
+
+    def rooms_taken(self) -> int:
+        return len(self.host.places)
 
     def spec(self, script: str) -> Mapping[str, bytes]:
         lasts_s = 30.0 if script == HOLDS else 0.1
@@ -98,8 +117,8 @@ def place(request: pytest.FixtureRequest, short: Path) -> Iterator[Real | Fake]:
 class Heard:
     """All that a monitor has said."""
 
-    def __init__(self, place: Real | Fake, script: str) -> None:
-        self._owner = place.executor.spawn(ONE, place.spec(script))
+    def __init__(self, place: Real | Fake, script: str, room: Place | None = None) -> None:
+        self._owner = place.executor.spawn(ONE, place.spec(script), room)
         place.owners.append(self._owner)
         self.lines: list[str] = []
         self.over = False
@@ -127,6 +146,29 @@ def test_a_run_says_that_it_started_and_exited_and_leaves_how_it_ended(place, sc
     assert [line.split()[0] for line in heard.lines] == ["started", "exited"]
     assert place.executor.exit_of(ONE).end == End(how="code", value=value)
     assert not place.executor.owned(ONE)
+
+
+def test_a_place_is_taken_until_its_monitor_is_gone_though_we_let_go_of_it(place):
+    place.executor.create(ONE)
+    room = place.room()
+    heard = Heard(place, HOLDS, room)
+    room.close()
+    assert place.rooms_taken() == 1
+    place.until(lambda: heard.word("started"))
+    assert place.rooms_taken() == 1
+    place.executor.cancel(place.executor.signer(ONE))
+    place.until(heard.ended)
+    place.until(lambda: place.rooms_taken() == 0)
+
+
+def test_a_place_is_taken_until_we_let_go_of_it_though_its_monitor_is_gone(place):
+    place.executor.create(ONE)
+    room = place.room()
+    heard = Heard(place, PASSES, room)
+    place.until(heard.ended)
+    assert place.rooms_taken() == 1
+    room.close()
+    place.until(lambda: place.rooms_taken() == 0)
 
 
 def test_while_it_runs_it_is_owned_and_signed_and_not_to_be_given_up(place):

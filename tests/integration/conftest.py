@@ -24,7 +24,7 @@ from stretto.fold import Attempt, State, fold
 from stretto.journal import read
 from stretto.model import AttemptId, End, LogEvent
 from stretto.system import Process, boot_id, lives, mono_s
-from stretto.testing import history
+from stretto.testing import history, room
 from stretto.testing.wait import wait_until
 
 SHELL_SIGNS = frozenset("|&;<>()$`\\\"'*?[]#~=%{}!\n")
@@ -41,6 +41,7 @@ class Bench:
             (project / "stretto.toml").write_bytes(rules)
         self.granted = trust.grant(str(project), mode, rules, base=str(base), python=sys.executable)
         self.paths = self.granted.paths
+        room.whatever_else_runs(base)
         self.tools = short / "tools"
         self.tools.mkdir()
         self.env_file = short / "env-file"
@@ -259,7 +260,7 @@ def _end(one: Bench, waived: Collection[str]) -> None:
 class Started:
     """One monitor of the test, its bundle, and what it said."""
 
-    def __init__(self, forker: local.Forker, tmp_path: Path, words: list[str], **changes: bytes) -> None:
+    def __init__(self, forker: local.Forker, tmp_path: Path, words: list[str], place: int = -1, **changes: bytes) -> None:
         self.home = tmp_path
         self.attempt = AttemptId(os.urandom(16).hex())
         self.folder = bundle.create(str(tmp_path / "attempts"), self.attempt)
@@ -279,7 +280,7 @@ class Started:
             "tasks": b"1000",
             "idle": b"1",
         }
-        self.owner = forker.spawn(spec | changes)
+        self.owner = forker.spawn(spec | changes, place)
         self.said: list[str] = []
         self.gone = False
         wait_until(lambda: self.listen() and any(line.startswith("started") for line in self.said), limit_s=10, what="monitor started")
@@ -326,8 +327,8 @@ def groupless(monkeypatch: pytest.MonkeyPatch) -> None:
 def start(tmp_path: Path, forker: local.Forker) -> Iterator[Callable[..., Started]]:
     started: list[Started] = []
 
-    def begin(script: str, **changes: bytes) -> Started:
-        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], **changes)
+    def begin(script: str, place: int = -1, **changes: bytes) -> Started:
+        one = Started(forker, tmp_path, ["/bin/sh", "-c", script], place, **changes)
         started.append(one)
         return one
 

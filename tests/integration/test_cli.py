@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import stretto
-from stretto import cli, control, install, model, trust
+from stretto import cli, control, install, model, power, trust
 from stretto.errors import CorruptError, UnavailableError, UserError
 from stretto.fold import fold
 from stretto.journal import Journal, read
@@ -225,6 +225,28 @@ def test_init_from_a_folder_below_grants_the_repository(world):
     world.ok("init", "--yes", cwd=below)
     assert world.ok("path").strip() == world.paths.folder
     assert world.ok("path", cwd=below).strip() == world.paths.folder
+
+
+@pytest.mark.skipif(power.on_battery(), reason="this machine runs on battery, which is shown instead of the default")
+def test_preset_is_shown_chosen_and_counts_in_every_project_and_a_repository_can_only_ask_for_less(world):
+    world.ok("init", "--yes")
+    assert world.ok("preset") == "balanced\n"
+    assert "ahead       balanced (the default), at most 2 at a time" in world.ok("status")
+    world.ok("preset", "frugal")
+    assert json.loads(world.ok("status", "--json"))["ahead"] == {"preset": "frugal", "slots": 1, "why": "your own setting"}
+    (world.project / "stretto.toml").write_text('[ahead]\npreset = "eager"\nslots = 60\n')
+    world.ok("init", "--yes")
+    status = json.loads(world.ok("status", "--json"))["ahead"]
+    assert (status["preset"], status["slots"]) == ("frugal", 1)
+    assert "stretto.toml asks for eager, which only you can allow (`stretto preset eager`)" in world.ok("doctor")
+    wrong = world("preset", "egaer")
+    assert (wrong.code, wrong.err) == (1, "stretto: cannot choose 'egaer': it is no preset; did you mean `stretto preset eager`?\n")
+    assert "the presets are eager, balanced, frugal, off" in world("preset", "zzz").err
+    (world.project / "stretto.toml").write_text('\n[ahead]\npreset = "ballanced"\n')
+    refused = world("init", "--yes")
+    assert refused.code == 1
+    assert "cannot read stretto.toml line 3: `preset` is the text 'ballanced'" in refused.err
+    assert "did you mean 'balanced'?" in refused.err
 
 
 def test_init_again_keeps_the_mode_that_was_chosen(world):

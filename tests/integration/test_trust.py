@@ -3,12 +3,14 @@
 import os
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from stretto import trust
 from stretto.errors import CorruptError, UnavailableError, UserError
+from stretto.rules import Settings
 from stretto.system import Lock
 
 PY = "/opt/py/bin/python3"
@@ -26,6 +28,40 @@ def granted(project, base):
 
 def everything_under(path):
     return sorted(os.path.join(folder, name) for folder, folders, files in os.walk(path) for name in folders + files)
+
+
+def test_settings_of_the_user_are_read_outside_the_repository_and_written_line_by_line(project, base):
+    assert trust.settings(base) == Settings()
+    trust.set_preset(base, "eager")
+    path = Path(base, "settings.toml")
+    assert (trust.settings(base).preset, stat.S_IMODE(path.stat().st_mode)) == ("eager", 0o600)
+    path.write_text("# mine\nslots = 3  # three\n preset = 'eager'  # why\n")
+    trust.set_preset(base, "off")
+    assert path.read_text() == '# mine\nslots = 3  # three\npreset = "off"  # why\n'
+    assert trust.settings(base) == Settings(preset="off", slots=3)
+    (project / "settings.toml").write_text("preset = 'eager'")
+    assert trust.settings(base).preset == "off"
+
+
+@pytest.mark.parametrize("how", ["link", "shared", "directory", "junk", "bytes"])
+def test_settings_that_are_not_the_users_own_or_do_not_read_are_refused(project, base, how):
+    """F58: what another may write decides nothing; and nothing is guessed at, nor written over."""
+    trust.set_preset(base, "frugal")
+    path = Path(base, "settings.toml")
+    if how == "link":
+        path.rename(project / "theirs")
+        path.symlink_to(project / "theirs")
+    elif how == "shared":
+        path.chmod(0o666)
+    elif how == "directory":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(b"preset = 'fast'" if how == "junk" else b"\xff\xfe")
+    with pytest.raises(UserError):
+        trust.settings(base)
+    with pytest.raises(UserError):
+        trust.set_preset(base, "eager")
 
 
 def test_f13_lookup_of_an_untouched_folder_finds_nothing_and_makes_nothing(short, project, base):

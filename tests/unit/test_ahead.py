@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stretto import habits
-from stretto.ahead import LISTED_MOST, PRICES, WORTH_S, Candidate, desired, ineligible, likelihoods
+from stretto.ahead import LISTED_MOST, WORTH_S, Candidate, desired, ineligible, likelihoods
 from stretto.commands import Check
 from stretto.fold import Job
 from stretto.model import JobKey
+from stretto.rules import PRESETS
 
-PRICE = PRICES["balanced"]
+PRICE = PRESETS["balanced"].price
 
 
 def told(*story: tuple) -> habits.Habits:
@@ -96,8 +99,8 @@ def test_what_runs_already_is_worth_more_than_what_would_begin():
 
 def test_a_lower_price_of_idle_work_wants_no_less():
     learned = told(*ROUND, *[("w", "src/a.py")] * 6)
-    wanted = [set(wants(learned, "tests", price=price)) for price in sorted(PRICES.values())]
-    assert wanted[0] >= wanted[1] >= wanted[2]
+    wanted = [set(wants(learned, "tests", price=preset.price)) for preset in PRESETS.values()]
+    assert all(more >= less for less, more in pairwise(wanted))
 
 
 STORIES = st.lists(

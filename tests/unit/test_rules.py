@@ -10,14 +10,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretto.errors import UserError
-from stretto.rules import _TABLES, _TOP, DEFAULT_MAX_AGE_S, DEFAULT_QUIET_S, DEFAULT_SLOTS, Rules, matches, parse
+from stretto.rules import (
+    _SETTINGS,
+    _TABLES,
+    _TOP,
+    DEFAULT_MAX_AGE_S,
+    DEFAULT_QUIET_S,
+    PRESETS,
+    Rules,
+    Settings,
+    eagerness,
+    matches,
+    parse,
+    parse_settings,
+)
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules.md"
 
 
 def test_parse_nothing_gives_the_defaults():
     assert parse("") == parse("# only a comment\n") == Rules()
-    assert (Rules().slots, Rules().max_age_s, Rules().quiet_s) == (DEFAULT_SLOTS, DEFAULT_MAX_AGE_S, DEFAULT_QUIET_S)
+    assert (Rules().slots, Rules().max_age_s, Rules().quiet_s) == (None, DEFAULT_MAX_AGE_S, DEFAULT_QUIET_S)
+    assert parse_settings("") == Settings()
 
 
 def test_parse_documented_example_sets_every_key():
@@ -29,7 +43,8 @@ def test_parse_documented_example_sets_every_key():
         exclude=("pytest -m db*", "make test-hardware"),
         ahead=("cargo check*", "uvx ruff check ."),
         never_ahead=("npm test*",),
-        slots=3,
+        preset="frugal",
+        slots=1,
         quiet_s=0.5,
         max_age_s=900.0,
         fsync="always",
@@ -61,6 +76,16 @@ def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
         ("# x\n[ahead]\n# y\nslots = '3'", "line 4: `slots` is the text '3', not a whole number"),
         ("[ahead]\nslots = true", "line 2: `slots` is true or false, not a whole number"),
         ("[ahead]\nslots = -1", "line 2: `slots` is -1, not between 0 and 64"),
+        (
+            "[ahead]\npreset = 'egaer'",
+            "line 2: `preset` is the text 'egaer', not one of eager, balanced, frugal, off; did you mean 'eager'?",
+        ),
+        ("[ahead]\npreset = 'Frugal'", "did you mean 'frugal'?"),
+        ("[ahead]\npreset = 'zzz'", 'not one of eager, balanced, frugal, off; write preset = "balanced"'),
+        ("[ahead]\npreset = 2", "line 2: `preset` is a number, not one of"),
+        ("[ahead]\npreset = false", "line 2: `preset` is true or false, not one of eager, balanced, frugal, off"),
+        ("preset = 'off'", "line 1: `preset` is no key of the file; did you mean [ahead] preset?"),
+        ("[ahead]\npresets = 'off'", "line 2: `presets` is no key of [ahead]; did you mean `preset`?"),
         ("[ahead]\nquiet = '2m'", "line 2: `quiet` is 120 s, not between 0 and 60 s"),
         ("[join]\nmax_age = '2 weeks'", "line 2: `max_age` is the text '2 weeks', not a duration"),
         ("[join]\nmax_age = nan", "line 2: `max_age` is a number, not a duration"),
@@ -134,10 +159,74 @@ def test_parse_any_text_gives_rules_or_a_user_error(text):
         assert re.match(r"cannot read stretto\.toml line \d+: ", str(error))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("preset = 'eagre'", "line 1: `preset` is the text 'eagre', not one of eager, balanced, frugal, off; did you mean 'eager'?"),
+        ("\nbusy_percen = 3", "line 2: `busy_percen` is no key of the file; did you mean `busy_percent`?"),
+        ("busy_percent = 0", "line 1: `busy_percent` is 0, not between 1 and 100"),
+        ("[ahead]\npreset = 'off'", "line 1: `ahead` is no key of the file; the keys are preset, slots, busy_percent"),
+        ("preset = ", "line 1: it is no TOML"),
+    ],
+)
+def test_parse_settings_mistake_is_told_with_line_and_key(text, message):
+    with pytest.raises(UserError) as caught:
+        parse_settings(text)
+    assert str(caught.value).startswith("cannot read settings.toml line ")
+    assert message in str(caught.value)
+
+
+def test_documentation_lists_exactly_the_keys_of_the_settings():
+    listed = re.findall(r"^\| own `([\w.]+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(_SETTINGS.top)
+
+
+def test_documentation_shows_every_preset_as_it_is():
+    listed = re.findall(r"^\| (\w+) \| (\d+) \| ([\d.]+) s \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {(name, int(slots), float(price)) for name, slots, price in listed} == {
+        (preset.name, preset.slots, preset.price) for preset in PRESETS.values()
+    }
+
+
+LEVELS = list(PRESETS)
+
+
+@pytest.mark.parametrize("battery", [False, True])
+@pytest.mark.parametrize("asked", [None, *LEVELS])
+@pytest.mark.parametrize("own", LEVELS)
+def test_eagerness_is_the_least_of_what_user_project_and_battery_say(own, asked, battery):
+    """No repository makes the machine do more than its user's own setting; a project, and an empty socket, may ask for less."""
+    for own_slots in (None, 0, 1, 5):
+        for slots in (None, 0, 1, 9):
+            found = eagerness(Settings(preset=own, slots=own_slots), Rules(preset=asked, slots=slots), on_battery=battery)
+            alone = eagerness(Settings(preset=own, slots=own_slots), Rules(), on_battery=battery)
+            said = [own, *([asked] if asked else []), *(["frugal"] if battery else [])]
+            assert found.preset.name == min(said, key=LEVELS.index)
+            assert found.slots <= alone.slots
+            assert found.slots <= (9 if slots is None else slots)
+            assert found.preset.name != "off" or found.slots == 0
+
+
+def test_eagerness_says_who_decided():
+    assert eagerness(Settings(), Rules(), on_battery=False).why == "the default"
+    assert eagerness(Settings(preset="eager"), Rules(), on_battery=False).why == "your own setting"
+    assert eagerness(Settings(), Rules(preset="off"), on_battery=True).why == "stretto.toml"
+    assert eagerness(Settings(), Rules(), on_battery=True).why == "the machine runs on battery"
+    assert "asks for eager, which only you can allow" in eagerness(Settings(), Rules(preset="eager"), on_battery=False).why
+    assert eagerness(Settings(slots=3), Rules(), on_battery=False).slots == 3
+
+
+def test_presets_move_along_one_line():
+    """More eager is more places and a higher price, at every step."""
+    assert [preset.name for preset in PRESETS.values()] == ["off", "frugal", "balanced", "eager"]
+    assert sorted(PRESETS.values(), key=lambda preset: (preset.slots, preset.price)) == list(PRESETS.values())
+    assert len({(preset.slots, preset.price) for preset in PRESETS.values()}) == len(PRESETS)
+
+
 def test_no_key_grants_or_enables():
     """A repository's file may narrow and name; mode, grant, state and interpreter are kept outside of it."""
     words = {*_TOP, *_TABLES, *(key for keys in _TABLES.values() for key in keys)}
-    assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age"} | {
+    assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age", "preset"} | {
         "log",
         "fsync",
         "keep_days",

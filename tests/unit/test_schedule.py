@@ -54,6 +54,16 @@ def test_most_wanted_first_and_no_more_than_there_are_slots():
     assert starts(plan(view(desired=["a", "b", "c"]))) == ["a", "b"]
 
 
+def test_a7_nothing_starts_ahead_while_others_use_up_the_processors_or_the_memory():
+    """A-7: a machine at 100 % or with less than 2 GB free gets no work of ours on top; what runs already goes on."""
+    assert starts(plan(view(desired=["a"], used_up=True))) == []
+    assert starts(plan(view(desired=["a"], free_bytes=LEAST_FREE_BYTES - 1))) == []
+    assert starts(plan(view(desired=["a"]))) == ["a"]
+    own = [run("1", job="b")]
+    assert plan(view(running=own, used_up=True)) == [], "nothing is stopped for it"
+    assert starts(plan(view(desired=["a"], running=own, used_up=True))) == ["a"], "our own run may be what uses them: the places bound it"
+
+
 def test_no_more_run_ahead_than_the_rules_allow():
     assert starts(plan(view(desired=["a", "b", "c"], slots=8, ahead_slots=2, running=[run("1", job="c")]))) == ["a"]
     assert starts(plan(view(desired=["a"], ahead_slots=0))) == []

@@ -73,6 +73,25 @@ CHECKS = """
     types a     npx tsc --noEmit
     test        npx --yes jest
     lint        turbo run lint --filter=web
+    test        pnpm dlx jest
+    test        yarn dlx vitest run
+    test a      yarn workspaces foreach -A run test
+    test        nx test web
+    test        nx run web:test
+    lint        nx run-many -t lint,typecheck -p a b
+    test        nx run-many --targets=test,lint
+    test        nx affected -t test build
+    test        nx affected:test --base=main
+    test        npx nx test web
+    test        lerna run test --scope a
+    test a      yarn run test
+    test a      pnpm t
+    types a     bunx tsc --noEmit
+    test a      deno test
+    lint a      deno lint
+    types a     deno check main.ts
+    lint a      go tool staticcheck ./...
+    test        ginkgo -r
     test a      go test ./...
     test a      go test -race -count=1 ./...
     test af     go test -run TestA ./pkg
@@ -92,17 +111,24 @@ CHECKS = """
     types       cargo check
     lint        cargo clippy -- -D warnings
     lint a      cargo fmt --check
+    lint a      cargo fmt --all -- --check
+    test        cargo t
     build       cargo build --release
     test        gradle clean test
     test f      gradle :app:test --tests com.a.B
     build       gradle assembleDebug
     test        mvn -q -pl core test
+    test        mvnw verify
+    test        gradlew :app:testDebugUnitTest
     test f      mvn verify -Dtest=A#b
     lint a      rubocop lib
     test a      rspec
     test af     rspec spec/a_spec.rb:12
     test a      bundle exec rspec
     test        rake test
+    test a      bundle exec rspec spec/a_spec.rb
+    test        bundle exec rake spec
+    test        rails test
     test af     phpunit --filter testA
     lint a      phpstan analyse src
     lint a      psalm --no-cache
@@ -112,6 +138,38 @@ CHECKS = """
     lint        dotnet format --verify-no-changes
     build       dotnet build
     lint a      shellcheck a.sh
+    test        swift test
+    build       swift build
+    test        mix test
+    lint        mix credo
+    lint        mix format --check-formatted
+    test        ctest --test-dir build --output-on-failure
+    test f      ctest -R unit
+    test sf     ctest --rerun-failed
+    test        meson test -C build
+    build       meson compile -C build
+    build       ninja
+    build       ninja -C build
+    test        ninja -C build -j 4 test
+    build       cmake --build build -j8
+    build       cmake --build build --target all
+    test        cmake --build build --target test --config Debug
+    test        bazel test //...
+    test        dune runtest
+    test        stack test
+    build       cabal build
+    test        zig build test
+    test        zig test src/a.zig
+    test a      dart test
+    types a     dart analyze
+    types       flutter analyze
+    test a      prove -l t
+    lint a      shfmt -d .
+    lint a      typos
+    lint a      terraform fmt -check
+    lint a      buf lint
+    test        moon run web:test
+    test a      mage test
     test a      make test
     test a      make -j4 -C sub lint test V=1
     build       make build
@@ -131,6 +189,14 @@ CHECKS = """
     test        hatch test
     test a      hatch run dev:pytest -q
     types       uvx mypy src
+    lint        uv tool run ruff check .
+    test a      pdm run test
+    test a      rye test
+    test a      mise test
+    test a      mise x -- pytest
+    test        python -m tox -e py311
+    test        nox
+    test        tox
     types a     pipenv run mypy .
 """
 
@@ -143,7 +209,8 @@ NOT_CHECKS = """
     jest --watch | jest -u | jest --updateSnapshot | vitest | vitest watch | vitest run -u | vitest bench | ava -u | mocha --watch
     eslint --fix . | tsc -w | tsc --build --clean | biome check --write | biome check --apply | biome format --write . | prettier --write .
     prettier . | npm run dev | npm start | npm run lint:fix | npm run test:watch | npm run test:e2e | npm run serve | npm run format
-    npm run lint -- --fix | npm test -- -u | npm install | npm ci | npx playwright test | npx cypress run | npx create-app | pnpm dlx jest
+    npm run lint -- --fix | npm test -- -u | npm install | npm ci | npx playwright test | npx cypress run | npx create-app
+    pnpm dlx create-app | yarn dlx cypress run
     npm run test:update | npm run db:migrate | yarn add jest | bun install | bun test --watch | npx -p x jest | yarn | npm
     go test -update ./... | go test -fuzz=F | go test -bench=. | go run . | go generate ./... | go mod tidy | gofmt -w . | gofmt a.go
     golangci-lint run --fix | golangci-lint fmt | cargo fmt | cargo clippy --fix | cargo run | cargo publish | cargo fix
@@ -154,6 +221,18 @@ NOT_CHECKS = """
     make | make fmt | make fix test | make test fmt | make deploy | make test ARGS=--fix | just fmt | just --list | mise run fmt
     mise install
     mise run lint ::: fmt | mise run lint --fix | task docker-test | uv sync | uv run a.py | uv pip install x | poetry install | hatch fmt
+    nx serve web | nx e2e web | nx run web:serve | nx run-many -t build,serve | nx test web --watch | nx affected -t e2e | nx format:write
+    nx migrate latest | nx graph | nx | lerna publish | lerna version | lerna run dev | lerna exec -- rm -rf dist | lerna run e2e | lerna
+    turbo run dev | turbo watch test | turbo prune web | deno fmt | deno run a.ts | deno test --watch | deno lint --fix | deno task dev
+    meson setup build | meson install -C build | meson test --gdb | ninja install | ninja -C build clean | ninja -t clean | ninja -n
+    cmake --install build | cmake --build build --target install | cmake --build build -t clean test | cmake -S . -B build | cmake
+    cmake --build build --clean-first | ctest -N | bazel run //a | bazel clean | swift run | swift package update | mix ecto.migrate
+    mix test.watch | mix format | mix deps.get | rails server | rails db:migrate | rake db:seed | dart format .
+    dart run | dart fix --apply
+    flutter run | flutter test --update-goldens | zig run a.zig | zig build run | shfmt -w . | typos -w | terraform fmt | terraform apply
+    gradle test --refresh-dependencies | gradle build --write-locks | mvn -U test | dotnet watch test | go tool pprof a | go tool
+    cargo insta accept | gulp watch | moon run :dev | hatch run fmt | pdm run format | pipenv run black . | bundle exec rake db:migrate
+    uv tool install ruff | uv run --fix-only ruff format | vendor/bin/phpunit | ./gradlew test | .venv/bin/pytest | ./node_modules/.bin/jest
     make compose-test | make test-e2e | make checkout | bin/pytest | /usr/bin/pytest
 """
 
@@ -197,7 +276,7 @@ WRITING = (
 def test_check_of_with_an_option_no_check_has_is_no_check(command):
     """F45, over the whole table: one such option takes the check away."""
     words = shlex.split(command)
-    if words[0] in ("make", "gmake", "task", "turbo", "rake"):
+    if words[0] in ("make", "gmake", "task", "turbo", "rake", "mage"):
         words.append("--")  # before it an option is make's own
     assert [option for option in WRITING if check_of(words[0], [*words, option])] == []
 
@@ -207,25 +286,21 @@ def test_check_of_every_default_name_knows_some_form_or_is_asked_for_one():
     shown = {shlex.split(row.values[0])[0] for row in rows()}
     unshown = NAMES - shown - PYTHONS
     siblings = {
-        "bunx",
         "gmake",
-        "gradlew",
-        "mvnw",
         "goimports",
         "gofumpt",
         "standardrb",
         "vue-tsc",
         "markdownlint-cli2",
         "bazelisk",
-        "bazel",
     }
     plain = {"ty", "bandit", "pydocstyle", "pycodestyle", "pyflakes", "vulture", "yamllint", "codespell", "sqlfluff", "ava", "svelte-check"}
-    plain |= {"oxlint", "stylelint", "markdownlint", "deno", "gotestsum", "ktlint", "detekt", "pest", "php-cs-fixer", "phpcs", "swift"}
-    plain |= {"swiftlint", "mix", "ctest", "bats", "hadolint", "actionlint", "poe", "rye"}
+    plain |= {"oxlint", "stylelint", "markdownlint", "gotestsum", "ktlint", "detekt", "pest", "php-cs-fixer", "phpcs"}
+    plain |= {"swiftlint", "bats", "hadolint", "actionlint", "poe", "sbt", "swiftformat", "luacheck", "cppcheck", "ansible-lint", "tflint"}
+    plain |= {"cspell", "knip", "gulp", "grunt"}
     assert unshown == siblings | plain
-    sub = {"ty": "check", "sqlfluff": "lint", "deno": "test", "swift": "test", "bazel": "test", "bazelisk": "build", "mix": "test"}
-    sub |= {"php-cs-fixer": "check", "poe": "test", "rye": "test", "bunx": "jest", "gmake": "test", "gradlew": "test", "mvnw": "test"}
-    sub |= {"goimports": "-l", "gofumpt": "-d"}
+    sub = {"ty": "check", "sqlfluff": "lint", "bazelisk": "build", "php-cs-fixer": "check", "poe": "test", "gmake": "test"}
+    sub |= {"goimports": "-l", "gofumpt": "-d", "sbt": "test", "swiftformat": "--lint .", "gulp": "test", "grunt": "lint"}
     for name in unshown:
         assert check_of(name, [name, *sub.get(name, "").split()]) is not None, name
 

@@ -242,7 +242,7 @@ def _many(values: str = "") -> Reader:
                 extra += word.split("=", 1)[1].split()
             else:
                 names.append(word)
-        return joined([target(name) for name in names], extra)
+        return None if _forbidden(args[:end]) else joined([target(name) for name in names], extra)
 
     return reader
 
@@ -311,6 +311,9 @@ def _scripts(*, bare: bool, executes: tuple[str, ...] = ("exec", "x"), test: Too
 
     def reader(args: Sequence[str]) -> Check | None:
         at = _first(args, taking)
+        if bare and at >= 0 and list(args[at : at + 2]) == ["workspaces", "foreach"]:
+            args = args[at + 2 :]
+            at = _first(args, _set("--include --exclude --from --since -j --jobs"))
         while bare and at >= 0 and args[at] == "workspace":
             args = args[at + 2 :]
             at = _first(args, taking)
@@ -319,6 +322,8 @@ def _scripts(*, bare: bool, executes: tuple[str, ...] = ("exec", "x"), test: Too
         word, rest = args[at], args[at + 1 :]
         if word in executes:
             return _npx(rest)
+        if word == "dlx":
+            return _not_ahead(_npx(rest))  # it installs what it runs, outside the project
         if word in ("run", "run-script"):
             at = _first(rest, taking)
             if at < 0:
@@ -352,12 +357,16 @@ def _cargo(args: Sequence[str]) -> Check | None:
 
 
 def _gradle(args: Sequence[str]) -> Check | None:
+    if has(args, ("--refresh-dependencies", "--refresh-keys", "--write-locks", "--update-locks", "-M", "--write-verification-metadata")):
+        return None  # it does what a package manager does, and checks besides
     goals = re.compile(r"clean|test\w*|check|build|assemble\w*|compile\w*|lint\w*|\w*Test|\w*Check|detekt\w*|classes|testClasses")
     values = _set("--tests -x --exclude-task -p --project-dir -b --build-file -c --settings-file -I --init-script --max-workers -g")
     return _goals(args, goals, values, ("--tests",))
 
 
 def _maven(args: Sequence[str]) -> Check | None:
+    if has(args, ("-U", "--update-snapshots")):
+        return None
     goals = re.compile(r"clean|validate|compile|test-compile|test|package|verify|[\w.-]+:check")
     values = _set("-pl --projects -f --file -P --activate-profiles -s --settings -T --threads -rf --resume-from")
     return _goals(args, goals, values, ("-Dtest", "-Dit.test"))
@@ -381,6 +390,76 @@ def _goals(args: Sequence[str], goals: re.Pattern[str], values: Collection[str],
 
 
 _BAD_GOAL = re.compile(r"connected|publish|[aA]pply|[fF]ix|[uU]pdate|[rR]ecord|install|deploy")
+
+
+def _nx(args: Sequence[str]) -> Check | None:
+    """`nx test web`, `nx run web:test`, `nx run-many -t test,lint`, `nx affected -t test`. It keeps a cache and leaves a process."""
+    taking = _set("-t --target --targets -p --projects --exclude --base --head --parallel -c --configuration --files --runner")
+    at = _first(args, taking)
+    if at < 0:
+        return None
+    word, rest = args[at], [*args[:at], *args[at + 1 :]]
+    if word == "run":
+        at = _first(rest, taking)
+        names = rest[at].split(":")[1:2] if at >= 0 else []
+    elif word in ("run-many", "affected"):
+        names = _values(rest, ("-t", "--target", "--targets"))
+    else:
+        names = [word.removeprefix("affected:")]
+    return _not_ahead(joined([target(name) for name in names], [word for word in rest if word not in ("-t", "-p")]))
+
+
+def _moon(args: Sequence[str]) -> Check | None:
+    return _not_ahead(joined([target(word.rpartition(":")[2]) for word in args if not word.startswith("-")], args))
+
+
+def _lerna(args: Sequence[str]) -> Check | None:
+    taking = _set("--scope --ignore --concurrency --since --loglevel")
+    at = _first(args, taking)
+    if at < 0 or args[at] != "run":
+        return None
+    rest = args[at + 1 :]
+    at = _first(rest, taking)
+    return _not_ahead(joined([target(rest[at])], rest)) if at >= 0 else None
+
+
+def _values(args: Sequence[str], options: Collection[str]) -> list[str]:
+    """Return what stands after the first of `options`, however many and separated however."""
+    for at, word in enumerate(args):
+        head, has_value, value = word.partition("=")
+        if head in options:
+            until = next((n for n, each in enumerate(args[at + 1 :]) if each.startswith("-")), len(args) - at - 1)
+            return [name for each in ([value] if has_value else args[at + 1 : at + 1 + until]) for name in re.split("[, ]", each) if name]
+    return []
+
+
+def _cmake(args: Sequence[str]) -> Check | None:
+    """`cmake --build DIR [--target NAME...]`; every other call configures, installs or is a tool box."""
+    if not args or args[0] != "--build" or len(args) < 2 or _forbidden(args) or has(args, ("--clean-first",)):
+        return None
+    own = args[: args.index("--")] if "--" in args else args
+    return _built(_values(own[2:], ("-t", "--target")))
+
+
+def _ninja(args: Sequence[str]) -> Check | None:
+    if has(args, ("-t", "-n", "-h", "--version")) or _forbidden(args):
+        return None
+    names, skip = [], False
+    for word in args:
+        if skip or word.startswith("-"):
+            skip = not skip and word in ("-C", "-f", "-j", "-k", "-l", "-d", "-w")
+        else:
+            names.append(word)
+    return _built(names)
+
+
+def _zig_build(args: Sequence[str]) -> Check | None:
+    return None if _forbidden(args) else _built([word for word in args if not word.startswith("-")])
+
+
+def _built(names: Sequence[str]) -> Check | None:
+    """What a build directory is asked for: its default, or targets that all check or build. It is locked and written, so never ahead."""
+    return _not_ahead(joined([Check(kind="build") if name == "all" else target(name) for name in names or ("all",)]))
 
 
 def _coverage(args: Sequence[str]) -> Check | None:
@@ -430,6 +509,14 @@ _VITEST = _tool("test", never="-u -w --browser --standalone", steered="--changed
 _VITEST_ONCE = _VITEST._replace(needs=_set("--run"))
 _RUBOCOP = _tool("lint", never="-a -A -x --server --start-server --stop-server --lsp", writes="-o --out")
 _MAKE = "-C -f -I -o -W -l --directory --file --makefile"
+_UV_RUN = _runs("--with --extra --group --python -p --directory --project --env-file --package --only-group --index --with-editable")
+
+
+def _uvx(args: Sequence[str]) -> Check | None:
+    """It makes an environment outside the project for what it runs."""
+    return _not_ahead(_runs("--from --with --python -p")(["run", *args]))
+
+
 _TARGET_DIRECTORY = {"test": _tool("test", ahead=False), "build": _tool("build", ahead=False)}
 """Subcommands of tools that write their build directory and lock it."""
 
@@ -479,6 +566,8 @@ TOOLS: Mapping[str, Entry] = {
     **dict.fromkeys(("pnpm", "yarn"), _scripts(bare=True)),
     "bun": _scripts(bare=True, executes=("x",), test=_tool("test", never="-u", filtered="-t --test-name-pattern")),
     **dict.fromkeys(("npx", "bunx"), _npx),
+    "nx": _nx,
+    "lerna": _lerna,
     "turbo": lambda args: _not_ahead(_many("--filter -F --concurrency --cwd")([word for word in args if word != "run"])),
     "deno": {
         "test": _tool("test", never="-u", filtered="--filter", writes="--junit-path"),
@@ -489,6 +578,7 @@ TOOLS: Mapping[str, Entry] = {
     },
     # Go
     "go": {
+        "tool": lambda args: inner(args[0].rpartition("/")[2], args[1:]) if args and not args[0].startswith("-") else None,
         "test": _GO_TEST,
         "vet": _tool("lint", clusters=False, never="-fix"),
         "build": _tool("build", clusters=False, ahead=False, never="-n"),
@@ -497,6 +587,9 @@ TOOLS: Mapping[str, Entry] = {
     "golangci-lint": {"run": _tool("lint", ahead_needs="--allow-parallel-runners")},
     "staticcheck": _tool("lint", clusters=False, never="-explain"),
     **dict.fromkeys(("gofmt", "goimports", "gofumpt"), _GOFMT),
+    "ginkgo": _tool("test", clusters=False, ahead=False, never="-watch", filtered="-focus -skip -label-filter"),
+    "buf": {"lint": _tool("lint"), "format": _tool("lint", needs="-d --diff --exit-code", never="-w")},
+    "terraform": {"validate": _tool("lint"), "fmt": _tool("lint", clusters=False, needs="-check")},
     "gotestsum": _tool("test", clusters=False, never="-watch", writes="-junitfile -jsonfile"),
     # Rust
     "cargo": _cargo,
@@ -514,6 +607,7 @@ TOOLS: Mapping[str, Entry] = {
         writes="-o --out",
     ),
     **dict.fromkeys(("rubocop", "standardrb"), _RUBOCOP),
+    "rails": lambda args: _not_ahead(read(dict.fromkeys(("test", "t", "test:all"), _tool("test", filtered="-n --name")), args)),
     "rake": lambda args: _not_ahead(_many("-f --rakefile -C")(args)),
     "bundle": _runs("--gemfile", verbs="exec"),
     # PHP
@@ -538,6 +632,7 @@ TOOLS: Mapping[str, Entry] = {
     },
     # others
     **dict.fromkeys(("swift", "bazel", "bazelisk"), _TARGET_DIRECTORY),
+    "swiftformat": _tool("lint", needs="--lint"),
     "swiftlint": {"lint": _tool("lint"), "*": _tool("lint", never="rules version docs generate-docs baseline reporters analyze")},
     "mix": {
         "test": _tool("test", ahead=False, filtered="--only --exclude", steered="--failed --stale"),
@@ -546,17 +641,45 @@ TOOLS: Mapping[str, Entry] = {
         "format": _tool("lint", ahead=False, needs="--check-formatted"),
         "compile": _tool("build", ahead=False),
     },
-    "ctest": _tool("test", ahead=False, filtered="-R -E -I"),
+    "ctest": _tool(
+        "test", ahead=False, never="-N --show-only -S -D -M", steered="--rerun-failed", filtered="-R -E -I -L -LE --rerun-failed"
+    ),
+    "meson": {
+        "test": _tool("test", ahead=False, never="--gdb --list -i", filtered="--suite --no-suite"),
+        "compile": _tool("build", ahead=False, never="--clean"),
+    },
+    "ninja": _ninja,
+    "cmake": _cmake,
+    "dart": {
+        "test": _tool("test", filtered="-n --name -N --plain-name -t --tags"),
+        "analyze": _tool("types"),
+        "format": _tool("lint", needs="--output=none --set-exit-if-changed"),
+    },
+    "flutter": {
+        "test": _tool("test", ahead=False, never="--update-goldens", filtered="--name --plain-name -t --tags"),
+        "analyze": _tool("types", ahead=False),
+    },
+    "zig": {
+        "test": _tool("test", ahead=False, filtered="--test-filter"),
+        "build": _zig_build,
+    },
+    **dict.fromkeys(("sbt", "stack", "cabal", "dune"), _TARGET_DIRECTORY | {"runtest": _tool("test", ahead=False)}),
+    "prove": _tool("test", never="-D --state"),
+    **dict.fromkeys(("luacheck", "cppcheck", "ansible-lint", "tflint", "cspell", "knip"), _tool("lint", never="--cache-location")),
+    "typos": _tool("lint", never="-w --write-changes"),
+    "shfmt": _tool("lint", needs="-d --diff -l --list", never="-w"),
     "bats": _tool("test", filtered="-f --filter"),
     **dict.fromkeys(("shellcheck", "hadolint", "actionlint"), _tool("lint")),
     # wrappers
     **dict.fromkeys(("make", "gmake"), _many(_MAKE)),
+    **dict.fromkeys(("mage", "gulp", "grunt"), _many("-d -t -w --gulpfile --gruntfile --cwd")),
+    "moon": {"run": _moon},
     "task": _many("-d --dir -t --taskfile -C --concurrency -o --output"),
     "just": _one("-f --justfile -d --working-directory --shell --dotenv-path"),
     "poe": _one("-C --directory -e --executor"),
     "mise": _mise,
-    "uv": _runs("--with --extra --group --python -p --directory --project --env-file --package --only-group --index --with-editable"),
-    "uvx": lambda args: _not_ahead(_runs("--from --with --python -p")(["run", *args])),
+    "uv": lambda args: _uvx(args[2:]) if list(args[:2]) == ["tool", "run"] else _UV_RUN(args),
+    "uvx": _uvx,
     "poetry": _runs("-C --directory -P --project"),
     "pdm": _runs("-p --project", scripts=True),
     "hatch": _runs("-e --env", scripts=True, also={"test": _tool("test", ahead=False), "fmt": _tool("lint", ahead=False, needs="--check")}),

@@ -40,6 +40,7 @@ from stretto.model import (
     SupervisorStarted,
 )
 from stretto.system import Process, lives, mono_s, signal_process
+from stretto.testing import room
 from stretto.testing.api import Request, ScriptedApi
 from stretto.testing.claude import Home, find_binary, find_shell, run
 from stretto.testing.netns import isolate
@@ -75,6 +76,7 @@ class Stage:
         """Make the project anew, as published, and return a home nobody has used."""
         sources.create(self.archive, self.project)
         shutil.rmtree(self.folder / "home", ignore_errors=True)
+        room.whatever_else_runs(self.state)  # what is shown is what runs ahead, and a machine that is not idle shows it, too
         home = Home(self.folder / "home")
         home.trust(self.project)
         return home

@@ -22,6 +22,23 @@ class Owner(Protocol):
     def close(self) -> None: ...
 
 
+class Place(Protocol):
+    """One of the machine's places for ahead runs and requested jobs: held until it is closed and no monitor holds it any more."""
+
+    def promise(self, memory_bytes: int, monitor_pid: int) -> None:
+        """Say to the supervisors of other projects what its holder may need.
+
+        Raises:
+            OSError: it could not be written.
+        """
+
+    def fileno(self) -> int:
+        """Return the descriptor of its lock."""
+
+    def close(self) -> None:
+        """Let go of it; a monitor that was given it holds it until its own end."""
+
+
 class Executor(Protocol):
     """Starts monitors, ends them, and keeps what they leave."""
 
@@ -29,17 +46,18 @@ class Executor(Protocol):
         """Return where what an attempt leaves is found."""
 
     def create(self, attempt: AttemptId) -> None:
-        """Make the place of a new attempt.
+        """Make the directory of a new attempt.
 
         Raises:
             OSError, UserError: it could not be made.
         """
 
-    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes]) -> Owner:
-        """Start the monitor of an attempt that has its place.
+    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes], place: Place | None = None) -> Owner:
+        """Start the monitor of an attempt that has its directory.
 
         Args:
             spec: argv and env (NUL-joined), exe, cwd, umask (octal), streams, wall_s, limit_bytes (of output), memory_bytes, tasks.
+            place: held by the monitor for its life, whatever becomes of us.
 
         Raises:
             OSError: no process could be started.

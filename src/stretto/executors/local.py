@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Mapping
 
 from stretto import bundle, cgroup, kin, rpc
+from stretto.executors import Place
 from stretto.model import ATTEMPT_ID, AttemptId, Fsync
 from stretto.system import Lock, Process, atomic_write, boot_id, identify, is_locked, signal_process, signer
 
@@ -55,22 +56,23 @@ class Forker:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def spawn(self, spec: Mapping[str, bytes]) -> Owner:
+    def spawn(self, spec: Mapping[str, bytes], place: int = -1) -> Owner:
         """Start a monitor for one attempt.
 
         Args:
             spec: dir, journal, fsync (of the journal; else as `exits`), attempt, argv and env (NUL-joined), exe, cwd, umask (octal),
                 streams, wall_s, limit_bytes (of output), memory_bytes, tasks, and if wanted: idle (1: the idle I/O class, until somebody
                 waits), lease and lease_s (the run is cancelled when nobody has held the lock of that path for so long).
+            place: a descriptor that the monitor keeps open for its life, -1: none.
 
         Raises:
             OSError: no process could be started.
         """
         try:
-            return self._spawn(spec)
+            return self._spawn(spec, place)
         except (BrokenPipeError, ConnectionResetError):
             self.close()  # it has died: nothing has begun, and the next one is as good
-            return self._spawn(spec)
+            return self._spawn(spec, place)
 
     def close(self) -> None:
         """Let the process go, and wait for it; monitors live on."""
@@ -81,14 +83,14 @@ class Forker:
             self._process.wait()
             self._process = None
 
-    def _spawn(self, spec: Mapping[str, bytes]) -> Owner:
+    def _spawn(self, spec: Mapping[str, bytes], place: int) -> Owner:
         if self._requests is None:
             self._start()
         assert self._requests is not None
         spec_end, spec_pipe = os.pipe()
         heard, told = os.pipe()
         try:
-            socket.send_fds(self._requests, [b"."], [spec_end, told])
+            socket.send_fds(self._requests, [b"."], [spec_end, told, *([place] if place >= 0 else [])])
         except OSError:
             for descriptor in (spec_pipe, heard):
                 os.close(descriptor)
@@ -170,7 +172,7 @@ class Local:
     def create(self, attempt: AttemptId) -> None:
         bundle.create(self._attempts, attempt)
 
-    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes]) -> Owner:
+    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes], place: Place | None = None) -> Owner:
         own = {
             "dir": os.fsencode(self.folder(attempt)),
             "journal": os.fsencode(self._journal),
@@ -179,7 +181,7 @@ class Local:
             "lease": os.fsencode(os.path.join(self._journal, "supervisor.lock")),
             "env": b"\0".join(filter(None, [spec["env"], kin.MARK + attempt.encode()])),
         }
-        return self._forker.spawn({**spec, **own})
+        return self._forker.spawn({**spec, **own}, place.fileno() if place is not None else -1)
 
     def forbid(self, attempt: AttemptId) -> None:
         bundle.forbid(self.folder(attempt))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -127,10 +128,18 @@ def _spawns_before_it_logs() -> list[Swap]:
 
 
 def _promises_memory_no_longer_after_a_crash() -> list[Swap]:
-    return [
-        (Engine, "_place_again", lambda self, run: None),
-        (Engine, "_promised_bytes", lambda self: self._world.promised_bytes()),
-    ]
+    """The place, in which the promise stands, goes with the supervisor and not with the monitor."""
+    real = Runs.spawn
+
+    def spawn(self: Any, *given: Any) -> None:
+        executor = self._executor
+        self._executor = SimpleNamespace(spawn=lambda attempt, spec, _: executor.spawn(attempt, spec))
+        try:
+            real(self, *given)
+        finally:
+            self._executor = executor
+
+    return [(Runs, "spawn", spawn)]
 
 
 def _tells_news_beside_unknown_effects() -> list[Swap]:

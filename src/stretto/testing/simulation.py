@@ -258,6 +258,8 @@ class Monitor:
         if self.told is not None:
             self.told.over = True
         self.host.monitors.remove(self)
+        for place in [place for place in self.host.places if place.monitor is self and place.closed]:
+            place.close()
 
     def kill(self) -> None:
         """It dies where it is; its worker dies with it, what the worker started does not."""
@@ -300,6 +302,12 @@ class Holder:
     def __init__(self, host: Host, who: object) -> None:
         self._host, self.who = host, who
         self.memory_bytes, self.pid = 0, 0
+        self.monitor: Monitor | None = None
+        """It holds the place, too, until its end."""
+        self.closed = False
+
+    def fileno(self) -> int:
+        return -1
 
     def promise(self, memory_bytes: int, monitor_pid: int) -> None:
         self._host.fault("promise")
@@ -308,7 +316,8 @@ class Holder:
         self.memory_bytes, self.pid = memory_bytes, monitor_pid
 
     def close(self) -> None:
-        if self in self._host.places:
+        self.closed = True
+        if self in self._host.places and (self.monitor is None or not self.monitor.proc.alive):
             self._host.places.remove(self)
 
 
@@ -482,7 +491,8 @@ class Host:
         self.alone_since_s = self.mono
         if door is not None:
             door.me_.alive = False
-            self.places = [place for place in self.places if place.who is not door]
+            for place in [place for place in self.places if place.who is door]:
+                place.close()
             for monitor in self.monitors:
                 monitor.told = None
         for sitting in self.sittings:
@@ -1177,7 +1187,7 @@ class FakeExecutor:
             raise OSError(errno.ENOSPC, "no space")
         self._host.folders[attempt] = Folder()
 
-    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes]) -> Told:
+    def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes], place: Any = None) -> Told:
         host = self._host
         host.audit()
         if host.faults and host.rng.random() < 0.03:
@@ -1194,6 +1204,8 @@ class FakeExecutor:
                 raise Violation(f"jobs that need {needed >> 20} MB run, there are {TOTAL_BYTES >> 20}")
         monitor = Monitor(host, attempt, spec, host.plan_of(fact.job, fact.kind))
         host.monitors.append(monitor)
+        if place is not None:
+            place.monitor = monitor
         told = monitor.told
         assert told is not None
         host.fault("spawn")
@@ -1361,7 +1373,10 @@ class Door:
     def unlisten(self, owner: Any) -> None:
         self.listeners = [each for each in self.listeners if each[0] is not owner]
 
-    def take_place(self) -> Holder | None:
+    def stand_down(self) -> None:
+        pass
+
+    def take_place(self, *, ahead: bool) -> Holder | None:
         if len(self._host.places) >= CORES:
             return None
         place = Holder(self._host, self)
@@ -1386,6 +1401,12 @@ class Door:
 
     def load_per_core(self) -> float:
         return 0.5
+
+    def busy_percent(self) -> float:
+        return 0.0
+
+    def on_battery(self) -> bool:
+        return False
 
     def connects(self, pid: int) -> bool:
         return False
