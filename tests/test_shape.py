@@ -18,6 +18,7 @@ RANKS = {
     "model": 1,
     "system": 1,
     "rpc": 1,
+    "tally": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -35,6 +36,8 @@ RANKS = {
     "ahead": 3,
     "schedule": 3,
     "retries": 3,
+    "meter": 3,
+    "compare": 3,
     "executors": 3,
     "monitor": 3,
     "install": 3,
@@ -46,6 +49,7 @@ RANKS = {
     "runs": 5,
     "sessions": 5,
     "requests": 5,
+    "audit": 5,
     "engine": 6,
     "daemon": 7,
     "control": 4,
@@ -56,7 +60,22 @@ RANKS = {
     "testing": 8,
     "demo": 9,
 }
-PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule", "retries")
+PURE = (
+    "errors",
+    "model",
+    "hookwire",
+    "rules",
+    "commands",
+    "fold",
+    "freshness",
+    "gates",
+    "ahead",
+    "schedule",
+    "retries",
+    "tally",
+    "meter",
+    "compare",
+)
 ISLANDS = ("client", "shim")
 WORLD = {
     "os",

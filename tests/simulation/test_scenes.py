@@ -133,6 +133,7 @@ def test_c11_the_third_crash_puts_a_command_aside_for_an_hour_and_no_other_one(s
     for _ in range(100):
         scene.changed()
         scene.advance(30.0)
+        scene.check(1)
     assert scene.starts("ahead", 0) == 3
     assert scene.starts("ahead", 1) == 100
     for _ in range(30):

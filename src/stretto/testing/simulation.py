@@ -738,7 +738,7 @@ class Host:
             assert check is not None
             began_s = self.mono
             answer = self.inside(
-                lambda: engine.ask(shim.call, key_of(index), invocation, check, not_ours="", nested=False, began_s=began_s)
+                lambda: engine.ask(shim.call, key_of(index), invocation, check, not_ours=None, nested=False, began_s=began_s)
             )
             if self.engine is engine and answer is None:
                 self.inside(lambda: engine.hung_up(shim.call))
@@ -1266,6 +1266,9 @@ class FakeExecutor:
 
     def last_line(self, attempt: AttemptId) -> str:
         return "1 failed"
+
+    def printed(self, attempt: AttemptId, most_bytes: int) -> tuple[bytes, bytes] | None:
+        return (b"", b"") if self.exit_of(attempt) is not None and most_bytes >= 0 else None
 
     def end_orphans(self, attempt: AttemptId) -> None:
         self._host.orphans.pop(attempt, None)
