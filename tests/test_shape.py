@@ -55,6 +55,7 @@ RANKS = {
     "control": 4,
     "render": 5,
     "doctor": 6,
+    "saved": 6,
     "cli": 7,
     "__main__": 8,
     "testing": 8,

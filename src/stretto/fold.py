@@ -447,6 +447,30 @@ def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
     return state
 
 
+def recount(events: Iterable[tuple[int, LogEvent | Bad]], known: State, *, session: str = "", since_at: float = 0.0) -> Ledger:
+    """Return what the log counts for one session, from a time on, or both.
+
+    Args:
+        events: as much of the log as is kept, from its beginning.
+        known: the fold of the whole log, for the commands that are named only in what is no longer kept.
+        session: "" for all.
+        since_at: wall clock; counting begins with the first event that is not older.
+    """
+    state = State(
+        jobs={
+            job.job: Job(job=job.job, name=job.name, argv=job.argv, cwd=job.cwd, streams=job.streams, seen_at=job.seen_at)
+            for job in known.jobs.values()
+        }
+    )
+    begun = False
+    for offset, event in events:
+        if not begun and not isinstance(event, Bad) and event.ts >= since_at:
+            begun = True
+            state.ledger = Ledger(only=session, since_at=event.ts)
+        apply(state, event, offset)
+    return state.ledger if begun else Ledger(only=session)
+
+
 def objection(state: State, job: JobKey, do: str, attempt: AttemptId) -> str:
     """Say what the log itself holds against answering a question with a run, "" when nothing.
 
@@ -777,7 +801,7 @@ def _join_audited(state: State, event: JoinAudited) -> str:
     if job is None:
         return f"join.audited for unknown job {event.job}"
     before = next((audit.outcome for audit in reversed(state.audits) if audit.ask == event.ask), "")
-    if before and before != "differs":
+    if before and (before != "differs" or event.outcome == "differs"):
         return f"join.audited twice for question {event.ask}"
     state.audits.append(event)
     state.ledger.audited(event.session, event.job, event.outcome, before)

@@ -4,6 +4,8 @@ Hides how evidence is gathered: which generation of the tree and which epoch a r
 run wrote. Promises: a run is in the log before it exists (`attempt.started`), a result exists only after `attempt.settled` is in the
 log, and whatever is not known about a run makes its result torn or unknown, never fresh.
 
+It is one idea in one file: what a run was seen to be from its first step to its last is what its result is worth.
+
 Source of the verdicts: docs/join.md.
 """
 

@@ -25,6 +25,7 @@ from stretto.journal import FAILED_NAME, LOCK_NAME, LOG_NAME, Journal, follow, l
 from stretto.model import (
     FORMAT_VERSION,
     Bad,
+    CheckMissed,
     InvariantBroken,
     JobRetried,
     JoinDecided,
@@ -258,6 +259,7 @@ TWICE_UNNOTICED = {
     PermissionAsked,
     RequestHeld,
     JoinDecided,
+    CheckMissed,
     NewsTold,
     InvariantBroken,
 }
