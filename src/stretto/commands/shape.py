@@ -128,6 +128,8 @@ def _behind(words: list[Word]) -> tuple[list[Word], str]:
 
 def _check_name(base: str, args: list[str]) -> str:
     """Return the name by which a call is known as a check, "" when it is none."""
+    if args in (["--version"], ["--help"], ["-V"], ["-h"]):
+        return ""
     if base in PYTHONS or re.fullmatch(r"python[\d.]+", base):
         called = module(args)[0]
         return called if called in MODULES and inner("python", args) is not None else ""

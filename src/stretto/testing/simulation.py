@@ -383,6 +383,7 @@ class Host:
         self.asked_of: dict[JobKey, Door | None] = {}
         self.plan_of: Callable[[JobKey, str], Plan] = self.draw_plan
         self.seen_offset = 0
+        self.allowed = AUDITED if seed % 4 == 3 else STANDING
 
     # --- what is there
 
@@ -1344,7 +1345,7 @@ class Door:
             host.fault("snapshot")
 
     def standing(self) -> Allowed | None:
-        return STANDING
+        return self._host.allowed
 
     def gone(self) -> str:
         return ""
@@ -1395,6 +1396,7 @@ class Door:
 
 
 STANDING = Allowed(mode="on", rules=Rules(slots=2))
+AUDITED = Allowed(mode="audit", rules=Rules(slots=2))
 
 
 def key_of(index: int) -> JobKey:
