@@ -129,6 +129,16 @@ def test_a_run_says_that_it_started_and_exited_and_leaves_how_it_ended(place, sc
     assert not place.executor.owned(ONE)
 
 
+def test_what_an_ended_run_printed_is_read_whole_or_not_at_all(place):
+    assert place.executor.printed(ONE, 1 << 20) is None, "nothing is there"
+    place.executor.create(ONE)
+    heard = Heard(place, PASSES)
+    place.until(heard.ended)
+    out, err = place.executor.printed(ONE, 1 << 20)
+    assert isinstance(out, bytes) and err == b""
+    assert place.executor.printed(ONE, -1) is None, "more than may be read"
+
+
 def test_while_it_runs_it_is_owned_and_signed_and_not_to_be_given_up(place):
     place.executor.create(ONE)
     assert not place.executor.owned(ONE)
