@@ -131,9 +131,9 @@ class Auditor:
         return None if known is None or known.end is None or printed is None else (known.end, *printed)
 
     def _over(self, job: JobKey, waiting: _Waiting, outcome: AuditOutcome, reason: str, again: AttemptId | None = None) -> None:
-        del self._waiting[job]
         if waiting.first is None or outcome in DIFFERS:  # else the difference that was found stands
             self._say(job, waiting, outcome, reason, again)
+        del self._waiting[job]  # last: what the disk had no room for is said another time
 
     def _say(self, job: JobKey, waiting: _Waiting, outcome: AuditOutcome, reason: str, again: AttemptId | None) -> None:
         self._log(

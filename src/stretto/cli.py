@@ -135,8 +135,9 @@ def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mod
     if has_rules:
         click.echo(f"  follow {trust.RULES_NAME} as it is now; when it changes, you are asked again")
     click.echo("  on:       run checks again by itself after an edit, if Claude ran them here without a question")
+    click.echo("  audit:    on, and a sample of what Claude got without a run is run again and compared")
     click.echo("  observe:  only record, and say what it would have done")
-    answer = click.prompt("Mode", type=click.Choice(["on", "observe", "cancel"]), default=mode)
+    answer = click.prompt("Mode", type=click.Choice(["on", "audit", "observe", "cancel"]), default=mode)
     if answer == "cancel":
         raise UserError("nothing was changed")
     return cast(Mode, answer)

@@ -421,7 +421,7 @@ class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):
     attempt: AttemptId
     waited_s: float
     saved_s: float
-    """The attempt's own duration less the wait; what the session did not wait for."""
+    """What the session did not wait for: the attempt's own duration, or the usual one of its command when that is less, less the wait."""
 
 
 class CheckMissed(Event, tag="check.missed", frozen=True, kw_only=True):

@@ -204,6 +204,29 @@ def test_f39_without_a_call_of_that_name_nothing_is_near():
     assert (code_of(()), nearest_words(())) == ("never-run", "")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"argv": (b"pytest", b"-q", b"")},
+        {"argv": (b"pytest -q",)},
+        {"cwd": b"/q"},
+        {"exe": b"/bin/other"},
+        {"streams": "split"},
+        {"stdin": "idle"},
+        {"env": (b"A=1", b"B=3")},
+        {"env": (b"A=1B=2",)},
+        *({"context": context} for context in (b"uid 0", b"uid 1000", b"mnt:[1]", b"mnt:[2]", b"Seccomp 2", b"NoNewPrivs 1", b"c ")),
+    ],
+    ids=str,
+)
+def test_b17_no_two_calls_that_differ_in_anything_that_counts_are_the_same_call(change):
+    """B-17: users, containers, sandboxes and limits are in the context; a result of the one is never found by the other."""
+    other = msgspec.structs.replace(CALL, **change)
+    assert other.key(b"salt", b"tools") != CALL.key(b"salt", b"tools")
+    assert CALL.key(b"salt", b"tools") == msgspec.structs.replace(CALL, env=(b"B=2", b"_=x", b"A=1")).key(b"salt", b"tools")
+    assert CALL.key(b"salt", b"tools") != CALL.key(b"other", b"tools") != CALL.key(b"salt", b"other")
+
+
 # --- counting -------------------------------------------------------------------------------------------------------------------
 
 
