@@ -134,6 +134,27 @@ def still(folder: str, seal_then: Seal) -> Seal | None:
     return now if now is not None and (now.digest, now.exit) == (seal_then.digest, seal_then.exit) else None
 
 
+def printed(folder: str, most_bytes: int) -> tuple[bytes, bytes] | None:
+    """Return both streams of an ended run; None when they are not whole, not there, or longer than this together."""
+    try:
+        with _opened(folder, "exit") as file:
+            found = parse_exit(file.read(200))
+        if found is None or found.out_bytes + found.err_bytes > most_bytes:
+            return None
+        streams = []
+        for name, size in (("out", found.out_bytes), ("err", found.err_bytes)):
+            data = b""
+            if size:
+                with _opened(folder, name) as file, io.BufferedReader(file) as buffered:
+                    data = buffered.read(size)
+            if len(data) < size:
+                return None
+            streams.append(data)
+    except OSError:
+        return None
+    return streams[0], streams[1]
+
+
 def digest_of(out: bytes, err: bytes = b"", frames: bytes = b"") -> str:
     """Return the digest of what a run printed: each stream, and the order in which two of them came."""
     digest = hashlib.blake2b(digest_size=16)

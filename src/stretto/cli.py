@@ -28,7 +28,23 @@ from typing import Any, NoReturn, cast
 import click
 import msgspec
 
-from stretto import __version__, bundle, control, disk, doctor, install, journal, logcheck, power, render, rules, schedule, trust
+from stretto import (
+    __version__,
+    bundle,
+    control,
+    disk,
+    doctor,
+    fold,
+    install,
+    journal,
+    logcheck,
+    power,
+    render,
+    rules,
+    saved,
+    schedule,
+    trust,
+)
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
@@ -42,6 +58,7 @@ WAKE_EVERY_S = 0.5
 NO_EXIT = {"timeout": 124, "cancelled": 143, "memory": 137, "oversize": 125, "processes": 125, "lost": 125, "unstarted": 127}
 """What `wait` ends with when a job had no exit code of its own: never 0."""
 SIZE = re.compile(r"(\d+)([KMG]?)")
+TIME_BACK = re.compile(r"(\d{1,6})([mhd])")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
 
@@ -138,8 +155,9 @@ def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mod
     if has_rules:
         click.echo(f"  follow {trust.RULES_NAME} as it is now; when it changes, you are asked again")
     click.echo("  on:       run checks again by itself after an edit, if Claude ran them here without a question")
+    click.echo("  audit:    on, and a sample of what Claude got without a run is run again and compared")
     click.echo("  observe:  only record, and say what it would have done")
-    answer = click.prompt("Mode", type=click.Choice(["on", "observe", "cancel"]), default=mode)
+    answer = click.prompt("Mode", type=click.Choice(["on", "audit", "observe", "cancel"]), default=mode)
     if answer == "cancel":
         raise UserError("nothing was changed")
     return cast(Mode, answer)
@@ -239,9 +257,9 @@ def _remove_base(base: str) -> None:
 
 
 @stretto.command()
-@click.argument("mode", type=click.Choice(["on", "observe", "off"]), required=False)
+@click.argument("mode", type=click.Choice(["on", "audit", "observe", "off"]), required=False)
 def mode(mode: Mode | None) -> None:
-    """Show or change the mode of this project."""
+    """Show or change the mode of this project; `audit` is `on`, and a sample of what was joined is run again and compared."""
     project = _project()
     if mode is None:
         click.echo(project.grant.mode)
@@ -349,6 +367,33 @@ def why(count: int, as_json: bool) -> None:
         return
     for line in render.why_lines(decisions) or ["No check has been asked for yet."]:
         click.echo(line)
+
+
+@stretto.command(name="saved")
+@click.option("--session", default="", metavar="ID", help="Only this session.")
+@click.option("--since", default="", metavar="TIME", help="Only the last so much time, such as 90m, 12h or 7d.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show_saved(session: str, since: str, as_json: bool) -> None:
+    """Show what was not waited for, what runs ahead cost for nothing, and why checks ran for real."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    ledger, since_at = state.ledger, wall_s() - _seconds_of(since) if since else 0.0
+    if session or since:
+        only = _resolve(session, sorted({*state.sessions, *ledger.sessions})) if session else ""
+        ledger = fold.recount(journal.read(project.paths.folder), state, session=only, since_at=since_at)
+    data = saved.report(state, ledger, asked_since_at=since_at)
+    if as_json:
+        _echo_json(data)
+        return
+    for line in saved.lines(data, lambda text: click.style(text, bold=True)):
+        click.echo(line)
+
+
+def _seconds_of(time_back: str) -> float:
+    found = TIME_BACK.fullmatch(time_back)
+    if found is None:
+        raise UserError(f"cannot read the time {time_back!r}: write a whole number with m, h or d, such as 7d")
+    return float(found[1]) * {"m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 @stretto.command()
@@ -568,14 +613,16 @@ def cancel(ids: tuple[str, ...]) -> None:
 @stretto.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 def retry(ids: tuple[str, ...]) -> None:
-    """Let commands run ahead again at once that were put aside because their runs died; ID as `status` and `why` print it."""
+    """Let commands run ahead and be joined again at once that were put aside because their runs died, given up because nobody took their
+    results, or barred by an audit; ID as `status` and `why` print it."""
     project = _project()
     state = control.fold_log(project.paths)
     for item in [_resolve(prefix, [*state.jobs, *state.attempts]) for prefix in ids]:
         attempt = state.attempts.get(AttemptId(item))
         job = state.jobs[attempt.job if attempt is not None else JobKey(item)]
         control.request(project, {"op": b"retry", "job": job.job.encode()})
-        was = "has nothing to be forgiven" if not job.crashes else "may run ahead again"
+        was = "may run ahead again" if job.crashes or job.idle_bets else "has nothing to be forgiven"
+        was = "may be joined and run ahead again" if job.barred else was
         click.echo(f"{render.command(job)} {was}.")
 
 

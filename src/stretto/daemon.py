@@ -32,7 +32,7 @@ from stretto import __version__, commands, hookwire, observe, rpc, rules, shelle
 from stretto.engine import TROUBLES, Call, Engine
 from stretto.errors import CorruptError, StrettoError
 from stretto.machine import Machine
-from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, invocation_from
+from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
 from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import Lock, mono_s, wall_s
@@ -332,6 +332,7 @@ class Supervisor:
         peer.call.session = SessionId(message["session"].decode()) or None
         check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=engine.standing.rules.add)
         if check is None or engine.standing.mode == "off" or engine.standing.void:
+            engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
         tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, _search_path(invocation), self.root)
         not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
@@ -353,20 +354,20 @@ class Supervisor:
         children = {run.child_pid for run in self._engine.runs.open.values() if run.child_pid}
         return bool(children) and not children.isdisjoint(observe.ancestors(pid))
 
-    def _not_ours(self, invocation: Invocation, check: commands.Check) -> str:
-        """Say why a check just runs, neither joined nor recorded; "" when it may be."""
+    def _not_ours(self, invocation: Invocation, check: commands.Check) -> Verdict | None:
+        """Say why a check just runs, neither joined nor recorded; None when it may be."""
         if check.steered:
-            return "a cache steers its outcome"
+            return _passed_by("steered", "a cache steers its outcome")
         excluded = trust.excludes(self._machine.project.grant.excluded, commands.redact(invocation.argv))
         if excluded or rules.matches(self._engine.standing.rules.exclude, commands.display(invocation.argv)):
-            return "it is excluded"
+            return _passed_by("disabled", "it is excluded")
         if invocation.context != self._context:
-            return "it runs in another context than the supervisor (a sandbox, other limits)"
+            return _passed_by("sandbox", "it runs in another context than the supervisor (a sandbox, other limits)")
         if not (invocation.cwd + b"/").startswith(self.root + b"/"):
-            return "it runs outside the project"
+            return _passed_by("outside", "it runs outside the project")
         if any(self._leads_out(argument, invocation.cwd) for argument in invocation.argv[1:]):
-            return "an argument leads out of the project"
-        return ""
+            return _passed_by("outside", "an argument leads out of the project")
+        return None
 
     def _leads_out(self, argument: bytes, cwd: bytes) -> bool:
         value = argument.split(b"=", 1)[-1] if argument.startswith(b"-") else argument
@@ -421,6 +422,10 @@ class Supervisor:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
             return {"ok": b"0", "reason": str(error).encode()}
+
+
+def _passed_by(code: str, reason: str) -> Verdict:
+    return Verdict(standing=Standing.UNKNOWN, reason=reason, code=code)
 
 
 def _shown_to(message: rpc.Message) -> SessionId | None:

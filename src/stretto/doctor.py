@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from stretto import __version__, control, disk, install, journal, power, rules, trust
 from stretto.errors import StrettoError, UnavailableError
-from stretto.fold import State
+from stretto.fold import BARRING, State
 from stretto.model import JobKey
-from stretto.render import moment, plain
+from stretto.render import SHORT_ID, moment, plain
 from stretto.system import is_locked
 from stretto.trust import Project
 
@@ -294,9 +294,26 @@ def _log(patient: _Patient) -> Iterator[Check]:
         yield Check("warn", "log", text, "results they concern do not count; `stretto log check` lists the lines")
     else:
         yield Check("ok", "log", f"{state.events} events, all in order")
+    yield from _audits(state)
     if state.broken:
         text = f"{state.broken_count} times something was not as promised, the latest: {plain(state.broken[-1].what)}"
         yield Check("warn", "promises", text, "the results concerned were not used; `stretto events` has the rest")
+
+
+def _audits(state: State) -> Iterator[Check]:
+    """What mode `audit` found: each command that is barred, with both outputs."""
+    if not state.ledger.total.audits:
+        return
+    bars = {audit.job: audit for audit in state.audits if audit.outcome in BARRING and state.jobs[audit.job].barred}
+    for audit in bars.values():
+        words = {"false": "a false join", "unrepeatable": "not repeatable"}.get(audit.outcome, "a false join, or not repeatable")
+        both = f"`stretto logs {audit.attempt}` and `stretto logs {audit.again}`" if audit.again else f"`stretto logs {audit.attempt}`"
+        text = f"{_name(state, audit.job)}: {words}: {plain(audit.reason)}; it is joined no more; compare {both}"
+        level: Level = "warn" if audit.outcome == "unrepeatable" else "fail"
+        yield Check(level, "audit", text, f"when it is mended, run `stretto retry {audit.job[:SHORT_ID]}`")
+    if not bars:
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in state.ledger.total.audits.items())
+        yield Check("ok", "audit", f"no join is in doubt ({counts})")
 
 
 def _last_signs(state: State) -> Iterator[Check]:

@@ -17,7 +17,8 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from stretto import __version__, ahead, commands, gates, habits, hookwire, retries, rpc, rules, schedule
+from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, retries, rpc, rules, schedule
+from stretto.audit import Auditor
 from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.journal import parse
@@ -28,6 +29,7 @@ from stretto.model import (
     AttemptId,
     AttemptSettled,
     Bad,
+    CheckMissed,
     End,
     EpochBegan,
     InvariantBroken,
@@ -46,6 +48,7 @@ from stretto.model import (
     SupervisorStarted,
     SupervisorStopped,
     TreeMoved,
+    Verdict,
 )
 from stretto.requests import WALL_S, Requests
 from stretto.runs import Run, Runs
@@ -130,6 +133,7 @@ class Engine:
         self.untold: set[SessionId] = set()
         """Sessions that were open when a line of the log could not be used, and were not told yet."""
         self._requests = Requests(world, self.log, self.state)
+        self._auditor = Auditor(world, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
         self._approvals = Approvals(world.settings)
@@ -275,6 +279,8 @@ class Engine:
             self.leaving = "its grant is gone"
             return
         self.standing = standing
+        if standing.mode != "audit":
+            self._auditor.drop()
         self.dirty = True
 
     # --- the log -------------------------------------------------------------------------------------------------------------
@@ -426,7 +432,7 @@ class Engine:
 
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
         effect = commands.effect_of(call.command, frozenset(self.names()))
-        conversation.bash_asked(call, effect)
+        conversation.bash_asked(call, effect, self.names())
         if effect in UNKNOWN_EFFECTS:
             what = "a package manager" if effect == "package" else "a command whose effects are not known"
             self._new_epoch(f"{what} ran: {gates.clean(call.command)[:80]}", call.session)
@@ -436,12 +442,25 @@ class Engine:
             self._new_epoch(f"it ended: {gates.clean(call.command)[:80]}", session)
             self.poke()
 
+    def _count_unasked(self, call: OpenCall, session: SessionId) -> None:
+        """Say which checks of a Bash call ran past their shims: they are misses, too (F39)."""
+        if self.standing.acts and not self.standing.void:
+            for name, code in call.unasked():
+                self.log(CheckMissed, session=session, name=name, shape=call.shape, code=code)
+
+    def shim_asked(self, session: SessionId | None, invocation: Invocation) -> str:
+        """A shim asks; return the shape of the Bash call it stands in, "" when none is known."""
+        conversation = self.conversations.get(session) if session else None
+        names = {invocation.name, commands.python_module(invocation.argv)} - {""}
+        return conversation.shim_asked(names) if conversation else ""
+
     def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
         if not batch.agent:
             conversation.unseen_over()
         for call in batch.calls:
             if open_call := conversation.call_ended(call.id):
                 self._call_ended(open_call, batch.session)
+                self._count_unasked(open_call, batch.session)
             elif call.tool == "Bash" and commands.effect_of(call.command, frozenset(self.names())) in UNKNOWN_EFFECTS:
                 self._new_epoch(f"it ended, and its beginning was not seen: {gates.clean(call.command)[:80]}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS and call.path:
@@ -463,7 +482,7 @@ class Engine:
         return [os.path.relpath(path, self._world.root) for path in paths]
 
     def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> str:
-        if self.standing.mode != "on" or batch.agent:
+        if not self.standing.acts or batch.agent:
             return ""
         self.pay_epoch()
         if self._blocker():
@@ -471,7 +490,7 @@ class Engine:
         results = []
         for job, result in self.runs.results.items():
             known = conversation.known.get(job)
-            if known is None or known == gates.outcome(result.end) or not result.end.by_itself:
+            if known is None or known == gates.outcome(result.end) or not result.end.by_itself or self.state.jobs[job].barred:
                 continue
             self.look()
             if self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
@@ -496,13 +515,21 @@ class Engine:
     # --- calls of checks -----------------------------------------------------------------------------------------------------
 
     def ask(
-        self, call: Call, job: JobKey, invocation: Invocation, check: commands.Check, *, not_ours: str, nested: bool, began_s: float
+        self,
+        call: Call,
+        job: JobKey,
+        invocation: Invocation,
+        check: commands.Check,
+        *,
+        not_ours: Verdict | None,
+        nested: bool,
+        began_s: float,
     ) -> Answer:
         """Decide what a session's call of a check does.
 
         Args:
             call: as yet without a question.
-            not_ours: why it just runs, neither joined nor recorded; "" when it may be.
+            not_ours: why it just runs, neither joined nor recorded; None when it may be.
             nested: it comes from inside another foreground run.
             began_s: when the question came, on the world's clock.
         """
@@ -519,20 +546,28 @@ class Engine:
                 streams=invocation.streams,
             )
         call.ask = self._world.new_id()[:16]
-        if not_ours:
-            self._decided(call, job, "unknown", "exec", None, not_ours, "", began_s)
-            return Answer("exec", not_ours)
+        shape = self.shim_asked(call.session, invocation)
+        if not_ours is not None:
+            self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
+            return Answer("exec", not_ours.reason)
+        verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem)
+        differs: tuple[str, ...] = ()
+        if verdict.code == "never-run":
+            verdict, differs = self._never_run(job, invocation, verdict)
         self._invocations[job], self._checks[job] = invocation, check
         conversation = self.conversations.get(call.session) if call.session else None
-        verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem)
-        blocked = self._blocker()
+        blocked, code = self._blocker(), "beside-unknown"
+        if not blocked and (barred := self.state.jobs[job].barred):
+            blocked, code = f"it is joined no more since an audit: {barred}", "barred"
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
         if usable and run is not None and (blocked := objection(self.state, job, do, run.attempt)):
             self.log(InvariantBroken, rule="join", attempt=run.attempt, what=blocked)
-            usable, do = False, "record"
+            usable, do, code = False, "record", "log-contradicts"
+        if blocked:
+            verdict = Verdict(standing=verdict.standing, reason=blocked, code=code)
         would = ""
-        if usable and self.standing.mode != "on":
+        if usable and not self.standing.acts:
             do, would = "record", do
         self._approvals.note(job, conversation)
         if do == "record":
@@ -543,27 +578,58 @@ class Engine:
             self.runs.attach(run, call.ask)
             if do == "replay":
                 self.runs.results[job].replays += 1
-        self._decided(call, job, verdict.standing.value, do, joined, blocked or verdict.reason, would, began_s)
+        self._decided(call, job, verdict, do, joined, began_s, shape=shape, nested=nested, would=would, differs=differs)
         if call.session is not None and conversation is not None and conversation.questioned:
             self.log(PermissionAsked, job=job, session=call.session)
         self.dirty = True
-        return Answer(do, blocked or verdict.reason, joined)
+        return Answer(do, verdict.reason, joined)
 
-    def _decided(self, call: Call, job: JobKey, standing: str, do: str, run: Run | None, reason: str, would: str, began_s: float) -> None:
+    def _never_run(self, job: JobKey, invocation: Invocation, verdict: Verdict) -> tuple[Verdict, tuple[str, ...]]:
+        """Say more of a call of which there is no result: what became of its last run, or in what it differs from the nearest call."""
+        known = self.state.jobs[job]
+        if known.last_attempt is not None:
+            ended = known.last_end is not None and known.last_end.by_itself
+            return Verdict(standing=verdict.standing, reason=verdict.reason, code="restarted" if ended else "not-ended"), ()
+        differs = meter.nearest(invocation, reversed(list(self._invocations.values())))
+        words = meter.nearest_words(differs)
+        reason = f"{verdict.reason}; {words}" if words else verdict.reason
+        return Verdict(standing=verdict.standing, reason=reason, code=meter.code_of(differs)), differs
+
+    def _decided(
+        self,
+        call: Call,
+        job: JobKey,
+        verdict: Verdict,
+        do: str,
+        run: Run | None,
+        began_s: float,
+        *,
+        shape: str,
+        nested: bool,
+        would: str = "",
+        differs: tuple[str, ...] = (),
+    ) -> None:
         """Log what is about to be answered; nothing is answered that is not in the log."""
+        join = do in ("replay", "attach")
         self.log(
             JoinDecided,
             ask=call.ask,
             job=job,
             session=call.session,
-            standing=standing,
+            standing=verdict.standing.value,
             do=do,
             attempt=run.attempt if run else None,
-            of=run.kind if run and do in ("replay", "attach") else None,
-            reason=reason,
+            of=run.kind if run and join else None,
+            reason=verdict.reason,
             would=would,
             decide_ms=round((self._world.mono_s() - began_s) * 1000, 3),
+            code="" if join else verdict.code,
+            differs=differs,
+            shape=shape,
+            nested=nested,
         )
+        if join and self.standing.mode == "audit":
+            self._auditor.joined(self.state.joins[-1], self._scan.generation)
 
     def child_started(self, call: Call, pid: int) -> None:
         """The recorded command runs."""
@@ -591,8 +657,10 @@ class Engine:
         run = call.waits_for
         if run is None:
             return
+        self._catch_up()  # its monitor may have logged its end a moment ago
         attempt = self.state.attempts.get(run.attempt)
-        took_s = (attempt.took_s if attempt is not None else None) or 0.0
+        # A run that had to share the machine took longer than the session would have waited.
+        took_s = min((attempt.took_s if attempt is not None else None) or 0.0, self.state.jobs[run.job].median_s)
         if ok:
             self.log(
                 JoinDone, ask=call.ask, attempt=run.attempt, waited_s=round(waited_s, 6), saved_s=round(max(0.0, took_s - waited_s), 6)
@@ -653,7 +721,7 @@ class Engine:
         asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
         room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
-            desired=[] if held else self._desired(eagerness.preset),
+            desired=[] if held else [*self._desired(eagerness.preset), *self._auditor.due(self._forbidden)],
             running=running,
             foreground=foreground,
             slots=self._world.cores(),
@@ -693,7 +761,7 @@ class Engine:
         return run.kind == "foreground" and not run.adopted and not 0 < usual_s < QUICK_S
 
     def _held(self) -> str:
-        if self.standing.mode != "on" or self.standing.void or self._eagerness().slots == 0:
+        if not self.standing.acts or self.standing.void or self._eagerness().slots == 0:
             return "running ahead is switched off"
         return self._blocker()
 
@@ -733,6 +801,15 @@ class Engine:
         return self._habits
 
     def _ineligible(self, job: Job) -> str:
+        if job.barred:
+            return "nothing is joined for it since an audit"
+        return meter.loses(job) or self._forbidden(job.job)
+
+    def _forbidden(self, key: JobKey) -> str:
+        """Say why a command may not be run by us at all, whatever it would bring; "" when it may."""
+        if key not in self._invocations:
+            return "its environment is not known to this supervisor"
+        job = self.state.jobs[key]
         text = commands.display(self._invocations[job.job].argv)
         if aside := retries.put_aside(job.crashes, self._crashed_ago_s(job)):
             return aside
@@ -758,14 +835,19 @@ class Engine:
         if self._is_retry(self.state.jobs[action.job]):
             self._retries.spend()
         try:
-            run = self.runs.begin(action.job, "ahead", None, self._scan, why=action.why)
+            audits = self._auditor.of(action.job)
+            why = action.why if audits is None else "to be compared with what was joined"
+            run = self.runs.begin(action.job, "ahead", None, self._scan, why=why, audits=audits)
         except TROUBLES:
             place.close()
             raise
+        if audits is not None:
+            self._auditor.began(action.job, run.attempt)
         try:
             self.runs.spawn(run, self._invocations[action.job], self._world.umask, place)
         except OSError as error:
             self._world.complain(f"cannot start an ahead run: {error}")
+            self._auditor.ended(run.job, run.attempt, End(how="cancelled"), "")  # to be tried again
             return
         self._listen_to(run)
 
@@ -804,11 +886,12 @@ class Engine:
         attempt = self.state.attempts.get(run.attempt)
         if attempt is None or attempt.end is None:
             self.runs.lost(run, run.over)
+            self._auditor.ended(run.job, run.attempt, End(how="lost"), "the rerun was lost")
             return
         found = self._world.executor.exit_of(run.attempt)
         if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
             self.look()
-        self.runs.ended(
+        result = self.runs.ended(
             run,
             attempt.end,
             found.out_bytes if found else 0,
@@ -821,6 +904,8 @@ class Engine:
         )
         if attempt.end.by_itself:
             self._retries.earn()
+        unusable = result.torn or ("" if attempt.end.by_itself else "the rerun did not come to an end")
+        self._auditor.ended(run.job, run.attempt, attempt.end, unusable)
 
     def cancel_ahead(self, attempt: AttemptId) -> bool:
         """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
@@ -831,9 +916,9 @@ class Engine:
         return run is not None
 
     def retry(self, job: JobKey) -> bool:
-        """The user wants a command that was put aside to be tried again at once; False when there is no such command."""
+        """The user wants a command that was put aside, given up or barred to be tried again at once; False when there is none."""
         known = self.state.jobs.get(job)
-        if known is not None and known.crashes:
+        if known is not None and (known.crashes or known.barred or known.idle_bets):
             self.log(JobRetried, job=job)
             self.dirty = True
         return known is not None

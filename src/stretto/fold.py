@@ -39,6 +39,7 @@ from stretto.model import (
     AttemptSpawned,
     AttemptStarted,
     Bad,
+    CheckMissed,
     End,
     EpochBegan,
     Event,
@@ -46,6 +47,7 @@ from stretto.model import (
     JobKey,
     JobRetried,
     JobSeen,
+    JoinAudited,
     JoinDecided,
     JoinDone,
     Kind,
@@ -64,6 +66,7 @@ from stretto.model import (
     SupervisorStopped,
     TreeMoved,
 )
+from stretto.tally import Ledger, Outcome
 
 RECENT = 500
 """How many joins, news and anomalies the state remembers; the log has them all."""
@@ -77,6 +80,14 @@ REQUESTS_KEPT = 500
 """Requested jobs that are over and still remembered; older ones once their attempts are forgotten, too."""
 UNKNOWN_EPOCH = -1
 """Of an attempt that an older snapshot remembers."""
+BET_KEPT = 0.9
+"""What is left of the cost and the gain of a command's earlier ahead runs when the next one ends: about the last ten count."""
+BET_STOPPED = 0.25
+"""A run that was stopped, because the tree moved or the session needed the machine, is so much of one that lost."""
+BET_IDLE = 0.25
+"""A second in which an ahead run only waits costs so many seconds of a processor: it holds one of the machine's places."""
+BARRING = ("differs", "false", "unrepeatable")
+"""What an audit may find after which a command is joined no more, until the user says so."""
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
 """The pause before the first retry; it doubles, up to the second number."""
 
@@ -144,6 +155,9 @@ class Attempt(msgspec.Struct, kw_only=True, gc=False):
     phase: Phase = Begun()
     joined: int = 0
     """How often its result was taken by another call, replays and attaches."""
+    cpu_s: float = 0.0
+    audits: AttemptId | None = None
+    """Of an ahead run that was started only to be compared with this one."""
 
     @property
     def end(self) -> End | None:
@@ -310,6 +324,15 @@ class Job(msgspec.Struct, kw_only=True):
     """The last of them, for display."""
     last_attempt: AttemptId | None = None
     last_end: End | None = None
+    barred: str = ""
+    """Why nothing is joined for it any more, since an audit found something; "" when it may be."""
+    bet_cost_s: float = 0.0
+    """Processor seconds of its ahead runs, and below the seconds that they spared the session; older ones count less and less."""
+    bet_hidden_s: float = 0.0
+    idle_bets: float = 0.0
+    """Ahead runs that ended since one of them was joined; `meter.loses` says what follows."""
+    asks_since_bet: int = 0
+    """How often the session asked for it since its last ahead run ended."""
     durations_s: list[float] = msgspec.field(default_factory=list)
 
     @property
@@ -370,6 +393,8 @@ class State(msgspec.Struct, kw_only=True):
     """What the sessions wrote and asked for, latest last, from which `habits` learns."""
     beats: int = 0
     """How many there ever were."""
+    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    audits: deque[JoinAudited] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
     last_at: float = 0.0
     last_hook_at: float = 0.0
     """When a hook last did something that is logged; 0: never."""
@@ -400,6 +425,8 @@ def apply_all(state: State, events: Iterable[LogEvent | Bad], offset_of: Callabl
         if isinstance(event, Bad):
             _bad_line(state, event, offset_of(index))
             continue
+        if last is None and not state.ledger.since_at:
+            state.ledger.since_at = event.ts
         last = event
         count += 1
         if problem := APPLY[type(event)](state, event):
@@ -425,6 +452,30 @@ def fold(events: Iterable[tuple[int, LogEvent | Bad]]) -> State:
     for offset, event in events:
         state = apply(state, event, offset)
     return state
+
+
+def recount(events: Iterable[tuple[int, LogEvent | Bad]], known: State, *, session: str = "", since_at: float = 0.0) -> Ledger:
+    """Return what the log counts for one session, from a time on, or both.
+
+    Args:
+        events: as much of the log as is kept, from its beginning.
+        known: the fold of the whole log, for the commands that are named only in what is no longer kept.
+        session: "" for all.
+        since_at: wall clock; counting begins with the first event that is not older.
+    """
+    state = State(
+        jobs={
+            job.job: Job(job=job.job, name=job.name, argv=job.argv, cwd=job.cwd, streams=job.streams, seen_at=job.seen_at)
+            for job in known.jobs.values()
+        }
+    )
+    begun = False
+    for offset, event in events:
+        if not begun and not isinstance(event, Bad) and event.ts >= since_at:
+            begun = True
+            state.ledger = Ledger(only=session, since_at=event.ts)
+        apply(state, event, offset)
+    return state.ledger if begun else Ledger(only=session)
 
 
 def objection(state: State, job: JobKey, do: str, attempt: AttemptId) -> str:
@@ -453,6 +504,12 @@ def objection(state: State, job: JobKey, do: str, attempt: AttemptId) -> str:
             return "by the log it has no result yet"
         case _:
             return ""
+
+
+def disputed(state: State) -> set[AttemptId]:
+    """Return the runs whose outputs an audit found to differ, as long as their command is barred: a person may want to see both."""
+    audits = [audit for audit in state.audits if audit.outcome in BARRING and audit.job in state.jobs and state.jobs[audit.job].barred]
+    return {attempt for audit in audits for attempt in (audit.attempt, audit.again) if attempt is not None}
 
 
 def _supervisor_started(state: State, event: SupervisorStarted) -> str:
@@ -527,6 +584,8 @@ def _job_retried(state: State, event: JobRetried) -> str:
     if job is None:
         return f"job.retried for unknown job {event.job}"
     job.crashes = 0
+    job.barred = ""
+    job.bet_cost_s = job.bet_hidden_s = job.idle_bets = 0.0
     return ""
 
 
@@ -561,12 +620,13 @@ def _attempt_started(state: State, event: AttemptStarted) -> str:
         generation=event.generation,
         why=event.why,
         epoch=state.epoch,
+        audits=event.audits,
     )
     if event.kind == "foreground":
         job.foreground_runs += 1
         state.in_front.add(event.attempt)
         job.asked = False  # a question about this very call, if any, is recorded right behind
-    elif event.kind == "ahead":
+    elif event.kind == "ahead" and event.audits is None:
         job.ahead_runs += 1
     job.last_attempt = event.attempt
     if len(state.attempts) >= ATTEMPTS_KEPT + ATTEMPTS_BEYOND:
@@ -597,7 +657,12 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
     attempt = state.attempts[event.attempt]
     job = state.jobs[attempt.job]
     job.last_end = event.end
+    attempt.cpu_s = event.cpu_s
     by_itself = event.end.by_itself
+    if attempt.audits is not None:
+        state.ledger.reran(attempt.job, event.cpu_s)
+    elif attempt.kind == "ahead":
+        _bet_ended(state, job, attempt, event)
     if attempt.kind == "ahead":
         if by_itself:
             job.crashes = 0
@@ -610,6 +675,19 @@ def _attempt_exited(state: State, event: AttemptExited) -> str:
         state.in_front.discard(event.attempt)
         _check_ended(state, event, attempt.job, event.end, event.took_s)
     return _request_step(state, event, attempt.job) if attempt.kind == "requested" else ""
+
+
+def _bet_ended(state: State, job: Job, attempt: Attempt, event: AttemptExited) -> None:
+    # What crashed is `retries`' to judge.
+    weight = 1.0 if event.end.by_itself else BET_STOPPED if event.end.how == "cancelled" else 0.0
+    kept = BET_KEPT**weight
+    job.bet_cost_s = job.bet_cost_s * kept + max(event.cpu_s, event.took_s * BET_IDLE)
+    job.bet_hidden_s *= kept
+    job.idle_bets += weight
+    job.asks_since_bet = 0
+    state.ledger.ran_ahead(attempt.job, event.took_s, event.cpu_s)
+    if attempt.joined:
+        state.ledger.taken(attempt.job, event.took_s, event.cpu_s)
 
 
 def _attempt_settled(state: State, event: AttemptSettled) -> str:
@@ -687,19 +765,35 @@ def _join_decided(state: State, event: JoinDecided) -> str:
     if len(state.joins) == RECENT:
         state.waits.pop(state.joins[0].ask, None)
     state.joins.append(event)
+    state.ledger.asked(event.session, event.job, event.shape, _outcome(event), event.code)
     job = state.jobs.get(event.job)
     if job is None:
         return f"join.decided for unknown job {event.job}"
     job.last_asked_mono = event.mono
     if event.do != "exec":
         _beat(state, event, "asked", event.job)
+    job.asks_since_bet += 1
     if event.do in ("replay", "attach"):
         attempt = state.attempts.get(event.attempt) if event.attempt else None
         if attempt is None:
             return f"join.decided for unknown attempt {event.attempt}"
         attempt.joined += 1
         job.joins += 1
+        if attempt.joined == 1 and _is_bet(attempt) and attempt.took_s is not None:
+            state.ledger.taken(attempt.job, attempt.took_s, attempt.cpu_s)
     return ""
+
+
+def _outcome(event: JoinDecided) -> Outcome:
+    if event.do in ("replay", "attach"):
+        return "hit"
+    if event.would:
+        return "observed"
+    return "nested" if event.nested else "miss"
+
+
+def _is_bet(attempt: Attempt) -> bool:
+    return attempt.kind == "ahead" and attempt.audits is None
 
 
 def _join_done(state: State, event: JoinDone) -> str:
@@ -712,9 +806,33 @@ def _join_done(state: State, event: JoinDone) -> str:
         return f"join.done twice for question {event.ask}"
     state.waits[event.ask] = event
     state.saved_s += event.saved_s
-    attempt = state.attempts.get(event.attempt)
+    state.ledger.saved(join.session, join.job, event.saved_s)
+    attempt, job = state.attempts.get(event.attempt), state.jobs.get(join.job)
     if attempt is not None and attempt.end is not None:
-        _check_ended(state, event, attempt.job, attempt.end, event.waited_s + event.saved_s)
+        _check_ended(state, event, attempt.job, attempt.end, attempt.took_s or 0.0)
+    if attempt is not None and job is not None and _is_bet(attempt):
+        job.bet_hidden_s += event.saved_s
+        job.idle_bets = 0.0
+    return ""
+
+
+def _check_missed(state: State, event: CheckMissed) -> str:
+    state.ledger.asked(event.session, event.name, event.shape, "miss", event.code)
+    state.last_hook_at = event.ts
+    return ""
+
+
+def _join_audited(state: State, event: JoinAudited) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"join.audited for unknown job {event.job}"
+    before = next((audit.outcome for audit in reversed(state.audits) if audit.ask == event.ask), "")
+    if before and (before != "differs" or event.outcome == "differs"):
+        return f"join.audited twice for question {event.ask}"
+    state.audits.append(event)
+    state.ledger.audited(event.session, event.job, event.outcome, before)
+    if event.outcome in BARRING:
+        job.barred = event.reason
     return ""
 
 
@@ -759,6 +877,8 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     RequestLost: _request_event,
     JoinDecided: _join_decided,
     JoinDone: _join_done,
+    CheckMissed: _check_missed,
+    JoinAudited: _join_audited,
     NewsTold: _news_told,
     InvariantBroken: _invariant_broken,
 }

@@ -111,41 +111,51 @@ def judge(
         problem: why the latest scan cannot be trusted, "" when it can.
     """
     if problem:
-        return Verdict(standing=Standing.UNKNOWN, reason=f"the project could not be read completely: {problem}")
+        return Verdict(standing=Standing.UNKNOWN, reason=f"the project could not be read completely: {problem}", code="unreadable")
     if evidence is None:
-        return Verdict(standing=Standing.UNKNOWN, reason="nothing is known about the project as it was when this ran")
+        return Verdict(standing=Standing.UNKNOWN, reason="nothing is known about the project as it was when this ran", code="restarted")
     if evidence.scanner != scanner or moved is None:
-        return Verdict(standing=Standing.UNKNOWN, reason="the supervisor was restarted since, so what changed meanwhile is not known")
+        return Verdict(
+            standing=Standing.UNKNOWN, reason="the supervisor was restarted since, so what changed meanwhile is not known", code="restarted"
+        )
     if end is None:
         return _judge_running(evidence, torn, moved, epoch)
     if not end.by_itself:
-        return Verdict(standing=Standing.UNKNOWN, reason=_unusable(end))
+        return Verdict(standing=Standing.UNKNOWN, reason=_unusable(end), code="not-ended")
     if torn:
-        return Verdict(standing=Standing.TORN, reason=torn)
+        return Verdict(standing=Standing.TORN, reason=torn, code="torn")
     if evidence.epoch_before != evidence.epoch_after:
-        return Verdict(standing=Standing.TORN, reason="something changed during the run that a look at the project cannot show")
+        return Verdict(
+            standing=Standing.TORN, reason="something changed during the run that a look at the project cannot show", code="epoch"
+        )
     age_s = now_mono_s - evidence.ended_mono_s
     if evidence.before > evidence.after or not math.isfinite(age_s) or age_s < 0:
-        return Verdict(standing=Standing.UNKNOWN, reason="what was noted about this run does not fit together")
+        return Verdict(standing=Standing.UNKNOWN, reason="what was noted about this run does not fit together", code="restarted")
     if epoch != evidence.epoch_after:
-        return Verdict(standing=Standing.STALE, reason="something was changed since that a look at the project cannot show")
+        return Verdict(standing=Standing.STALE, reason="something was changed since that a look at the project cannot show", code="epoch")
     counted = [change for change in moved if not change.path.endswith(INDEX_REWRITTEN)]
     if counted:
-        return Verdict(standing=Standing.STALE, reason=f"{_named(counted)} changed since it ended")
+        return Verdict(standing=Standing.STALE, reason=f"{_named(counted)} changed since it ended", code="moved")
     if not age_s <= max_age_s:
-        return Verdict(standing=Standing.STALE, reason=f"it ended {_ago(age_s)} ago, and results are kept for {_ago(max_age_s)}")
+        return Verdict(
+            standing=Standing.STALE, reason=f"it ended {_ago(age_s)} ago, and results are kept for {_ago(max_age_s)}", code="too-old"
+        )
     if not end.passed and replays >= 1:
-        return Verdict(standing=Standing.STALE, reason="it failed and was shown once already; a failure is not replayed twice")
+        return Verdict(
+            standing=Standing.STALE, reason="it failed and was shown once already; a failure is not replayed twice", code="failed-once"
+        )
     return Verdict(standing=Standing.FRESH, reason=f"nothing has changed since it ended {_ago(age_s)} ago")
 
 
 def _judge_running(evidence: Evidence, torn: str, moved: Sequence[Change], epoch: int) -> Verdict:
     if torn:
-        return Verdict(standing=Standing.TORN, reason=torn)
+        return Verdict(standing=Standing.TORN, reason=torn, code="running-moved")
     if epoch != evidence.epoch_before:
-        return Verdict(standing=Standing.TORN, reason="it still runs, and something changed that a look at the project cannot show")
+        return Verdict(
+            standing=Standing.TORN, reason="it still runs, and something changed that a look at the project cannot show", code="epoch"
+        )
     if moved:
-        return Verdict(standing=Standing.TORN, reason=f"it still runs, and {_named(moved)} changed since it began")
+        return Verdict(standing=Standing.TORN, reason=f"it still runs, and {_named(moved)} changed since it began", code="running-moved")
     return Verdict(standing=Standing.RUNNING, reason="it still runs, and nothing has changed since it began")
 
 

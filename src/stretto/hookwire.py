@@ -57,6 +57,8 @@ class BashAsked(HookCall, frozen=True, kw_only=True):
 
     call: str
     command: str
+    background: bool = False
+    """It goes on after the host said that the call ended."""
 
 
 class WriteAsked(HookCall, frozen=True, kw_only=True):
@@ -116,7 +118,8 @@ def parse(event: str, body: bytes) -> HookCall:
         case "Stop" | "SubagentStop":
             return TurnEnded(**common)
         case "PreToolUse" if raw.get("tool_name") == "Bash":
-            return BashAsked(**common, call=_text(raw, "tool_use_id"), command=_text(tool_input, "command"))
+            background = tool_input.get("run_in_background") is True
+            return BashAsked(**common, call=_text(raw, "tool_use_id"), command=_text(tool_input, "command"), background=background)
         case "PreToolUse" if _text(raw, "tool_name") in WRITING_TOOLS:
             return WriteAsked(**common, call=_text(raw, "tool_use_id"), path=_path(tool_input))
         case "PermissionRequest" if raw.get("tool_name") == "Bash":

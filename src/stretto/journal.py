@@ -30,7 +30,7 @@ examples and with what a reader of another format makes of them. Names end in th
     job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams
     job.retried         the user wants one that was put aside to run ahead again: job
     permission.asked    the host put a question before it ran: job, session
-    attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why
+    attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why, audits
     attempt.spawned     its owner lives: attempt, pid, start
     attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes)
     attempt.settled     what it is worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest
@@ -38,8 +38,10 @@ examples and with what a reader of another format makes of them. Names end in th
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason
     request.lost        it can never start: job, reason
-    join.decided        what a shim was answered: ask, job, session, standing, do, attempt, of, reason, would, decide_ms
+    join.decided        answered: ask, job, session, standing, do, attempt, of, reason, would, decide_ms, code, differs, shape, nested
     join.done           a join came to its end: ask, attempt, waited_s, saved_s
+    check.missed        a Bash command held a check that no shim asked about: session, name, shape, code
+    join.audited        a joined run was run again: ask, job, session, attempt, again, outcome, reason
     news.told           a session was told that a check flipped: session, job, attempt, was, now, text
     invariant.broken    something promised was found not to hold: rule, attempt, what
 

@@ -3,6 +3,8 @@
 Promises: every record is frozen; times carry their unit in the name (`_s`, `_ms`, `_at` for wall-clock seconds since 1970);
 states are unions of records, so a field exists only in the state in which it means something.
 
+It is one idea in one file: the words that everybody uses, and what each may mean.
+
 `Event` is the union written to events.jsonl, one JSON object a line; docs/events.md lists them with examples. A type never changes
 its meaning: a new meaning is a new type.
 """
@@ -28,7 +30,8 @@ SessionId = NewType("SessionId", str)
 FORMAT_VERSION = 2
 """2: every line ends with its checksum (`journal.sealed`)."""
 
-Mode = Literal["on", "observe", "off"]
+Mode = Literal["on", "audit", "observe", "off"]
+"""audit: on, and a sample of what was joined is run again and compared."""
 Fsync = Literal["exits", "always", "never"]
 """What of the log is synced: the records appended as `lasting`, all, or none."""
 Kind = Literal["foreground", "ahead", "requested"]
@@ -62,6 +65,11 @@ class Invocation(Record, frozen=True, kw_only=True):
     stdin: Literal["null", "idle"] = "null"
     """null: empty. idle: a silent socket of the host's, on which a read blocks (a Bash call whose text has a `<` gets that)."""
 
+    @property
+    def meaningful_env(self) -> tuple[bytes, ...]:
+        """The entries that make a difference."""
+        return tuple(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(VOLATILE_PREFIXES))
+
     def key(self, salt: bytes, tools: bytes) -> JobKey:
         """Return the identity of this call.
 
@@ -70,8 +78,17 @@ class Invocation(Record, frozen=True, kw_only=True):
             tools: what `tree.tool_identity` says of the executable.
         """
         digest = hashlib.blake2b(key=salt[:64], digest_size=16)
-        env = sorted(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(VOLATILE_PREFIXES))
-        for part in (self.exe, self.cwd, self.context, self.streams.encode(), self.stdin.encode(), tools, *self.argv, b"\0env", *env):
+        for part in (
+            self.exe,
+            self.cwd,
+            self.context,
+            self.streams.encode(),
+            self.stdin.encode(),
+            tools,
+            *self.argv,
+            b"\0env",
+            *sorted(self.meaningful_env),
+        ):
             digest.update(len(part).to_bytes(8, "big") + part)
         return JobKey(digest.hexdigest())
 
@@ -165,6 +182,44 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     standing: Standing
     reason: str
+    code: str = ""
+    """The reason as one of `MISS_CODES`; "" when it may be used."""
+
+
+MISS_CODES = {
+    "never-run": "it had not run on this tree before",
+    "arguments-differ": "it had run with other arguments only",
+    "environment-differs": "it had run in another environment only",
+    "streams-differ": "it had run with its outputs connected in another way only",
+    "directory-differs": "it had run in another directory only",
+    "tool-differs": "it had run as another program or version only",
+    "input-differs": "it had run with another standard input only",
+    "limits-differ": "it had run under other limits or as another user only",
+    "moved": "something changed since its last run ended",
+    "torn": "something changed during its last run",
+    "running-moved": "something changed since the run under way began",
+    "epoch": "something happened that no look at the project can show",
+    "too-old": "its last run ended too long ago",
+    "failed-once": "a failure is shown once, then it runs again",
+    "not-ended": "its last run was stopped or lost",
+    "restarted": "the supervisor was new and did not know what had changed",
+    "unreadable": "the project could not be read completely",
+    "output-damaged": "its output on disk was not what it was",
+    "log-contradicts": "the log spoke against it",
+    "beside-unknown": "it stood beside a command of unknown effects",
+    "barred": "an audit found that its output or exit differs",
+    "steered": "a cache steers its outcome",
+    "sandbox": "it ran in a sandbox, or under other limits than the supervisor",
+    "outside": "it ran in, or was about, something outside the project",
+    "disabled": "it was excluded, or Stretto was switched off for it",
+    "not-intercepted": "its name is not intercepted",
+    "by-path": "it was called by a path, past its shim",
+    "login-shell": "it stood in a shell that reads profiles, or under sudo",
+    "stdin": "its standard input was not empty",
+    "no-answer": "its shim did not ask: its streams, or no answer in time",
+    "": "the log does not say why",
+}
+"""Every reason for which a check that was asked for ran for real (F39), in words for a table; the list is closed. The last: older logs."""
 
 
 # --- the log ----------------------------------------------------------------------------------------------------------------
@@ -236,7 +291,7 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
 
 
 class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
-    """The user wants a command that was put aside to run ahead again at once; its crashes are forgotten."""
+    """The user wants a command that was put aside, given up or barred to run ahead and be joined again; why it was not is forgotten."""
 
     job: JobKey
 
@@ -257,6 +312,8 @@ class AttemptStarted(Event, tag="attempt.started", frozen=True, kw_only=True):
     nested: bool = False
     """Called from inside another recorded run (a `pytest` inside `make test`)."""
     why: str = ""
+    audits: AttemptId | None = None
+    """Of an ahead run that was started only to be compared with this one."""
 
 
 class AttemptSpawned(Event, tag="attempt.spawned", frozen=True, kw_only=True):
@@ -349,6 +406,14 @@ class JoinDecided(Event, tag="join.decided", frozen=True, kw_only=True):
     would: Literal["", "replay", "attach"] = ""
     """In observe mode: what `on` would have done."""
     decide_ms: float = 0.0
+    code: str = ""
+    """Why it was no join, one of `MISS_CODES`; "" for a join."""
+    differs: tuple[str, ...] = ()
+    """In what the call differs from the nearest one that is known: `arguments`, `directory`, `env NAME` and the like, never a value."""
+    shape: str = ""
+    """How the check stands in its Bash command (`commands.shape_of`); "" when that was not seen."""
+    nested: bool = False
+    """It came from inside another recorded run."""
 
 
 class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):
@@ -356,7 +421,39 @@ class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):
     attempt: AttemptId
     waited_s: float
     saved_s: float
-    """The attempt's own duration less the wait; what the session did not wait for."""
+    """What the session did not wait for: the attempt's own duration, or the usual one of its command when that is less, less the wait."""
+
+
+class CheckMissed(Event, tag="check.missed", frozen=True, kw_only=True):
+    """A Bash command held a check that no shim asked about."""
+
+    session: SessionId
+    name: str
+    """The tool's name; never more of the text."""
+    shape: str
+    code: str
+    """One of `MISS_CODES`."""
+
+
+AuditOutcome = Literal["same", "differs", "false", "unrepeatable", "void", "skipped"]
+
+
+class JoinAudited(Event, tag="join.audited", frozen=True, kw_only=True):
+    """A joined run was run again on the same evidence and compared.
+
+    same: equal in what counts. differs: not; nothing is joined for this command any more. false: a second rerun agreed with the first,
+    so what was joined was wrong. unrepeatable: the reruns differ among themselves. void: something moved meanwhile, or it could not be
+    compared. skipped: the command may not run ahead, so it was not run again. A later finding about a question replaces the earlier one.
+    """
+
+    ask: str
+    job: JobKey
+    session: SessionId | None
+    attempt: AttemptId
+    """The one that was joined; both outputs are kept under their ids while the command is barred."""
+    again: AttemptId | None = None
+    outcome: AuditOutcome
+    reason: str = ""
 
 
 class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
@@ -398,6 +495,8 @@ LogEvent = (
     | RequestLost
     | JoinDecided
     | JoinDone
+    | CheckMissed
+    | JoinAudited
     | NewsTold
     | InvariantBroken
 )

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from stretto.fold import (
+    BARRING,
     Attempt,
     Begun,
     Cancelled,
@@ -32,7 +33,8 @@ from stretto.fold import (
     UnderWay,
     WaitsFor,
 )
-from stretto.model import AttemptId, End, Event, JobKey, JoinDecided, JoinDone
+from stretto.meter import given_up, loses
+from stretto.model import AttemptId, End, Event, JobKey, JoinAudited, JoinDecided, JoinDone
 from stretto.retries import TRIES, pause_s
 
 SHORT_ID = 8
@@ -151,7 +153,8 @@ def _job(state: State, job: Job, alive: Collection[AttemptId], now_at: float) ->
         "foreground_runs": job.foreground_runs,
         "ahead_runs": job.ahead_runs,
         "joins": job.joins,
-        "not_ahead": not_ahead(job) or aside(state, job, now_at),
+        "not_ahead": not_ahead(job) or aside(state, job, now_at) or loses(job),
+        "barred": job.barred,
         "last": _attempt(last, alive, now_at) if last else None,
     }
 
@@ -234,6 +237,7 @@ def not_ahead(job: Job) -> str:
         (job.leaves, "leaves processes"),
         (job.remote, "talks to the network"),
         (job.asked, "needs a permission"),
+        (bool(job.barred), "barred by an audit"),
     )
     return next((reason for applies, reason in known if applies), "")
 
@@ -318,7 +322,9 @@ def why(state: State, count: int, now_at: float) -> list[dict[str, Any]]:
     """
     decisions = [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in state.joins]
     decisions += [_refusal(state, request) for request in state.requests.values() if request.over and not isinstance(request.phase, Passed)]
-    decisions += [_set_aside(job, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
+    decisions += [_set_aside(job, job.crashed_at, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
+    decisions += [_set_aside(job, now_at, reason) for job in state.jobs.values() if given_up(job) and (reason := loses(job))]
+    decisions += [_set_aside(state.jobs[audit.job], audit.ts, _barred(audit)) for audit in _bars(state)]
     return sorted(decisions, key=lambda decision: decision["at"])[-count:]
 
 
@@ -331,10 +337,21 @@ def _refusal(state: State, request: Request) -> dict[str, Any]:
     }
 
 
-def _set_aside(job: Job, reason: str) -> dict[str, Any]:
-    """Why a command does not run ahead for a time, in the shape of a decision."""
+def _set_aside(job: Job, at: float, reason: str) -> dict[str, Any]:
+    """Why a command does not run ahead for a time, or is not joined, in the shape of a decision."""
     word, _, rest = reason.partition(": ")
-    return _unasked(job, job.crashed_at, word, rest)
+    return _unasked(job, at, word, rest)
+
+
+def _bars(state: State) -> list[JoinAudited]:
+    """Return the latest finding of each command that an audit bars."""
+    found = {audit.job: audit for audit in state.audits if audit.outcome in BARRING}
+    return [audit for job, audit in found.items() if job in state.jobs and state.jobs[job].barred]
+
+
+def _barred(audit: JoinAudited) -> str:
+    both = f"`stretto logs {audit.attempt[:SHORT_ID]}` and `stretto logs {(audit.again or '')[:SHORT_ID]}`"
+    return f"barred: {audit.reason}; compare {both}; `stretto retry {audit.job[:SHORT_ID]}` lets it be joined again"
 
 
 def _unasked(job: Job, at: float, word: str, reason: str) -> dict[str, Any]:
@@ -355,6 +372,9 @@ def _unasked(job: Job, at: float, word: str, reason: str) -> dict[str, Any]:
         "decide_ms": 0.0,
         "waited_s": None,
         "saved_s": None,
+        "code": "",
+        "differs": [],
+        "shape": "",
     }
 
 
@@ -375,6 +395,9 @@ def _decision(join: JoinDecided, job: Job | None, done: JoinDone | None) -> dict
         "decide_ms": join.decide_ms,
         "waited_s": done.waited_s if done else None,
         "saved_s": done.saved_s if done else None,
+        "code": join.code,
+        "differs": list(join.differs),
+        "shape": join.shape,
     }
 
 
@@ -384,7 +407,7 @@ def why_lines(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
     for decision in decisions:
         text = plain(" ".join(decision["argv"])) or "(unknown command)"
         lines.append(f"{clock(decision['at'])}  {_DONE.get(decision['do'], decision['do']):<9}  {text}")
-        detail = plain(decision["reason"])
+        detail = plain(decision["reason"]) + (f" [{plain(decision['code'])}]" if decision["code"] else "")
         if decision["do"] in ("replay", "attach") and decision["attempt"]:
             detail += f"; {decision['of'] or 'a'} run {decision['attempt'][:SHORT_ID]}"
         if decision["waited_s"] is not None:

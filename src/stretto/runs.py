@@ -4,6 +4,8 @@ Hides how evidence is gathered: which generation of the tree and which epoch a r
 run wrote. Promises: a run is in the log before it exists (`attempt.started`), a result exists only after `attempt.settled` is in the
 log, and whatever is not known about a run makes its result torn or unknown, never fresh.
 
+It is one idea in one file: what a run was seen to be from its first step to its last is what its result is worth.
+
 Source of the verdicts: docs/join.md.
 """
 
@@ -13,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stretto import freshness
+from stretto import fold, freshness
 from stretto.bundle import Exit, Seal
 from stretto.executors import Owner, Place
 from stretto.fold import Begun, Exited, Job, Settled, State
@@ -105,6 +107,8 @@ class Run:
         self.place: Place | None = None
         self.child_pid = 0
         self.since_ticks = 0
+        self.audits: AttemptId | None = None
+        """The run that it is only compared with."""
         self.adopted = False
         """Begun under an earlier supervisor: its beginning was not seen, so it can never count."""
 
@@ -140,7 +144,17 @@ class Runs:
 
     # --- beginning -----------------------------------------------------------------------------------------------------------
 
-    def begin(self, job: JobKey, kind: str, session: SessionId | None, scan: Scan, *, nested: bool = False, why: str = "") -> Run:
+    def begin(
+        self,
+        job: JobKey,
+        kind: str,
+        session: SessionId | None,
+        scan: Scan,
+        *,
+        nested: bool = False,
+        why: str = "",
+        audits: AttemptId | None = None,
+    ) -> Run:
         """Make the directory of a new attempt and log it; nothing runs yet.
 
         Raises:
@@ -149,7 +163,18 @@ class Runs:
         attempt = AttemptId(self._world.new_id())
         self._executor.create(attempt)
         run = Run(attempt, job, kind, session, scan, self._state.epoch, self._world.mono_s())
-        self._log(AttemptStarted, attempt=attempt, job=job, kind=kind, session=session, generation=scan.generation, nested=nested, why=why)
+        run.audits = audits
+        self._log(
+            AttemptStarted,
+            attempt=attempt,
+            job=job,
+            kind=kind,
+            session=session,
+            generation=scan.generation,
+            nested=nested,
+            why=why,
+            audits=audits,
+        )
         for other in self.open.values():
             other.overlapped = run.overlapped = True
         self.open[attempt] = run
@@ -362,6 +387,11 @@ class Runs:
 
     def judge(self, job: JobKey, max_age_s: float, problem: str) -> tuple[Verdict, Run | None]:
         """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for."""
+        result = self.results.get(job)
+        if result is not None and any(run.job == job and run.audits is not None for run in self.open.values()):
+            verdict = self._judge(result, max_age_s, problem, result.replays)
+            if verdict.standing is Standing.FRESH:
+                return verdict, result.run  # what is only run again to be compared keeps nobody waiting
         for run in self.open.values():
             if run.job == job and not run.cancelled_for and not run.adopted and not self._state.jobs[job].leaves:
                 verdict = freshness.judge(
@@ -378,11 +408,11 @@ class Runs:
                 )
                 if verdict.standing is Standing.RUNNING:
                     return verdict, run
-        result = self.results.get(job)
         if result is None:
             running = any(run.job == job for run in self.open.values())
-            reason = "it is running on files that have changed since" if running else "it has not run on this tree before"
-            return Verdict(standing=Standing.TORN if running else Standing.UNKNOWN, reason=reason), None
+            if running:
+                return Verdict(standing=Standing.TORN, reason="it is running on files that have changed since", code="running-moved"), None
+            return Verdict(standing=Standing.UNKNOWN, reason="it has not run on this tree before", code="never-run"), None
         return self._judge(result, max_age_s, problem, result.replays), result.run
 
     def still_true(self, result: Result, max_age_s: float, problem: str) -> bool:
@@ -403,7 +433,7 @@ class Runs:
             problem=problem,
         )
         if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
-            return Verdict(standing=Standing.UNKNOWN, reason=spoiled)
+            return Verdict(standing=Standing.UNKNOWN, reason=spoiled, code="output-damaged")
         return verdict
 
     def _spoiled(self, result: Result) -> str:
@@ -479,6 +509,6 @@ class Runs:
         """
         if not self._ended or (self.open and self._ended < PRUNE_AFTER and self._ended_bytes < OUTPUT_KEPT_BYTES):
             return
-        keep = {result.run.attempt for result in self.results.values()} | set(self.open)
+        keep = {result.run.attempt for result in self.results.values()} | set(self.open) | fold.disputed(self._state)
         if not self._executor.prune(keep, OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT):
             self._ended = self._ended_bytes = 0

@@ -8,8 +8,9 @@ prompt, or after `CALL_LIFE_S`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from stretto import commands
 from stretto.hookwire import BashAsked
 from stretto.model import PERMISSION_STRICTNESS, JobKey
 from stretto.system import Process
@@ -23,11 +24,25 @@ STRICTEST = max(PERMISSION_STRICTNESS.values())
 class OpenCall:
     """A Bash call between its PreToolUse and the end of its batch."""
 
-    def __init__(self, asked: BashAsked, effect: str, since_s: float) -> None:
-        self.command, self.agent, self.effect = asked.command, asked.agent, effect
+    def __init__(self, asked: BashAsked, effect: str, since_s: float, names: Collection[str]) -> None:
+        self.command, self.agent, self.effect, self.background = asked.command, asked.agent, effect, asked.background
+        self.shape = commands.shape_of(asked.command)
+        self.checks = commands.checks_in(asked.command, names)
+        self.shims: set[str] = set()
+        """Names by which shims asked while it was open."""
         self.question = False
         """The host put a permission question about it."""
         self.since_s = since_s
+
+    def unasked(self) -> list[tuple[str, str]]:
+        """Return the checks in it that ran past their shim as far as can be known, and why, as name and miss code."""
+        found = []
+        for check in self.checks:
+            if check.certain and check.code:
+                found.append((check.name, check.code))
+            elif check.certain and check.name not in self.shims and not (self.background or self.question):
+                found.append((check.name, "stdin" if "input" in self.shape.split("+") else "no-answer"))
+        return found
 
 
 class Edit:
@@ -59,8 +74,22 @@ class Conversation:
         self._calls: dict[str, OpenCall] = {}
         self._edits: dict[str, Edit] = {}
 
-    def bash_asked(self, asked: BashAsked, effect: str) -> None:
-        self._calls[asked.call] = OpenCall(asked, effect, self._awake_s())
+    def bash_asked(self, asked: BashAsked, effect: str, names: Collection[str]) -> None:
+        """A Bash call begins.
+
+        Args:
+            names: what is intercepted.
+        """
+        self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names)
+
+    def shim_asked(self, names: Collection[str]) -> str:
+        """A shim asks about a check by one of these names; return the shape of the Bash call it stands in, "" when none is known.
+
+        A shim cannot tell which call that is: of several the first that holds such a check.
+        """
+        for call in self._calls.values():
+            call.shims.update(names)
+        return next((call.shape for call in self._calls.values() if any(check.name in names for check in call.checks)), "")
 
     def question(self, command: str) -> None:
         """The host asks the user about this command; the hook does not say which call it is."""

@@ -27,6 +27,11 @@ class Allowed(Record, frozen=True, kw_only=True):
     void: str = ""
     """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
 
+    @property
+    def acts(self) -> bool:
+        """Whether checks are joined and run ahead, as far as the mode goes."""
+        return self.mode in ("on", "audit")
+
 
 class Tree(Protocol):
     """Generations of a project; `tree.Scanner` has the promises."""

@@ -171,6 +171,16 @@ def test_a_place_is_taken_until_we_let_go_of_it_though_its_monitor_is_gone(place
     place.until(lambda: place.rooms_taken() == 0)
 
 
+def test_what_an_ended_run_printed_is_read_whole_or_not_at_all(place):
+    assert place.executor.printed(ONE, 1 << 20) is None, "nothing is there"
+    place.executor.create(ONE)
+    heard = Heard(place, PASSES)
+    place.until(heard.ended)
+    out, err = place.executor.printed(ONE, 1 << 20)
+    assert isinstance(out, bytes) and err == b""
+    assert place.executor.printed(ONE, -1) is None, "more than may be read"
+
+
 def test_while_it_runs_it_is_owned_and_signed_and_not_to_be_given_up(place):
     place.executor.create(ONE)
     assert not place.executor.owned(ONE)

@@ -7,13 +7,14 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 import stretto
-from stretto import cli, control, install, model, power, trust
+from stretto import cli, control, install, journal, model, power, snapshot, trust
 from stretto.errors import CorruptError, UnavailableError, UserError
 from stretto.fold import fold
 from stretto.journal import Journal, read
@@ -460,6 +461,96 @@ def test_why_shows_each_decision_with_its_reason(world, log):
     assert re.search(r"ran +pytest -q\n +src/a\.py changed; mode `on` would have made it replayed", text)
     (last,) = [json.loads(line) for line in world.ok("why", "1", "--json").splitlines()]
     assert (last["do"], last["reason"], last["would"]) == ("record", "src/a.py changed", "replay")
+
+
+def three_checks(log, world):
+    """One that was replayed, one that ran because something moved, one past its shim; a run ahead that nobody took."""
+    one_check(log, world)
+    decided = {"job": JOB, "session": SESSION, "standing": "stale", "attempt": None}
+    shape, code = "cd+redirect", "environment-differs"
+    log(model.JoinDecided, ask="q2", do="exec", reason="moved", code=code, differs=("env CI",), shape=shape, **decided)
+    log(model.CheckMissed, session=SESSION, name="jest", shape="plain", code="by-path")
+    log(model.AttemptStarted, attempt=OTHER, job=JOB, kind="ahead", session=None, generation=4)
+    log(model.AttemptExited, attempt=OTHER, end=End(how="code", value=0), out_bytes=0, err_bytes=0, took_s=9.0, cpu_s=7.0)
+
+
+def test_f39_saved_counts_hits_misses_by_reason_and_work_for_nothing_and_shows_the_one_number_first(world, log):
+    three_checks(log, world)
+    data = json.loads(world.ok("saved", "--json"))
+    assert (data["saved_s"], data["hits"], data["misses"], data["hit_rate"]) == (12.48, 1, 2, 0.3333)
+    assert data["miss_reasons"] == {"environment-differs": 1, "by-path": 1}
+    assert data["shapes"] == {"": {"hits": 1, "asked": 1}, "cd+redirect": {"hits": 0, "asked": 1}, "plain": {"hits": 0, "asked": 1}}
+    wasted = {"runs": 2, "joined": 1, "precision": 0.5, "cpu_s": 18.0, "wasted_cpu_s": 7.0, "wasted_s": 9.0}
+    assert data["ahead"] == wasted
+    assert [(row["command"], row["saved_s"], row["misses"]) for row in data["commands"]] == [
+        ("pytest -q", 12.48, 1),
+        ("jest (past its shim)", 0.0, 1),
+    ]
+    assert [(row["session"], row["saved_s"]) for row in data["sessions"]] == [(SESSION, 12.48)]
+    text = world.ok("saved").splitlines()
+    assert text[0].startswith("12.5 s not waited for since ")
+    assert "checks      3 asked for: 1 joined (33 %), 2 ran" in text
+    assert "for nothing 7.0 s of processor time (9.0 s of running time) in the others" in text
+    assert max(map(len, text)) <= 80
+    assert "\x1b[" in on_a_terminal(world, ["saved"], b"")[1]
+    assert "[environment-differs]" in world.ok("why")
+
+
+def test_saved_of_a_session_or_from_a_time_on_counts_what_the_log_still_has(world, log):
+    three_checks(log, world)
+    log(model.JoinDecided, ask="q3", job=JOB, session=SessionId("0the"), standing="", do="exec", attempt=None, reason="", code="moved")
+    only = json.loads(world.ok("saved", "--json", "--session", SESSION[:2]))
+    assert (only["session"], only["hits"], only["misses"], only["ahead"]["runs"]) == (SESSION, 1, 2, 0)
+    assert "runs ahead belong to no session" in world.ok("saved", "--session", SESSION)
+    assert json.loads(world.ok("saved", "--json", "--since", "90000d"))["misses"] == 3
+    last_hour = json.loads(world.ok("saved", "--json", "--since", "1m"))
+    assert (last_hour["misses"], last_hour["since_at"]) == ((0, 0.0) if time.time() > 1_790_000_100 else (3, last_hour["since_at"]))
+    assert world("saved", "--since", "yesterday").code == 1
+    assert world("saved", "--session", "nobody").code == 1
+
+
+def test_saved_totals_stay_when_old_parts_of_the_log_go_and_say_since_when(world, log):
+    """The fold that is kept holds them; without it they begin with what is left, and say so."""
+    three_checks(log, world)
+    rotating = Journal(world.paths.folder)
+    for name in ("later", "latest"):
+        assert rotating.rotate(1)
+        log(model.SessionOpened, session=SessionId(name), source="startup", claude_pid=1)
+    rotating.close()
+    state, offset = snapshot.load(world.paths.folder)
+    first_at = state.ledger.since_at
+    snapshot.save(world.paths.folder, state, offset)
+    oldest, _ = journal.segments(world.paths.folder)
+    os.unlink(Path(world.paths.folder, oldest.name))
+    kept = json.loads(world.ok("saved", "--json"))
+    assert (kept["saved_s"], kept["misses"], kept["since_at"]) == (12.48, 2, first_at)
+    os.unlink(Path(world.paths.folder, snapshot.NAME))
+    left = json.loads(world.ok("saved", "--json"))
+    assert left["saved_s"] == 0 and left["since_at"] > first_at
+
+
+def test_what_an_audit_found_is_named_by_doctor_status_and_why_until_it_is_forgiven(world, log):
+    one_check(log, world)
+    found = {"ask": "q1", "job": JOB, "session": SESSION, "attempt": RUN, "again": OTHER}
+    log(model.JoinAudited, outcome="differs", reason="line 1 of its output differs when it is run again", **found)
+    check = finding(world, "audit")
+    assert check["level"] == "fail" and f"stretto logs {OTHER}" in check["text"] and f"stretto retry {JOB[:8]}" in check["do"]
+    assert "barred by an audit" in world.ok("status")
+    assert f"compare `stretto logs {RUN[:8]}` and `stretto logs {OTHER[:8]}`" in world.ok("why")
+    assert "1 joins compared with a rerun, 0 the same, 1 false or suspected to be" in world.ok("saved")
+    log(model.JobRetried, job=JOB)
+    assert finding(world, "audit")["level"] == "ok"
+
+
+def test_why_and_status_say_that_a_command_was_given_up_with_the_figures(world, log):
+    """A-8."""
+    one_check(log, world)
+    for number in range(20):
+        attempt = AttemptId(f"{number:032x}")
+        log(model.AttemptStarted, attempt=attempt, job=JOB, kind="ahead", session=None, generation=4)
+        log(model.AttemptExited, attempt=attempt, end=End(how="code", value=0), out_bytes=0, err_bytes=0, took_s=9.0, cpu_s=7.0)
+    assert re.search(r"given up: its ahead runs do not pay, lately \d+\.\d s hidden for \d+ s of work", world.ok("status"))
+    assert "its ahead runs do not pay" in world.ok("why")
 
 
 def test_a_command_with_control_characters_cannot_act_on_the_terminal(world, log):

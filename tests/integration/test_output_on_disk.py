@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -95,8 +96,8 @@ CASES = [*((damage, code) for damage in DAMAGE for code in (0, 3)), (pass_instea
 
 
 @pytest.mark.parametrize(("damage", "code"), CASES, ids=lambda item: getattr(item, "__name__", str(item)))
-def test_a_result_whose_files_were_damaged_is_never_replayed(bench, damage: Callable[[Path], None], code: int):
-    """Without a digest a flipped byte, an exchanged file and an exchanged exit were shown to the session."""
+def test_b17_a_result_whose_files_were_damaged_is_never_replayed(bench, damage: Callable[[Path], None], code: int):
+    """B-17, C-24. Without a digest a flipped byte, an exchanged file and an exchanged exit were shown to the session."""
     ready(bench, code)
     assert bench.bash("pytest -q")[:2] == (b"one\n", code)
     damage(out_of(bench))
@@ -107,6 +108,32 @@ def test_a_result_whose_files_were_damaged_is_never_replayed(bench, damage: Call
     assert (broken.rule, broken.attempt) == ("output", next(iter(bench.state().attempts)))
     assert bench.bash("pytest -q")[:2] == (b"one\n", code)
     assert bench.did()[2] == "replay", "what ran anew is as good as ever"
+
+
+@pytest.mark.parametrize("how", ["copied", "renamed", "whole folder"])
+def test_b17_an_older_result_of_the_same_command_put_in_its_place_is_not_replayed(bench, how: str):
+    """B-17: every byte of it was once right, its exit fits its output, its times are those of then."""
+    ready(bench, 3)
+    bench.bash("pytest -q")
+    bench.edit("src.py", "two\n")
+    bench.edit("code", "0")
+    bench.settled(1)
+    bench.bash("pytest -q")
+    newest = bench.state().joins[-1].attempt
+    older, newer = out_of(bench, 0).parent, Path(bench.paths.attempts, newest)
+    assert older != newer
+    if how == "whole folder":
+        newer.rename(newer.with_name("aside"))
+        shutil.copytree(older, newer)
+    for name in ("out", "exit") if how != "whole folder" else ():
+        aside = newer / f"{name}.aside"
+        shutil.copy2(older / name, newer / name if how == "copied" else aside)
+        if how == "renamed":
+            os.replace(aside, newer / name)
+    assert bench.bash("pytest -q")[:2] == (b"two\n", 0)
+    assert bench.joins()[-1] == ("record", "its output on disk is not what it was")
+    if how == "whole folder":
+        shutil.rmtree(newer.with_name("aside"))
 
 
 def test_a_result_whose_files_only_look_touched_is_replayed(bench):

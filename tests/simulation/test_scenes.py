@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stretto import engine
+from stretto import engine, meter
 from stretto.fold import Cancelled, Lost, Passed, UnderWay
-from stretto.model import AttemptStarted, End, EpochBegan, JobKey, SessionId, SessionOpened
+from stretto.model import AttemptStarted, End, EpochBegan, JobKey, JoinAudited, SessionId, SessionOpened
+from stretto.rules import Rules
 from stretto.sessions import CALL_LIFE_S
 from stretto.testing.simulation import SECONDS, Door, Host, Plan, Violation, key_of
+from stretto.world import Allowed
 
 PASS, CRASH = End(how="code", value=0), End(how="signal", value=9)
 HOUR_S = 3600.0
@@ -133,6 +135,7 @@ def test_c11_the_third_crash_puts_a_command_aside_for_an_hour_and_no_other_one(s
     for _ in range(100):
         scene.changed()
         scene.advance(30.0)
+        scene.check(1)
     assert scene.starts("ahead", 0) == 3
     assert scene.starts("ahead", 1) == 100
     for _ in range(30):
@@ -403,3 +406,46 @@ def test_a_signal_to_a_foreground_process_is_a_violation(scene):
     with pytest.raises(Violation, match="foreground"):
         scene.door.executor.cancel(shim.child.identity)
     assert scene.session.id == SessionId("s1")
+
+
+def test_a8_an_hour_in_which_no_guess_is_ever_right_costs_a_handful_of_runs_and_the_command_comes_back_when_it_pays(scene):
+    """0 % hits: each time something changes again between the end of the ahead run and the question."""
+    index, rounds = 1, 120
+    scene.checked(index)
+    for _ in range(rounds):
+        scene.changed()
+        scene.advance(20.0)
+        scene.edit("b.py")
+        assert scene.check(index) == "record"
+        scene.advance(10.0)
+    assert scene.engine is not None
+    job, tally = scene.engine.state.jobs[key_of(index)], scene.engine.state.ledger.commands[key_of(index)]
+    print(f"{tally.ahead_runs} ahead runs for {rounds} questions, {tally.wasted_s:.1f} s of running time for nothing; {meter.loses(job)}")
+    assert tally.hits == 0 and tally.misses == {"never-run": 1, "moved": rounds}
+    assert 8 <= tally.ahead_runs <= 20, "eight, then one for each doubling of the questions"
+    assert meter.given_up(job)
+
+    def pays() -> bool:
+        scene.changed()
+        scene.advance(20.0)
+        return scene.checked(index) == "replay"
+
+    assert any(pays() for _ in range(meter.PROBE_MOST + 1)), "it is tried again"
+    assert not meter.given_up(scene.engine.state.jobs[key_of(index)])
+    assert all(pays() for _ in range(5))
+    scene.all_ends()
+
+
+@pytest.mark.parametrize("repeats", [True, False])
+def test_an_audit_in_the_simulated_world_compares_and_is_over_once(scene, repeats):
+    scene.allowed = Allowed(mode="audit", rules=Rules(slots=2))
+    assert scene.engine is not None
+    scene.engine.reload()
+    scene.checked(0)
+    scene.end_of[0, "ahead"] = PASS if repeats else End(how="code", value=1)
+    assert scene.check(0) == "replay"
+    scene.advance(10.0)
+    found = [event.outcome for _, event in scene.parsed() if isinstance(event, JoinAudited)]
+    assert found == (["same"] if repeats else ["differs", "false"])
+    assert scene.check(0) == ("replay" if repeats else "record")
+    scene.all_ends()

@@ -41,6 +41,7 @@ def body(**fields: object) -> bytes:
 def test_bash_before_it_runs():
     call = parse("PreToolUse", body(tool_name="Bash", tool_use_id="t1", tool_input={"command": "pytest -q"}))
     assert call == BashAsked(session="s", mode="default", cwd="/p", call="t1", command="pytest -q")
+    assert isinstance(call, BashAsked) and not call.background
 
 
 def test_a_writing_tool_before_it_runs():

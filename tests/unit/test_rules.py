@@ -217,9 +217,9 @@ def test_eagerness_says_who_decided():
 
 
 def test_presets_move_along_one_line():
-    """More eager is more places and a higher price, at every step."""
+    """More eager is more places and a lower price of idle work, at every step."""
     assert [preset.name for preset in PRESETS.values()] == ["off", "frugal", "balanced", "eager"]
-    assert sorted(PRESETS.values(), key=lambda preset: (preset.slots, preset.price)) == list(PRESETS.values())
+    assert sorted(PRESETS.values(), key=lambda preset: (preset.slots, -preset.price)) == list(PRESETS.values())
     assert len({(preset.slots, preset.price) for preset in PRESETS.values()}) == len(PRESETS)
 
 

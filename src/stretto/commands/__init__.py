@@ -15,12 +15,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 from stretto.commands.readers import reads
+from stretto.commands.shape import Spotted, checks_in, shape_of
 from stretto.commands.shelltext import Simple, Word, split
 from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, inner, joined, module, target
 from stretto.model import Record
 
 __all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Effect", "Part", "check_of", "display", "effect_of"]
-__all__ += ["Unreachable", "parts_of", "python_module", "redact", "unreachable"]
+__all__ += ["Spotted", "Unreachable", "checks_in", "parts_of", "python_module", "redact", "shape_of", "unreachable"]
 
 Effect = Literal["reads", "checks", "package", "other"]
 Argv = Sequence[bytes] | Sequence[str]

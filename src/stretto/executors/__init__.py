@@ -100,6 +100,9 @@ class Executor(Protocol):
     def last_line(self, attempt: AttemptId) -> str:
         """Return the last line it printed that is not blank; "" when there is none."""
 
+    def printed(self, attempt: AttemptId, most_bytes: int) -> tuple[bytes, bytes] | None:
+        """Return the two streams of an ended run (the second empty when they were one); None when they are not whole, or longer."""
+
     def end_orphans(self, attempt: AttemptId) -> None:
         """End what a killed monitor left: all that carries the attempt's mark."""
 

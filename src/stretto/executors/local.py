@@ -244,6 +244,9 @@ class Local:
             return ""
         return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
+    def printed(self, attempt: AttemptId, most_bytes: int) -> tuple[bytes, bytes] | None:
+        return bundle.printed(self.folder(attempt), most_bytes)
+
     def end_orphans(self, attempt: AttemptId) -> None:
         end_orphans(attempt, self.folder(attempt))
 
