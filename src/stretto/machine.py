@@ -217,5 +217,5 @@ class Machine:
     def load_per_core(self) -> float:
         return os.getloadavg()[0] / self.cores()
 
-    def connects(self, pid: int) -> bool:
-        return bool(observe.remote_connections(pid))
+    def reach(self, pid: int) -> observe.Reach:
+        return observe.reach(pid)

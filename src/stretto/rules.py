@@ -46,6 +46,8 @@ class Rules(Record, frozen=True, kw_only=True):
     """Patterns: may run ahead although Stretto would not choose them (they write products, make environments, connect)."""
     never_ahead: tuple[str, ...] = ()
     """Patterns: recorded and joined, never run ahead. Stronger than `ahead`."""
+    together: bool = False
+    """Test suites may run at the same time in this checkout: they share no port, database or directory."""
     slots: int = DEFAULT_SLOTS
     """Ahead runs at one time; 0: none."""
     max_age_s: float = DEFAULT_MAX_AGE_S
@@ -141,6 +143,12 @@ def _names(place: _Place, value: object) -> tuple[str, ...]:
     return texts
 
 
+def _switch(place: _Place, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise place.problem(f"`{place.key}` is {_kind(value)}, not true or false; write {place.key} = true")
+    return value
+
+
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:
     def reader(place: _Place, value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -197,6 +205,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
     "ahead": {
         "allow": ("ahead", _texts),
         "never": ("never_ahead", _texts),
+        "together": ("together", _switch),
         "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
         "quiet": ("quiet_s", _duration(LONGEST_QUIET_S)),
     },

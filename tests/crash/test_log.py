@@ -96,7 +96,7 @@ def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
     shutil.copy(GOLDEN_2, Path(folder, LOG_NAME))
     assert {type(event) for _, event in read(folder)} == set(get_args(LogEvent))
     state = fold(read(folder))
-    assert (state.events, state.bad_lines, state.anomaly_count) == (29, 0, 0)
+    assert (state.events, state.bad_lines, state.anomaly_count) == (31, 0, 0)
     assert passed(state) == {"aa", "bb"}
     assert (state.epoch, state.generation, state.saved_s, state.supervisor) == (3, 4, 14.19, None)
     assert {job: type(request.phase).__name__ for job, request in state.requests.items()} == {
@@ -104,6 +104,7 @@ def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
         "c3": "Cancelled",
         "c4": "Lost",
     }
+    assert (state.jobs["9f"].flips, state.jobs["9f"].told) == (1, True)
     assert (state.jobs["c2"].mutating, state.jobs["c2"].remote, state.jobs["c2"].product_paths) == (True, True, {"build/x"})
 
 

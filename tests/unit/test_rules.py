@@ -30,6 +30,7 @@ def test_parse_documented_example_sets_every_key():
         ahead=("cargo check*", "uvx ruff check ."),
         never_ahead=("npm test*",),
         slots=3,
+        together=True,
         quiet_s=0.5,
         max_age_s=900.0,
         fsync="always",
@@ -139,6 +140,7 @@ def test_no_key_grants_or_enables():
     words = {*_TOP, *_TABLES, *(key for keys in _TABLES.values() for key in keys)}
     assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age"} | {
         "log",
+        "together",
         "fsync",
         "keep_days",
         "keep_mb",

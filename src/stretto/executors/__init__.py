@@ -61,6 +61,12 @@ class Executor(Protocol):
     def hasten(self, monitor: Process) -> bool:
         """Tell a monitor that somebody waits for its run; False when it is gone."""
 
+    def hold(self, monitor: Process) -> bool:
+        """Have a monitor hold its run back: it costs nobody the processor. One that somebody waits for goes on. False when it is gone."""
+
+    def go_on(self, monitor: Process) -> bool:
+        """Have a monitor let its run go on; False when it is gone."""
+
     def owned(self, attempt: AttemptId) -> bool:
         """Say whether somebody holds the attempt's lock."""
 

@@ -130,6 +130,16 @@ def hasten(owner: Process) -> bool:
     return signal_process(owner, signal.SIGUSR1)
 
 
+def hold(owner: Process) -> bool:
+    """Have a monitor hold its run back; False when it is gone."""
+    return signal_process(owner, signal.SIGTSTP)
+
+
+def go_on(owner: Process) -> bool:
+    """Have a monitor let its run go on; False when it is gone."""
+    return signal_process(owner, signal.SIGCONT)
+
+
 def end_orphans(attempt: str, folder: str) -> list[Process]:
     """End what a killed monitor left; return what resisted.
 
@@ -192,6 +202,12 @@ class Local:
 
     def hasten(self, monitor: Process) -> bool:
         return hasten(monitor)
+
+    def hold(self, monitor: Process) -> bool:
+        return hold(monitor)
+
+    def go_on(self, monitor: Process) -> bool:
+        return go_on(monitor)
 
     def owned(self, attempt: AttemptId) -> bool:
         return is_locked(os.path.join(self.folder(attempt), "lock"))
