@@ -309,6 +309,8 @@ class Job(msgspec.Struct, kw_only=True):
     """How often it came to another end than the run before it although nothing had changed."""
     flip: str = ""
     """The last of them: `failed, then passed` or the other way round."""
+    flipped_at: float = 0.0
+    """When that was, for display."""
     told: bool = False
     """A session was told that it runs ahead."""
     crashes: int = 0
@@ -527,6 +529,7 @@ def _job_flipped(state: State, event: JobFlipped) -> str:
     if job is None:
         return f"job.flipped for unknown job {event.job}"
     words = {"pass": "passed", "fail": "failed"}
+    job.flipped_at = event.ts
     job.flips, job.flip = job.flips + 1, f"{words.get(event.was, event.was)}, then {words.get(event.now, event.now)}"
     return ""
 
