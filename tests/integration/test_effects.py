@@ -194,6 +194,22 @@ def test_a9_a_flaky_check_is_labelled_and_never_in_the_way(bench: Bench):
     assert [one["reason"] for one in render.why(bench.state(), 9, 0.0) if one["do"] == "flaky"] == ["failed, then passed, nothing changed"]
 
 
+def test_f49_what_failed_ahead_is_not_run_again_on_the_same_tree(bench: Bench):
+    (bench.root / "code").write_text("0\n")
+    bench.tool("pytest", "sleep 0.3; exit $(cat code)")
+    bench.tool("ruff", "sleep 0.3; cat code")
+    bench.begin()
+    bench.bash("pytest -q")
+    bench.edit("code", "1\n")
+    bench.settled(1, "ahead")
+    bench.bash("ruff check .")  # plans are made at each of these
+    for _ in range(3):
+        bench.batch(LOOK)
+    assert len([event for event in bench.events(AttemptStarted) if event.kind == "ahead"]) == 1
+    bench.edit("code", "2\n")
+    bench.settled(3, "ahead")
+
+
 def test_an_end_that_changed_with_the_tree_is_no_flip(bench: Bench):
     (bench.root / "code").write_text("1\n")
     bench.tool("pytest", "exit $(cat code)")
