@@ -6,6 +6,7 @@ Each with a control group of our own (frozen) and without one (stopped process b
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from stretto.executors import local
 from stretto.journal import read
 from stretto.model import AttemptExited, AttemptSettled, End
 from stretto.runs import HELD_MOST_S
+from stretto.system import Process, lives, signal_process
 from stretto.testing.wait import wait_until
 
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="what stands still is seen in /proc")
@@ -224,3 +226,38 @@ def test_c20_a_run_held_for_long_is_not_attached_to_and_its_failure_is_not_its_r
     assert ("held back" in settled[ahead.attempt].torn) is bool(code)
     assert bench.bash("pytest -q")[1] == code
     assert bench.did()[-1] == ("record" if code else "replay")
+
+
+def test_f9_a_run_that_was_held_when_its_supervisor_was_killed_is_ended_by_the_next_one(bench):
+    """Nobody else would lift the hold; the lease, which would end it too, takes longer."""
+    (bench.root / "code").write_text("0\n")
+    long_foreground(bench, AHEAD)
+    bench.bash("pytest -q")
+    slow = Path(bench.env["HOME"]) / "slow"
+    slow.touch()
+    bench.edit("code", "1\n")
+    (run,) = wait_until(
+        lambda: [run for run in bench.state().open_attempts() if run.kind == "ahead" and hasattr(run.phase, "pid")], what="a run ahead"
+    )
+    wait_until(lambda: list(kin.below(run.phase.pid)), what="its worker")
+    assert local.hold(Process(run.phase.pid, run.phase.start, run.boot))
+    first = bench.supervisor()
+    assert signal_process(first, signal.SIGKILL)
+    wait_until(lambda: not lives(first), what="its death")
+    bench.hook("PreToolUse", tool_name="Read", tool_use_id="r", tool_input={})
+    wait_until(lambda: not bench.state().attempts[run.attempt].open, what="its end in the log")
+    assert bench.state().attempts[run.attempt].end == End(how="cancelled", value=signal.SIGTERM)
+    wait_until(lambda: not list(kin.carrying(run.attempt)), what="nothing left of it")
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="no strace")
+def test_what_is_traced_goes_on_too(groupless: None, start: Callable[..., Started]):
+    """Its tracer hands our SIGSTOP on when it goes on itself, and so after our SIGCONT."""
+    run = start("exec strace -f -qq -o /dev/null -e trace=none sh -c 'while :; do :; done'")
+    pids = wait_until(lambda: len(tree(run)) >= 2 and tree(run), what="the tracer and what it traces")
+    wait_until(lambda: cpu_ticks(pids[-1:]) > 1, what="work")
+    for _ in range(3):
+        assert local.hold(run.process)
+        wait_until(lambda: stands(pids), what="a tree that stands")
+        assert local.go_on(run.process)
+        wait_until(lambda: not stands(pids[-1:]), what="a tree that goes on")
