@@ -17,8 +17,8 @@ supervisor does. Promises of an owner:
 - what only we know would be lost with us, so the tree we saw last is on disk for whoever has to end it after our death.
 
 SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGTSTP holds it back, SIGCONT lets it go on: of these two the
-kernel keeps the last one said. SIGUSR1 says that somebody waits for it: full speed from then on, and it is not held any more. The time for
-which it was held counts for none of its limits but the lease, so a hold that nobody is left to lift ends with the run.
+kernel keeps the last one said. SIGUSR1, behind a SIGCONT, says that somebody waits for it: full speed from then on. The time for which it
+was held counts for none of its limits but the lease, so a hold that nobody is left to lift ends with the run.
 
 It is one idea in one file: what an owner starts it watches, ends and records, and it carries as little as it can.
 
@@ -267,7 +267,6 @@ class _Watch:
         self._served_s = self._asked_s = mono_s()
         self._cancelled = False
         self._haste = 0
-        self._wanted = False
         self._held_at_s: float | None = None
         """Since when it is held back, None while it is not."""
         self._stopped: list[Process] = []
@@ -290,22 +289,19 @@ class _Watch:
         self._cancelled = True
 
     def hasten(self, number: int, frame: object) -> None:
-        self._wanted = True
         self._haste = HASTE_LOOKS
         self._walked_s = 0.0
 
     def _heed(self) -> None:
-        """Hold the run back or let it go on, as was said last; who is waited for goes on, whatever is said."""
+        """Hold the run back or let it go on, as was said last."""
         pending = signal.sigpending()
         for number in HOLDING:
             if number in pending:
                 signal.sigwait([number])
-                if number == signal.SIGTSTP and not self._wanted:
+                if number == signal.SIGTSTP:
                     self._hold()
                 else:
                     self._let_go()
-        if self._wanted:
-            self._let_go()
 
     def _hold(self) -> None:
         if self._held_at_s is None:

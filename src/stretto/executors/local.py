@@ -127,7 +127,7 @@ def cancel(owner: Process) -> bool:
 
 def hasten(owner: Process) -> bool:
     """Tell a monitor that somebody waits for its run; False when it is gone."""
-    return signal_process(owner, signal.SIGUSR1)
+    return go_on(owner) and signal_process(owner, signal.SIGUSR1)
 
 
 def hold(owner: Process) -> bool:

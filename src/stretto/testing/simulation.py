@@ -164,7 +164,7 @@ class Monitor:
         self.began_s = 0.0
         self.due_s = host.mono + plan.delay_s
         self.wall_s, self.lease_s = float(spec["wall_s"]), float(spec["lease_s"])
-        self.term = self.wanted = False
+        self.term = False
         self.held_since_s: float | None = None
         self.held_s = 0.0
         self.end: End | None = None
@@ -179,7 +179,7 @@ class Monitor:
 
     def hold(self) -> None:
         """Its run stands still: whatever was to come of it comes so much later."""
-        if self.state == "running" and not self.wanted and not self.term and self.held_since_s is None:
+        if self.state == "running" and not self.term and self.held_since_s is None:
             self.held_since_s = self.host.mono
             self.host.count("held back")
 
@@ -1260,7 +1260,6 @@ class FakeExecutor:
         elif what == "hold":
             monitor.hold()
         else:
-            monitor.wanted = monitor.wanted or what == "hasten"
             monitor.go_on()
         return True
 
