@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     Figure,
+    bench_attach,
     bench_beside,
     bench_hook,
     bench_idle,
@@ -36,6 +37,7 @@ def main() -> None:
         bench_launch.run,
         bench_jobs.run,
         bench_idle.run,
+        bench_attach.run,
         bench_beside.run,
     ]
     if not chosen.no_session:

@@ -67,6 +67,8 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
         return "it was seen to leave processes running"
     if job.remote:
         return "it was seen to connect to another machine"
+    if job.reached:
+        return f"it was seen to {job.reached}"
     if not job.clean:
         return "it was not seen to end cleanly yet"
     return ""

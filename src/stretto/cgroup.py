@@ -80,6 +80,14 @@ class Group:
         """End all that is in the group, forks under way included. Before Linux 5.14 nothing happens: the caller looks for itself, too."""
         self._write("cgroup.kill", "1")
 
+    def hold(self, held: bool) -> bool:
+        """Hold all that is in the group back, and what comes into it, or let it go on; False where the kernel cannot.
+
+        By `cpu.idle` where processors are shared out by group: it runs when nobody else wants to. Else by `cgroup.freeze` (Linux 5.2),
+        which needs no controller, and which no process, parent or shell can notice; a frozen group can be killed.
+        """
+        return self._write("cpu.idle", "1" if held else "0") or self._write("cgroup.freeze", "1" if held else "0")
+
     def remove(self) -> bool:
         """Remove the group, and what was made inside it; False while something is still in it."""
         until_s = time.monotonic() + REMOVE_S
@@ -103,15 +111,16 @@ class Group:
         words = peek(os.path.join(self.path, name)).split()
         return next((int(value) for word, value in zip(words[::2], words[1::2], strict=False) if word == key), 0)
 
-    def _write(self, name: str, text: str) -> None:
+    def _write(self, name: str, text: str) -> bool:
         try:
             descriptor = os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
-            return  # this kernel, or this group, has no such file
+            return False  # this kernel, or this group, has no such file
         try:
             os.write(descriptor, text.encode())
+            return True
         except OSError:
-            pass  # the group has just been removed
+            return False  # the group has just been removed
         finally:
             os.close(descriptor)
 

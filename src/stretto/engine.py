@@ -25,6 +25,7 @@ from stretto.journal import parse
 from stretto.model import (
     ENCODER,
     FORMAT_VERSION,
+    AheadTold,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -267,10 +268,15 @@ class Engine:
                 self._ends(run, run.over)
             elif run.adopted and self.runs.gone(run):
                 self._ends(run, "the supervisor was not there when it began")
-            elif run.kind == "foreground" and run.child_pid and not run.remote:
-                run.remote = self._world.connects(run.child_pid)
-            elif run.kind == "ahead" and run.process and not run.remote:
-                run.remote = self._world.connects(run.process.pid)
+            elif run.kind == "foreground" and run.child_pid:
+                self._look_at(run, run.child_pid)
+            elif run.kind == "ahead" and run.process:
+                self._look_at(run, run.process.pid)
+
+    def _look_at(self, run: Run, pid: int) -> None:
+        """Note what a run is connected to; once something was seen, a further look could tell nothing new of it."""
+        if not (run.remote or run.reached):
+            run.remote, run.reached = self._world.reach(pid)
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -382,7 +388,7 @@ class Engine:
                     self._call_ended(open_call, call.session)
             case hookwire.BatchEnded():
                 self._batch_ended(conversation, call)
-                return self._tell_news(conversation, call)
+                return "\n".join(filter(None, [self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
         return ""
 
     def _conversation(self, call: hookwire.HookCall, claude: Process | None) -> Conversation:
@@ -504,6 +510,7 @@ class Engine:
                         ended_ago_s=self._world.mono_s() - result.evidence.ended_mono_s,
                         took_s=result.took_s,
                         last_line=self._world.executor.last_line(result.run.attempt),
+                        flips=self.state.jobs[job].flips,
                     )
                 )
         told = gates.news(results, conversation.known, self._world.mono_s() - self._moved_s)
@@ -511,6 +518,16 @@ class Engine:
             self.log(NewsTold, session=batch.session, job=item.job, attempt=item.attempt, was=item.was, now=item.now, text=item.text)
             conversation.known[item.job] = item.now
         return "\n".join(item.text for item in told)
+
+    def _tell_ahead(self, conversation: Conversation, batch: hookwire.BatchEnded) -> str:
+        """Tell once of each command that it runs ahead, how to switch that off, and not too often in one session."""
+        jobs = [job for job in self._invocations if self.state.jobs[job].ahead_runs and not self.state.jobs[job].told]
+        if not jobs or self.standing.mode != "on" or batch.agent or conversation.notices >= gates.NOTICES_MOST:
+            return ""
+        text = gates.notice([commands.display(self._invocations[job].argv) for job in jobs])
+        self.log(AheadTold, session=batch.session, jobs=tuple(jobs), text=text)
+        conversation.notices += 1
+        return text
 
     # --- calls of checks -----------------------------------------------------------------------------------------------------
 
@@ -648,7 +665,7 @@ class Engine:
         assert run is not None
         self.look()
         self.runs.ended(run, end, out_bytes, err_bytes, cpu_s, left(), self._scan, self._edited(run), log_exit=True)
-        self._knows(call.session, run.job, end)
+        self._knows(call.session, run, end)
         call.run = None
         self.dirty = True
 
@@ -666,7 +683,7 @@ class Engine:
                 JoinDone, ask=call.ask, attempt=run.attempt, waited_s=round(waited_s, 6), saved_s=round(max(0.0, took_s - waited_s), 6)
             )
             if attempt is not None and attempt.end is not None:
-                self._knows(call.session, run.job, attempt.end)
+                self._knows(call.session, run, attempt.end)
         run.readers.discard(call.ask)
         call.waits_for = None
 
@@ -678,9 +695,16 @@ class Engine:
             self._ends(call.run, "its shim ended without saying how")
         self.dirty = True
 
-    def _knows(self, session: SessionId | None, job: JobKey, end: End) -> None:
-        if session in self.conversations and end.by_itself:
-            self.conversations[session].known[job] = gates.outcome(end)
+    def _knows(self, session: SessionId | None, run: Run, end: End) -> None:
+        """Remember what a session saw of a check; of one that tested nothing it knows nothing any more."""
+        if session not in self.conversations or not end.by_itself:
+            return
+        known = self.conversations[session].known
+        text = commands.display(self._invocations[run.job].argv)
+        if outcome := gates.outcome(end, self._world.executor.last_line(run.attempt), text):
+            known[run.job] = outcome
+        else:
+            known.pop(run.job, None)
 
     # --- the tree ------------------------------------------------------------------------------------------------------------
 
@@ -705,8 +729,17 @@ class Engine:
         return rules.eagerness(self.standing.settings, self.standing.rules, on_battery=self._world.on_battery())
 
     def _plan(self) -> None:
+        own = {run.job for run in self.runs.open.values() if run.kind == "foreground"}
         running = [
-            schedule.AheadRun(attempt=run.attempt, job=run.job, moved=self.runs.moved(run), read=bool(run.readers))
+            schedule.AheadRun(
+                attempt=run.attempt,
+                job=run.job,
+                moved=self.runs.moved(run),
+                read=bool(run.readers),
+                held=run.held_since_s is not None,
+                held_s=self.runs.held_s(run),
+                doubled=run.job in own,
+            )
             for run in self.runs.open.values()
             if run.kind == "ahead" and not run.cancelled_for
         ]
@@ -732,6 +765,7 @@ class Engine:
             load_per_core=self._world.load_per_core(),
             used_up=self._world.busy_percent() > self.standing.settings.busy_percent,
             suites=suites,
+            together=self.standing.rules.together,
             suite_foreground=any(run.kind == "foreground" and run.job in suites for run in self.runs.open.values()),
             suite_stopping=any(run.cancelled_for and run.job in suites for run in self.runs.open.values()),
             asked=asked,
@@ -746,6 +780,10 @@ class Engine:
             match action:
                 case schedule.Stop():
                     self.runs.cancel(self.runs.open[action.attempt], action.why)
+                case schedule.Pause():
+                    self.runs.hold(self.runs.open[action.attempt])
+                case schedule.Resume():
+                    self.runs.go_on(self.runs.open[action.attempt])
                 case schedule.Start():
                     self._start_ahead(action)
                 case schedule.Begin():
@@ -925,7 +963,7 @@ class Engine:
 
     def make_way(self, run: Run) -> frozenset[AttemptId]:
         """Stop the suites that run ahead when a session's own begins: they may share a port (F51). Returns those that still run."""
-        if not self._is_suite(run.job):
+        if self.standing.rules.together or not self._is_suite(run.job):
             return frozenset()
         ahead_runs = [other for other in self.runs.open.values() if other.kind == "ahead" and not other.readers]
         suites = [other for other in ahead_runs if self._is_suite(other.job)]

@@ -33,6 +33,7 @@ import msgspec
 
 from stretto import habits
 from stretto.model import (
+    AheadTold,
     AttemptExited,
     AttemptId,
     AttemptSettled,
@@ -44,6 +45,7 @@ from stretto.model import (
     EpochBegan,
     Event,
     InvariantBroken,
+    JobFlipped,
     JobKey,
     JobRetried,
     JobSeen,
@@ -316,6 +318,16 @@ class Job(msgspec.Struct, kw_only=True):
     """Ignored files it was seen to write."""
     leaves: bool = False
     remote: bool = False
+    reached: str = ""
+    """The first service of this machine that it was seen to use, or fixed port that it served."""
+    flips: int = 0
+    """How often it came to another end than the run before it although nothing had changed."""
+    flip: str = ""
+    """The last of them: `failed, then passed` or the other way round."""
+    flipped_at: float = 0.0
+    """When that was, for display."""
+    told: bool = False
+    """A session was told that it runs ahead."""
     crashes: int = 0
     """Ahead runs in a row that were lost, killed, or over a limit; `retries` says what follows."""
     crashed_mono: float = 0.0
@@ -589,6 +601,16 @@ def _job_retried(state: State, event: JobRetried) -> str:
     return ""
 
 
+def _job_flipped(state: State, event: JobFlipped) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.flipped for unknown job {event.job}"
+    words = {"pass": "passed", "fail": "failed"}
+    job.flipped_at = event.ts
+    job.flips, job.flip = job.flips + 1, f"{words.get(event.was, event.was)}, then {words.get(event.now, event.now)}"
+    return ""
+
+
 def _permission_asked(state: State, event: PermissionAsked) -> str:
     job = state.jobs.get(event.job)
     if job is None:
@@ -702,6 +724,7 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
         job.product_paths |= set(event.products)
     job.leaves = job.leaves or bool(event.left)
     job.remote = job.remote or event.remote
+    job.reached = job.reached or event.reached
     if not (job.clean or event.torn) and attempt.end is not None and attempt.end.by_itself:
         job.clean = True
     return ""
@@ -847,6 +870,15 @@ def _news_told(state: State, event: NewsTold) -> str:
     return ""
 
 
+def _ahead_told(state: State, event: AheadTold) -> str:
+    state.last_hook_at = event.ts
+    unknown = [job for job in event.jobs if job not in state.jobs]
+    for job in event.jobs:
+        if job in state.jobs:
+            state.jobs[job].told = True
+    return f"ahead.told of unknown job {unknown[0]}" if unknown else ""
+
+
 def _invariant_broken(state: State, event: InvariantBroken) -> str:
     state.broken.append(event)
     state.broken_count += 1
@@ -866,6 +898,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     TreeMoved: _tree_moved,
     JobSeen: _job_seen,
     JobRetried: _job_retried,
+    JobFlipped: _job_flipped,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,
@@ -880,6 +913,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     CheckMissed: _check_missed,
     JoinAudited: _join_audited,
     NewsTold: _news_told,
+    AheadTold: _ahead_told,
     InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""

@@ -29,11 +29,12 @@ examples and with what a reader of another format makes of them. Names end in th
     tree.moved          a scan found changes: generation (a count), count (paths), sample (the first of them)
     job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams
     job.retried         the user wants one that was put aside to run ahead again: job
+    job.flipped         another end than the run before, and nothing had changed: job, attempt, was, now
     permission.asked    the host put a question before it ran: job, session
     attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why, audits
     attempt.spawned     its owner lives: attempt, pid, start
-    attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes)
-    attempt.settled     what it is worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest
+    attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes), held_s
+    attempt.settled     its worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest, reached
     request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason
@@ -43,6 +44,7 @@ examples and with what a reader of another format makes of them. Names end in th
     check.missed        a Bash command held a check that no shim asked about: session, name, shape, code
     join.audited        a joined run was run again: ask, job, session, attempt, again, outcome, reason
     news.told           a session was told that a check flipped: session, job, attempt, was, now, text
+    ahead.told          a session was told that commands run ahead: session, jobs, text
     invariant.broken    something promised was found not to hold: rule, attempt, what
 
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.

@@ -22,6 +22,10 @@ MARK = b"STRETTO_WORKER="
 REMEMBERED = "tree"
 """The file in an attempt's directory that holds the tree as its monitor saw it last: the boot id, then a pid and a start time a line."""
 PAUSE_S = 0.005
+STANDS_S = 0.05
+"""So long at most it may take one that was told to stop to do so; what sits in the kernel takes longer."""
+STOP_WALKS = 5
+"""So often a tree is walked at most until all of it stands: one that is told to stop may still fork before it hears of it."""
 RESIST_S = 5.0
 """So long after a SIGKILL something may still be there: it sits in the kernel, and nobody can do more."""
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -35,6 +39,8 @@ class Seen(NamedTuple):
     tasks: int
     """Its threads, the first one included."""
     resident_bytes: int
+    stopped: bool = False
+    """By a signal, ours or another one."""
 
 
 def below(root: int) -> Iterator[Seen]:
@@ -173,6 +179,44 @@ def end(
         time.sleep(PAUSE_S)
 
 
+def stop(root: int) -> list[Process]:
+    """Stop all below `root` and return them, parents first: none of them runs while a child of it is seen stopped.
+
+    What was stopped already is not ours to let go on, and is not among them.
+    """
+    stopped: dict[Process, None] = {}
+    before = {seen.process for seen in below(root) if seen.stopped}
+    for _ in range(STOP_WALKS):
+        awake = [seen.process for seen in _stopping(root) if seen.process not in stopped and seen.process not in before]
+        if not awake:
+            break
+        stopped.update(dict.fromkeys(awake))
+    return list(stopped)
+
+
+def _stopping(root: int) -> Iterator[Seen]:
+    """Stop each one below `root`, and see it stand, before its children are looked for: one that only has been told may still be waiting
+    for a child, and would be told that this one has stopped."""
+    for seen in below(root):
+        if not seen.stopped:
+            _signal(seen.process, signal.SIGSTOP)
+            until = time.monotonic() + STANDS_S
+            while not _stands(seen.process) and time.monotonic() < until:
+                time.sleep(0.0005)
+        yield seen
+
+
+def _stands(process: Process) -> bool:
+    seen, ended = _look(process.pid)
+    return seen is None or ended or seen.stopped or seen.process != process
+
+
+def go_on(stopped: Iterable[Process]) -> None:
+    """Let what `stop` returned go on, children first: a shell that looks for stopped children finds none."""
+    for process in reversed(list(stopped)):
+        _signal(process, signal.SIGCONT)
+
+
 def _signal(process: Process, number: int) -> None:
     try:
         signal_process(process, number)
@@ -216,7 +260,7 @@ def _look(pid: int) -> tuple[Seen | None, bool]:
             return None, True
         fields = text[text.rindex(b")") + 2 :].split()
         process = Process(pid, fields[19].decode(), boot_id())
-        return Seen(process, int(fields[1]), int(fields[17]), int(fields[21]) * PAGE_BYTES), fields[0] in (b"Z", b"X")
+        return Seen(process, int(fields[1]), int(fields[17]), int(fields[21]) * PAGE_BYTES, fields[0] == b"T"), fields[0] in (b"Z", b"X")
     import psutil
 
     found = identify(pid)

@@ -340,5 +340,5 @@ class Machine:
     def on_battery(self) -> bool:
         return self._supply.is_battery(system.mono_s())
 
-    def connects(self, pid: int) -> bool:
-        return bool(observe.remote_connections(pid))
+    def reach(self, pid: int) -> observe.Reach:
+        return observe.reach(pid)

@@ -296,6 +296,17 @@ class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
     job: JobKey
 
 
+class JobFlipped(Event, tag="job.flipped", frozen=True, kw_only=True):
+    """A command came to another end than the run before it, and nothing had changed: it is flaky."""
+
+    job: JobKey
+    attempt: AttemptId
+    """The later of the two runs."""
+    was: str
+    """pass or fail."""
+    now: str
+
+
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
     """The host put a question before running this; one approval is no standing one, so the job does not run ahead."""
 
@@ -328,9 +339,12 @@ class AttemptExited(Event, tag="attempt.exited", frozen=True, kw_only=True, forb
     out_bytes: int
     err_bytes: int
     took_s: float
+    """Without the time for which it was held back."""
     cpu_s: float
     left: int = 0
     """Processes the command left running."""
+    held_s: float = 0.0
+    """For how long it was held back because the session needed the machine."""
 
 
 class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -349,6 +363,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     left: int = 0
     digest: str = ""
     """`bundle.digest_of` what it printed; "" when that was not read (lost, cancelled, a line of format 1)."""
+    reached: str = ""
+    """A service of this machine that it was seen to use, or a fixed port that it served itself, in words; "" when none was seen."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
@@ -465,6 +481,14 @@ class NewsTold(Event, tag="news.told", frozen=True, kw_only=True):
     text: str
 
 
+class AheadTold(Event, tag="ahead.told", frozen=True, kw_only=True):
+    """A session was told, once for each command, that these now also run ahead of being asked for, and how to switch that off."""
+
+    session: SessionId
+    jobs: tuple[JobKey, ...]
+    text: str
+
+
 class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
     """Something that Stretto promises was found not to hold; the result it concerns is not used."""
 
@@ -484,6 +508,7 @@ LogEvent = (
     | TreeMoved
     | JobSeen
     | JobRetried
+    | JobFlipped
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
@@ -498,6 +523,7 @@ LogEvent = (
     | CheckMissed
     | JoinAudited
     | NewsTold
+    | AheadTold
     | InvariantBroken
 )
 

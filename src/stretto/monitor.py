@@ -16,7 +16,9 @@ place that the run takes, which the owner keeps open for its life. It ends when 
   kernel keeps, the number of tasks in the control group, says that it was met, and then the run is ended all the same;
 - what only we know would be lost with us, so the tree we saw last is on disk for whoever has to end it after our death.
 
-SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGUSR1 says that somebody waits for it: full speed from then on.
+SIGTERM, or a file `cancel` in the attempt's directory, cancels the run. SIGTSTP holds it back, SIGCONT lets it go on: of these two the
+kernel keeps the last one said. SIGUSR1, behind a SIGCONT, says that somebody waits for it: full speed from then on. The time for which it
+was held counts for none of its limits but the lease, so a hold that nobody is left to lift ends with the run.
 
 It is one idea in one file: what an owner starts it watches, ends and records, and it carries as little as it can.
 
@@ -82,8 +84,12 @@ CLOSE_RANGE, CLOSE_RANGE_CLOEXEC, INT_MOST = 436, 4, (1 << 31) - 1
 IOPRIO_WHO_PROCESS, IOPRIO_NONE, IOPRIO_IDLE = 1, 0, 3 << 13
 DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 """An owner hears none of these: they are meant for a terminal's foreground."""
+HOLDING = (signal.SIGTSTP, signal.SIGCONT)
+"""What holds a run back and lets it go on. An owner has them blocked and takes them one look at a time: the kernel then keeps the one that
+came last and forgets the other, where handlers would run in the order of their numbers."""
 HASTE_LOOKS = 4
-"""So many walks in a row set the I/O class back: what was just being forked in one of them is met by the next."""
+"""So many walks in a row set the I/O class back: what was just being forked in one of them is met by the next. As many let what was stopped
+go on once more: what a debugger looks at may take our SIGSTOP only after our SIGCONT."""
 
 
 def main() -> None:
@@ -148,6 +154,7 @@ def _own(spec: Message, groups: str) -> None:
     watch = _Watch(spec, folder)
     signal.signal(signal.SIGTERM, watch.cancel)
     signal.signal(signal.SIGUSR1, watch.hasten)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HOLDING)
     me = identify(os.getpid())
     assert me is not None
     try:
@@ -172,7 +179,7 @@ def _own(spec: Message, groups: str) -> None:
     verdict = watch.until_end(worker, group)
     if group is not None:
         group.remove()
-    _record(spec, folder, verdict, began_s, watch.left, watch.cpu_s)
+    _record(spec, folder, verdict, began_s, watch.left, watch.cpu_s, watch.held_s)
 
 
 def _spawn(spec: Message, folder: str, group: cgroup.Group | None) -> tuple[int, cgroup.Group | None]:
@@ -227,6 +234,7 @@ def _become(spec: Message, env: dict[bytes, bytes], owner: int, out: int, err: i
         os._exit(127)  # the owner died before it could take us along
     if spec.get("idle") == b"1":
         _set_io_class(0, IOPRIO_IDLE)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.umask(int(spec["umask"], 8))
     os.chdir(spec["cwd"])
     os.dup2(out, 1)
@@ -261,6 +269,13 @@ class _Watch:
         self._served_s = self._asked_s = mono_s()
         self._cancelled = False
         self._haste = 0
+        self._held_at_s: float | None = None
+        """Since when it is held back, None while it is not."""
+        self._stopped: list[Process] = []
+        """What we stopped one by one, where no group could be held."""
+        self._again = 0
+        self.held_s = 0.0
+        """For how long it was held back, all in all."""
         self._worker = 0
         self._group: cgroup.Group | None = None
         self._remembered: list[Process] = []
@@ -279,6 +294,40 @@ class _Watch:
         self._haste = HASTE_LOOKS
         self._walked_s = 0.0
 
+    def _heed(self) -> None:
+        """Hold the run back or let it go on, as was said last."""
+        pending = signal.sigpending()
+        for number in HOLDING:
+            if number in pending:
+                signal.sigwait([number])
+                if number == signal.SIGTSTP:
+                    self._hold()
+                else:
+                    self._let_go()
+
+    def _hold(self) -> None:
+        if self._held_at_s is None:
+            self._held_at_s = mono_s()
+            self._again = 0
+            self._stopped = [] if self._group is not None and self._group.hold(True) else kin.stop(os.getpid())
+
+    def _let_go(self) -> None:
+        if self._held_at_s is None:
+            return
+        passed_s = mono_s() - self._held_at_s
+        self._held_at_s = None
+        self.held_s += passed_s
+        self._until_s += passed_s
+        if self._group is not None:
+            self._group.hold(False)
+        kin.go_on(self._stopped)
+        self._again, self._walked_s = HASTE_LOOKS if self._stopped else 0, 0.0
+
+    def _go_once_more(self, tree: list[kin.Seen]) -> None:
+        self._again -= 1
+        ours = {each.process for each in tree if each.stopped}.intersection(self._stopped)
+        kin.go_on(process for process in self._stopped if process in ours)
+
     def until_end(self, worker: int, group: cgroup.Group | None) -> tuple[str, int]:
         """Return how the run ended and the value that goes with it; its tree is gone then."""
         self._worker, self._group = worker, group
@@ -291,6 +340,7 @@ class _Watch:
             if self._order:
                 self._order.look()
             verdict = self._beyond()
+        self._let_go()  # who is stopped hears no SIGTERM
         by_us = verdict is not None
         if by_us or kin.children(os.getpid()) != [worker]:  # a worker that has ended has no children: they are ours by now
             if not by_us:
@@ -339,6 +389,7 @@ class _Watch:
 
     def _beyond(self) -> tuple[str, int] | None:
         """Say why the run has to be ended now, if it has to."""
+        self._heed()
         now_s = mono_s()
         if self._cancelled:
             return "cancelled", signal.SIGTERM
@@ -348,7 +399,7 @@ class _Watch:
             return self._too_many()
         if now_s - self._walked_s < TREE_LOOK_S:
             return None
-        if now_s > self._until_s:
+        if now_s > self._until_s and self._held_at_s is None:
             return "timeout", 0
         if os.path.exists(os.path.join(self._folder, "cancel")):
             return "cancelled", signal.SIGTERM
@@ -360,6 +411,8 @@ class _Watch:
         if self._haste:
             self._haste -= 1
             _restore_io_class([each.process.pid for each in tree])
+        if self._again and self._held_at_s is None:
+            self._go_once_more(tree)
         self._remember(tree)
         if sum(each.tasks for each in tree) > self._tasks or (self._group and self._group.refused_tasks()):
             return "processes", 0
@@ -392,7 +445,8 @@ class _Watch:
             count += each.tasks
             if count > self._tasks:
                 return "processes", 0
-        _signal_group(self._worker, signal.SIGCONT)
+        if self._held_at_s is None:
+            _signal_group(self._worker, signal.SIGCONT)
         self._machine_tasks = _machine_tasks()
         return None
 
@@ -425,7 +479,9 @@ def _by_itself(status: int) -> tuple[str, int]:
     return ("signal", os.WTERMSIG(status)) if os.WIFSIGNALED(status) else ("code", os.WEXITSTATUS(status))
 
 
-def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float, left: int = 0, cpu_s: float = 0.0) -> None:
+def _record(
+    spec: Message, folder: str, verdict: tuple[str, int], began_s: float, left: int = 0, cpu_s: float = 0.0, held_s: float = 0.0
+) -> None:
     how, value = verdict
     out, err = _size(folder, "out"), _size(folder, "err")
     atomic_write(os.path.join(folder, "exit"), f"{how} {int(value)} {out} {err}\n".encode())
@@ -434,7 +490,8 @@ def _record(spec: Message, folder: str, verdict: tuple[str, int], began_s: float
     event = (
         f'{{"t":"attempt.exited","v":2,"ts":{wall_s()!r},"mono":{now_s!r},"boot":"{boot_id()}","by":"monitor:{os.getpid()}",'
         f'"attempt":"{spec["attempt"].decode()}","end":{{"how":"{how}","value":{int(value)}}},"out_bytes":{out},"err_bytes":{err},'
-        f'"took_s":{round(now_s - began_s, 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left}}}'
+        f'"took_s":{round(max(0.0, now_s - began_s - held_s), 6)!r},"cpu_s":{round(cpu_s, 6)!r},"left":{left},'
+        f'"held_s":{round(held_s, 6)!r}}}'
     )
     fsync = cast("Fsync", spec.get("fsync", b"exits").decode())
     Journal(os.fsdecode(spec["journal"]), fsync).append(event.encode(), lasting=True)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import socket
+import struct
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from stretto.system import LINUX, peek
 
@@ -19,6 +22,14 @@ NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 CONFINING = (b"uid", b"gid", b"groups", b"cap", b"nonewprivs", b"seccomp")
 SCOPE = re.compile(rb"/[^/\n]+\.scope$", re.MULTILINE)
 """A terminal's own transient systemd scope: two terminals of one user differ in it and in nothing that a command can notice."""
+
+LISTENS = b"0A"
+"""The state of a listening socket in /proc/net."""
+LOOK_UPS = ("/run/systemd/", "/run/nscd/", "/var/run/nscd/", "/var/lib/sss/", "/run/dbus/system_bus_socket", "/dev/log")
+"""Where the C library and the like ask for users, hosts and the log: no command depends on that more than on /etc."""
+NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLM_F_DUMP = 4, 20, 1, 0x300
+UDIAG_SHOW_NAME, UDIAG_SHOW_PEER, UNIX_DIAG_NAME, UNIX_DIAG_PEER = 1, 4, 0, 2
+"""Numbers of linux/sock_diag.h, linux/netlink.h and linux/unix_diag.h."""
 
 
 def own_context() -> bytes:
@@ -134,8 +145,40 @@ def left_behind(adopters: set[int], since_ticks: int, session: str | None) -> li
     return found
 
 
-def remote_connections(pid: int) -> list[str]:
-    """Return the remote ends beyond loopback of the sockets a process and its descendants hold open right now."""
+class Reach(NamedTuple):
+    """What a process and its descendants are connected to at one moment."""
+
+    remote: bool = False
+    """Something beyond loopback."""
+    service: str = ""
+    """A service of this machine that is none of them, or a fixed port that one of them serves, in words; "" when there is none."""
+
+
+def reach(pid: int) -> Reach:
+    """Look at the sockets that a process and its descendants hold open right now.
+
+    A service is who listens on loopback or on a path and is not one of them: a database, a container engine. Name look-ups do not count. A
+    port is fixed when the kernel would not choose it: a second run, or the user's own server, would want the same one.
+    """
+    inodes = _sockets(pid)
+    if not inodes:
+        return Reach()
+    rows = [line.split() for table in ("tcp", "tcp6", "udp", "udp6") for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]]
+    own = [fields for fields in rows if len(fields) > 9 and fields[9] in inodes]
+    own_ports = {_port(fields[1]) for fields in own}
+    service = ""
+    for fields in own:
+        if not is_local(fields[2].split(b":")[0]):
+            return Reach(remote=True)
+        if fields[3] == LISTENS and _port(fields[1]) not in _ports_of_the_kernel():
+            service = service or f"serve the fixed port {_port(fields[1])}"
+        elif _port(fields[2]) and _port(fields[2]) not in own_ports:
+            service = service or f"use a service of this machine (port {_port(fields[2])})"
+    path = "" if service else next(iter(_paths_reached(inodes)), "")
+    return Reach(service=f"use a service of this machine ({path})" if path else service)
+
+
+def _sockets(pid: int) -> set[bytes]:
     inodes: set[bytes] = set()
     for each in [pid, *descendants(pid)]:
         folder = f"/proc/{each}/fd"
@@ -146,15 +189,60 @@ def remote_connections(pid: int) -> list[str]:
                     inodes.add(target[8:-1].encode())
         except OSError:
             continue
-    if not inodes:
-        return []
-    remote = []
-    for table in ("tcp", "tcp6", "udp", "udp6"):
-        for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]:
-            fields = line.split()
-            if len(fields) > 9 and fields[9] in inodes and not is_local(fields[2].split(b":")[0]):
-                remote.append(fields[2].decode())
-    return remote
+    return inodes
+
+
+def _port(address: bytes) -> int:
+    return int(address.rpartition(b":")[2] or b"0", 16)
+
+
+def _ports_of_the_kernel() -> range:
+    words = peek("/proc/sys/net/ipv4/ip_local_port_range").split()
+    return range(int(words[0]), int(words[1]) + 1) if len(words) == 2 else range(1 << 16)
+
+
+def _paths_reached(inodes: Collection[bytes]) -> Iterator[str]:
+    """Yield the absolute paths of the sockets that those with these inodes are connected to and that are not among them.
+
+    By sock_diag(7), which tells the other end of a Unix socket; where that cannot be asked nothing is yielded.
+    """
+    names: dict[int, str] = {}
+    peers: dict[int, int] = {}
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as kernel:
+            kernel.settimeout(1.0)
+            ask = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, 0, UDIAG_SHOW_NAME | UDIAG_SHOW_PEER, 0, 0)
+            kernel.send(struct.pack("=IHHII", 16 + len(ask), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, 1, 0) + ask)
+            while _read_unix(kernel.recv(1 << 17), names, peers):
+                pass
+    except (OSError, AttributeError, struct.error):
+        return
+    for inode in sorted(map(int, inodes)):
+        other = peers.get(inode, 0)
+        name = names.get(other, "")
+        if str(other).encode() not in inodes and name.startswith("/") and not name.startswith(LOOK_UPS):
+            yield name
+
+
+def _read_unix(data: bytes, names: dict[int, str], peers: dict[int, int]) -> bool:
+    """Take in one datagram of a dump; False when it was the last one."""
+    at = 0
+    while at + 16 <= len(data):
+        size, kind = struct.unpack_from("=IH", data, at)
+        if kind != SOCK_DIAG_BY_FAMILY or size < 32:
+            return False
+        inode = struct.unpack_from("=I", data, at + 20)[0]
+        attribute, end = at + 32, at + size
+        while attribute + 4 <= end:
+            length, what = struct.unpack_from("=HH", data, attribute)
+            value = data[attribute + 4 : attribute + max(length, 4)]
+            if what == UNIX_DIAG_NAME:
+                names[inode] = os.fsdecode(value.rstrip(b"\0"))
+            elif what == UNIX_DIAG_PEER:
+                peers[inode] = struct.unpack("=I", value)[0]
+            attribute += max((length + 3) & ~3, 4)
+        at += (size + 3) & ~3
+    return True
 
 
 def is_local(address: bytes) -> bool:

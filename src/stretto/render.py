@@ -153,6 +153,7 @@ def _job(state: State, job: Job, alive: Collection[AttemptId], now_at: float) ->
         "foreground_runs": job.foreground_runs,
         "ahead_runs": job.ahead_runs,
         "joins": job.joins,
+        "flaky": flaky(job),
         "not_ahead": not_ahead(job) or aside(state, job, now_at) or loses(job),
         "barred": job.barred,
         "last": _attempt(last, alive, now_at) if last else None,
@@ -236,10 +237,17 @@ def not_ahead(job: Job) -> str:
         (job.products, "writes products"),
         (job.leaves, "leaves processes"),
         (job.remote, "talks to the network"),
+        (job.reached, f"was seen to {job.reached}"),
         (job.asked, "needs a permission"),
         (bool(job.barred), "barred by an audit"),
     )
     return next((reason for applies, reason in known if applies), "")
+
+
+def flaky(job: Job) -> str:
+    """Say that a command came to both ends although nothing had changed, "" when it was not seen to."""
+    times = "" if job.flips < 2 else f" ({job.flips} times)"
+    return f"flaky: {job.flip}, nothing changed{times}" if job.flips else ""
 
 
 def aside(state: State, job: Job, now_at: float) -> str:
@@ -289,6 +297,7 @@ def _row(job: Mapping[str, Any], now_at: float) -> tuple[str, ...]:
     last = job["last"]
     text = plain(" ".join(job["argv"]) + ("" if job["cwd"] == "." else f"   in {job['cwd']}"))
     ahead = job["not_ahead"] or "yes"
+    text += f"   [{job['flaky']}]" if job["flaky"] else ""
     if last is None:
         return "-", "-", "-", "-", "-", ahead, text
     took = seconds(last["took_s"]) if last["took_s"] is not None else "-"
@@ -318,13 +327,14 @@ def table(rows: Sequence[Sequence[str]], wide: int) -> list[str]:
 def why(state: State, count: int, now_at: float) -> list[dict[str, Any]]:
     """Return the last `count` decisions, oldest first, as `stretto why --json` has them.
 
-    They are about checks, requested jobs that did not pass, and commands that are not run ahead because they died.
+    They are about checks, requested jobs that did not pass, commands that are not run ahead because they died, and flaky ones.
     """
     decisions = [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in state.joins]
     decisions += [_refusal(state, request) for request in state.requests.values() if request.over and not isinstance(request.phase, Passed)]
     decisions += [_set_aside(job, job.crashed_at, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
     decisions += [_set_aside(job, now_at, reason) for job in state.jobs.values() if given_up(job) and (reason := loses(job))]
     decisions += [_set_aside(state.jobs[audit.job], audit.ts, _barred(audit)) for audit in _bars(state)]
+    decisions += [_unasked(job, job.flipped_at, "flaky", flaky(job).removeprefix("flaky: ")) for job in state.jobs.values() if job.flips]
     return sorted(decisions, key=lambda decision: decision["at"])[-count:]
 
 

@@ -94,6 +94,8 @@ class Rules(Record, frozen=True, kw_only=True):
     """Patterns: may run ahead although Stretto would not choose them (they write products, make environments, connect)."""
     never_ahead: tuple[str, ...] = ()
     """Patterns: recorded and joined, never run ahead. Stronger than `ahead`."""
+    together: bool = False
+    """Test suites may run at the same time in this checkout: they share no port, database or directory."""
     preset: str | None = None
     """The most eager preset that this project wants, None: as the user has it."""
     slots: int | None = None
@@ -245,6 +247,12 @@ def _preset(place: _Place, value: object) -> str:
     raise place.problem(f"`{place.key}` is {_kind(value)}, not one of {', '.join(list(PRESETS)[::-1])}; {hint}")
 
 
+def _switch(place: _Place, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise place.problem(f"`{place.key}` is {_kind(value)}, not true or false; write {place.key} = true")
+    return value
+
+
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:
     def reader(place: _Place, value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -302,6 +310,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
         "preset": ("preset", _preset),
         "allow": ("ahead", _texts),
         "never": ("never_ahead", _texts),
+        "together": ("together", _switch),
         "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
         "quiet": ("quiet_s", _duration(LONGEST_QUIET_S)),
     },

@@ -4,7 +4,7 @@ Hides how evidence is gathered: which generation of the tree and which epoch a r
 run wrote. Promises: a run is in the log before it exists (`attempt.started`), a result exists only after `attempt.settled` is in the
 log, and whatever is not known about a run makes its result torn or unknown, never fresh.
 
-It is one idea in one file: what a run was seen to be from its first step to its last is what its result is worth.
+It is one idea in one file: what a run was, from its beginning to its last use, decides what its result is worth.
 
 Source of the verdicts: docs/join.md.
 """
@@ -32,6 +32,7 @@ from stretto.model import (
     FileClass,
     InvariantBroken,
     Invocation,
+    JobFlipped,
     JobKey,
     SessionId,
     Standing,
@@ -52,6 +53,9 @@ OUTPUT_KEPT_BYTES, ATTEMPTS_KEPT = 256 * 1024 * 1024, 100
 """Of output that no question can be answered from any more; kept for `stretto logs`."""
 PRUNE_AFTER = 1000
 """So many ended runs are cleared away even while others run."""
+HELD_MOST_S = 1.0
+"""An ahead run that was held back for longer may have met a time limit of its own (the shortest usual one of a single test is 2 s): nobody
+attaches to it any more, and when it fails that is not its result. When it passes it is."""
 PRODUCTS_KEPT = 50
 MANIFESTS = frozenset(
     [
@@ -99,6 +103,8 @@ class Run:
         self.overlapped = False
         """Another recorded run was under way at some time during this one."""
         self.remote = False
+        self.reached = ""
+        """The first service of this machine that it was seen to use, or fixed port that it served."""
         self.cancelled_for = ""
         self.over = ""
         """Why nothing more will be heard of it, "" as long as something may: what is left is to log its end."""
@@ -109,6 +115,10 @@ class Run:
         self.since_ticks = 0
         self.audits: AttemptId | None = None
         """The run that it is only compared with."""
+        self.held_since_s: float | None = None
+        """Since when it is held back, None while it is not."""
+        self.held_before_s = 0.0
+        """For how long it was held back before."""
         self.adopted = False
         """Begun under an earlier supervisor: its beginning was not seen, so it can never count."""
 
@@ -220,6 +230,8 @@ class Runs:
         run.process = process
         if run.readers and run.kind == "ahead":
             self._executor.hasten(process)
+        elif run.held_since_s is not None:
+            self._executor.hold(process)
         self._catch_up()
         known = self._state.attempts.get(run.attempt)  # none when the line that began it was damaged
         if known is not None and isinstance(known.phase, Begun):  # a quick one has logged its end by now
@@ -232,8 +244,36 @@ class Runs:
     def attach(self, run: Run, ask: str) -> None:
         """A question waits for this run, which has the whole speed of the machine from now on."""
         run.readers.add(ask)
+        self._not_held(run)
         if run.kind == "ahead" and run.process is not None:
             self._executor.hasten(run.process)
+
+    def hold(self, run: Run) -> None:
+        """Hold an ahead run back: the session needs the machine. A monitor that has not said yet who it is hears of it then."""
+        if run.held_since_s is None:
+            run.held_since_s = self._world.mono_s()
+            if run.process is not None:
+                self._executor.hold(run.process)
+
+    def go_on(self, run: Run) -> None:
+        """Let an ahead run that was held back go on."""
+        self._not_held(run)
+        if run.process is not None:
+            self._executor.go_on(run.process)
+
+    def _not_held(self, run: Run) -> None:
+        run.held_before_s, run.held_since_s = self.held_s(run), None
+
+    def held_s(self, run: Run) -> float:
+        """Return for how long a run was held back, all in all."""
+        return run.held_before_s + (self._world.mono_s() - run.held_since_s if run.held_since_s is not None else 0.0)
+
+    def held_long(self, run: Run) -> str:
+        """Say that a run was held back for so long that a failure may be of our making, "" when it was not."""
+        held_s = self.held_s(run)
+        if held_s <= HELD_MOST_S:
+            return ""
+        return f"it was held back for {held_s:.0f} s while the session needed the machine, and a time limit of its own may have passed"
 
     def cancel(self, run: Run, why: str) -> None:
         """Ask an ahead run's monitor to end it; the end arrives like any other.
@@ -271,7 +311,7 @@ class Runs:
             edited: paths that tools of the session wrote while the run was under way.
             log_exit: whether `attempt.exited` is still to be written (a monitor writes it itself).
         """
-        took_s = self._world.mono_s() - run.began_mono_s
+        took_s = max(0.0, self._world.mono_s() - run.began_mono_s - self.held_s(run))
         if log_exit:
             self._log(
                 AttemptExited,
@@ -294,6 +334,7 @@ class Runs:
             problem=scan.problem or ("it began under an earlier supervisor" if run.adopted else ""),
         )
         torn = settled.torn or ("it left something running, which a replay would not" if left else "")
+        torn = torn or ("" if end.passed else self.held_long(run))
         wrote = self._attributed(run, settled.wrote, end)
         evidence = self._evidence(run, scan.generation)
         seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
@@ -307,6 +348,7 @@ class Runs:
             remote=run.remote,
             left=left,
             digest=seal.digest if seal else "",
+            reached=run.reached,
         )
         self._close(run)
         result = Result(run, end, evidence, torn, took_s)
@@ -317,10 +359,27 @@ class Runs:
             self._executor.end_orphans(run.attempt)
             self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
+            if (before := self.results.get(run.job)) is not None and self._flipped(before, result):
+                was, now = ("pass", "fail") if before.end.passed else ("fail", "pass")
+                self._log(JobFlipped, job=run.job, attempt=run.attempt, was=was, now=now)
             self.results[run.job] = result
         self._ended += 1
         self._ended_bytes += out_bytes + err_bytes
         return result
+
+    def _flipped(self, before: Result, now: Result) -> bool:
+        """Say whether a command came to another end although nothing has moved since the beginning of its run before: it is flaky (A-9).
+
+        What it writes itself each time is left out here: for a join it would have to be as it was, for this it need not.
+        """
+        first, last = before.evidence, now.evidence
+        if first is None or last is None or before.torn or now.torn or not (before.end.by_itself and now.end.by_itself):
+            return False
+        if before.end.passed is now.end.passed or first.scanner != last.scanner or first.epoch_before != last.epoch_after:
+            return False
+        own = self._state.jobs[now.run.job].product_paths
+        moved = self._tree.classify(self._tree.changes(first.before, last.after))
+        return all(change.of is FileClass.IGNORED and change.path in own for change in moved)
 
     def _evidence(self, run: Run, after: int) -> Evidence:
         return Evidence(
@@ -406,6 +465,8 @@ class Runs:
                     replays=0,
                     problem=problem,
                 )
+                if verdict.standing is Standing.RUNNING and (held := self.held_long(run)):
+                    return Verdict(standing=Standing.UNKNOWN, reason=held), None
                 if verdict.standing is Standing.RUNNING:
                     return verdict, run
         if result is None:

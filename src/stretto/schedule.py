@@ -1,8 +1,9 @@
 """What the supervisor should do next: `plan(view) -> actions`. Pure; performs nothing.
 
 Who comes first: the sessions' own foreground runs, then jobs that were asked for (by priority, then in the order they were asked), then
-ahead runs. Promises: a foreground run is never stopped, nor an ahead run that somebody waits for, nor a requested job for another one; an
-ahead run whose tree has moved is stopped, and the next one of the same command starts when that has ended; nothing starts ahead while
+ahead runs. Promises: a foreground run is never ended, nor an ahead run that somebody waits for, nor a requested job for another one; an
+ahead run beside which there is no core left for the sessions is held back, the least wanted first, and goes on as soon as there is; an
+ahead run whose tree has moved is ended, and the next one of the same command starts when that has ended; nothing starts ahead while
 anything runs whose effects are unknown; of two test suites, which may share a port, a database or a directory, never both run ahead in
 one checkout, and one that runs ahead makes way for one that the session runs; a requested job starts only after everything it waits for
 has passed, and one whose dependency came to anything else is dropped with the reason; whenever a place is free, the memory is enough and
@@ -28,6 +29,10 @@ OVERLOADED = 8.0
 overload: the places bound those; this only catches what others do to the machine."""
 
 
+HELD_LONGEST_S = 120.0
+"""An ahead run that was held back for so long is ended: what it holds in memory, and its place, are of more use to others."""
+
+
 class AheadRun(Record, frozen=True, kw_only=True):
     attempt: AttemptId
     job: JobKey
@@ -35,6 +40,12 @@ class AheadRun(Record, frozen=True, kw_only=True):
     """The tree is no longer what it was when this run began: its result can never be used by a new question."""
     read: bool
     """Somebody waits for it."""
+    held: bool = False
+    """It is held back now."""
+    held_s: float = 0.0
+    """For how long it was held back, all in all."""
+    doubled: bool = False
+    """A session runs the same command itself, because it cannot wait for this one."""
 
 
 class Asked(Record, frozen=True, kw_only=True):
@@ -74,6 +85,8 @@ class View(Record, frozen=True, kw_only=True):
     """No processor has time left; while runs ahead of ours are among those that use it, the places bound them."""
     suites: frozenset[JobKey] = frozenset()
     """Which commands are test suites: they may share a port or a database, so they take turns in one checkout."""
+    together: bool = False
+    """Suites need not take turns here."""
     suite_foreground: bool = False
     """A session runs a suite itself."""
     suite_stopping: bool = False
@@ -102,6 +115,18 @@ class Stop(Record, frozen=True, kw_only=True):
     why: str
 
 
+class Pause(Record, frozen=True, kw_only=True):
+    """Hold an ahead run back."""
+
+    attempt: AttemptId
+
+
+class Resume(Record, frozen=True, kw_only=True):
+    """Let an ahead run go on."""
+
+    attempt: AttemptId
+
+
 class Begin(Record, frozen=True, kw_only=True):
     """Start a requested job."""
 
@@ -122,28 +147,23 @@ class Drop(Record, frozen=True, kw_only=True):
     why: str
 
 
-Action = Start | Stop | Begin | Hold | Drop
+Action = Start | Stop | Pause | Resume | Begin | Hold | Drop
 
 
 def plan(view: View) -> list[Action]:
     """Return what to do, in this order; at most one action for each command, each run and each requested job."""
     actions: list[Action] = []
     loose = [run for run in view.running if not run.read]
+    kept = []
     for run in loose:
-        if view.held:
-            actions.append(Stop(attempt=run.attempt, why=view.held))
-        elif run.moved:
-            actions.append(Stop(attempt=run.attempt, why="the tree moved on"))
-        elif view.suite_foreground and run.job in view.suites:
-            actions.append(Stop(attempt=run.attempt, why="the session runs a suite itself"))
+        if why := _end_of(view, run):
+            actions.append(Stop(attempt=run.attempt, why=why))
+        else:
+            kept.append(run)
     wanted = {job: rank for rank, job in enumerate(view.desired)}
-    kept = [run for run in loose if not view.held and not run.moved and not (view.suite_foreground and run.job in view.suites)]
     kept.sort(key=lambda run: wanted.get(run.job, len(wanted)))  # the least wanted is last, and goes first
     stopped = len(loose) - len(kept)
     fixed = view.foreground + view.asked_running + len(view.running) - len(loose)
-    while kept and fixed + len(kept) > view.slots:
-        actions.append(Stop(attempt=kept.pop().attempt, why="the session needs the machine"))
-        stopped += 1
 
     drops, ready = _sorted_out(view)
     actions += drops
@@ -165,6 +185,9 @@ def plan(view: View) -> list[Action]:
             promised_bytes += asked.memory_bytes
         if why and why != asked.held:
             actions.append(Hold(job=asked.job, why=why))
+    awake = max(0, view.slots - fixed - begun)
+    actions += [Resume(attempt=run.attempt) for run in kept[:awake] if run.held]
+    actions += [Pause(attempt=run.attempt) for run in kept[awake:] if not run.held]
     if view.held or view.settling or view.free_bytes < LEAST_FREE_BYTES or view.load_per_core >= OVERLOADED:
         return actions
     if view.used_up and not view.running:
@@ -172,16 +195,32 @@ def plan(view: View) -> list[Action]:
 
     taken = {run.job for run in view.running}  # just stopped ones, too: two of one command spoil each other
     suite = view.suite_foreground or view.suite_stopping or any(run.job in view.suites for run in view.running)
+    suite = suite and not view.together
     busy, ahead = fixed + begun + len(kept) + stopped, len(view.running)
     for job in view.desired:
         if busy >= view.slots or ahead >= view.ahead_slots:
             break
         if job not in taken and not (suite and job in view.suites):
             actions.append(Start(job=job, why="a source changed"))
-            suite = suite or job in view.suites
+            suite = (suite or job in view.suites) and not view.together
             busy += 1
             ahead += 1
     return actions
+
+
+def _end_of(view: View, run: AheadRun) -> str:
+    """Say why an ahead run that nobody waits for has to end, "" when it has not."""
+    if view.held:
+        return view.held
+    if run.moved:
+        return "the tree moved on"
+    if run.doubled:
+        return "the session runs this command itself"
+    if view.suite_foreground and run.job in view.suites and not view.together:
+        return "the session runs a suite itself"
+    if run.held_s > HELD_LONGEST_S:
+        return "the session needed the machine for too long"
+    return ""
 
 
 def _sorted_out(view: View) -> tuple[list[Drop], list[Asked]]:

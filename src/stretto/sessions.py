@@ -69,6 +69,8 @@ class Conversation:
         self._unseen_since_s = awake_s() if unseen else None
         self.mode = ""
         """Claude Code's permission mode as last seen."""
+        self.notices = 0
+        """How often it was told that commands run ahead."""
         self.known: dict[JobKey, str] = {}
         """`pass` or `fail` as this session last saw each check."""
         self._calls: dict[str, OpenCall] = {}

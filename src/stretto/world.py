@@ -12,6 +12,7 @@ from typing import Protocol
 from stretto.executors import Executor, Owner, Place
 from stretto.fold import State
 from stretto.model import Change, Mode, Record, SessionId
+from stretto.observe import Reach
 from stretto.rules import Rules, Settings
 from stretto.system import Process
 from stretto.tree import Scan
@@ -157,5 +158,5 @@ class World(Protocol):
     def on_battery(self) -> bool:
         """Say whether the machine runs on its battery; what is not known is no."""
 
-    def connects(self, pid: int) -> bool:
-        """Say whether a process or a descendant holds a connection beyond loopback at this moment."""
+    def reach(self, pid: int) -> Reach:
+        """Say what a process and its descendants are connected to at this moment."""

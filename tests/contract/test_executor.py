@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,48 @@ def test_while_it_runs_it_is_owned_and_signed_and_not_to_be_given_up(place):
     assert place.executor.owned(ONE)
     assert not place.executor.give_up(ONE)
     assert place.executor.exit_of(ONE) is None
+
+
+def test_a_run_that_is_held_back_ends_only_after_it_goes_on(place):
+    place.executor.create(ONE)
+    heard = Heard(place, "sleep 0.5")
+    place.until(lambda: heard.word("started"))
+    signer = place.executor.signer(ONE)
+    assert place.executor.hold(signer)
+    began_s = time.monotonic()
+    place.until(lambda: isinstance(place, Fake) or time.monotonic() - began_s > 1.5)
+    assert not heard.ended()
+    assert place.executor.go_on(signer)
+    place.until(heard.ended)
+    assert place.executor.exit_of(ONE).end == End(how="code", value=0)
+    assert not place.executor.hold(signer)
+    assert not place.executor.go_on(signer)
+
+
+@pytest.mark.parametrize("how", ["cancel", "forbid"])
+def test_a_run_that_is_held_back_can_be_cancelled(place, how):
+    place.executor.create(ONE)
+    heard = Heard(place, HOLDS)
+    place.until(lambda: heard.word("started"))
+    signer = place.executor.signer(ONE)
+    assert place.executor.hold(signer)
+    if how == "cancel":
+        assert place.executor.cancel(signer)
+    else:
+        place.executor.forbid(ONE)
+    place.until(heard.ended)
+    assert place.executor.exit_of(ONE).end.how == "cancelled"
+
+
+def test_a_run_that_somebody_waits_for_is_not_held_back_any_more(place):
+    place.executor.create(ONE)
+    heard = Heard(place, "sleep 0.5")
+    place.until(lambda: heard.word("started"))
+    signer = place.executor.signer(ONE)
+    assert place.executor.hold(signer)
+    assert place.executor.hasten(signer)
+    place.until(heard.ended)
+    assert place.executor.exit_of(ONE).end == End(how="code", value=0)
 
 
 def test_a_cancelled_run_ends_as_such_and_its_monitor_cannot_be_told_again(place):

@@ -24,9 +24,11 @@ from stretto.fold import Passed, Settled, State, apply, fold
 from stretto.journal import FAILED_NAME, LOCK_NAME, LOG_NAME, Journal, follow, lines, read, sealed, segments, tidy
 from stretto.model import (
     FORMAT_VERSION,
+    AheadTold,
     Bad,
     CheckMissed,
     InvariantBroken,
+    JobFlipped,
     JobRetried,
     JoinDecided,
     LogEvent,
@@ -97,7 +99,7 @@ def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
     shutil.copy(GOLDEN_2, Path(folder, LOG_NAME))
     assert {type(event) for _, event in read(folder)} == set(get_args(LogEvent))
     state = fold(read(folder))
-    assert (state.events, state.bad_lines, state.anomaly_count) == (35, 0, 0)
+    assert (state.events, state.bad_lines, state.anomaly_count) == (37, 0, 0)
     assert passed(state) == {"aa", "bb"}
     assert (state.epoch, state.generation, state.saved_s, state.supervisor) == (3, 4, 14.19, None)
     assert {job: type(request.phase).__name__ for job, request in state.requests.items()} == {
@@ -105,6 +107,7 @@ def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
         "c3": "Cancelled",
         "c4": "Lost",
     }
+    assert (state.jobs["9f"].flips, state.jobs["9f"].told) == (1, True)
     assert (state.jobs["c2"].mutating, state.jobs["c2"].remote, state.jobs["c2"].product_paths) == (True, True, {"build/x"})
 
 
@@ -176,7 +179,7 @@ def test_every_flipped_byte_between_two_lines_costs_those_two_and_no_more(folder
         for bit in range(8):
             put(folder, data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
             state = fold(read(folder))
-            assert (state.events, state.bad_lines) == (33, 1)
+            assert (state.events, state.bad_lines) == (35, 1)
 
 
 def test_a_flipped_byte_of_version_1_makes_no_failed_run_a_pass_except_in_the_exit_code_itself(folder):
@@ -232,7 +235,7 @@ def test_a_doubled_and_shuffled_tail_passes_nothing_that_failed(folder, version)
         assert nothing_passed(fold(read(folder)))
 
 
-@pytest.mark.parametrize("number", range(35))
+@pytest.mark.parametrize("number", range(37))
 def test_a_line_that_stands_there_twice_ends_settles_and_passes_nothing_twice(folder, number):
     """C-3, F55: what a doubled record changes is at most a count that is shown; nearly all are counted as events that do not fit."""
     events = GOLDEN_2.read_bytes().splitlines(keepends=True)
@@ -240,7 +243,7 @@ def test_a_line_that_stands_there_twice_ends_settles_and_passes_nothing_twice(fo
     once = fold(read(folder))
     put(folder, b"".join([*events[: number + 1], *events[number:]]))
     twice = fold(read(folder))
-    assert (twice.events, twice.bad_lines) == (36, 0)
+    assert (twice.events, twice.bad_lines) == (38, 0)
     kind = next(itertools.islice(read(folder), number, None))[1].__class__
     assert twice.anomaly_count == (0 if kind in TWICE_UNNOTICED else 1)
     assert passed(twice) == passed(once)
@@ -256,11 +259,13 @@ TWICE_UNNOTICED = {
     SessionClosed,
     TreeMoved,
     JobRetried,
+    JobFlipped,
     PermissionAsked,
     RequestHeld,
     JoinDecided,
     CheckMissed,
     NewsTold,
+    AheadTold,
     InvariantBroken,
 }
 """They say again what is so already, or count once more (a join that was decided, a line that was told)."""

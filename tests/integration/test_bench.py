@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from bench import Figure, bench_beside, bench_idle, bench_jobs, bench_journal, bench_launch
+from bench import Figure, bench_attach, bench_beside, bench_idle, bench_jobs, bench_journal, bench_launch
 from bench.__main__ import _line
 from bench.writers import WAYS, load
 
@@ -58,6 +58,12 @@ def test_the_other_benches_give_each_figure_with_its_yardstick():
     figures = [*bench_launch.run(runs=2), *bench_idle.run(window_s=0.2)]
     assert len(figures) == 5
     assert all(figure.against and figure.value >= 0 for figure in figures)
+
+
+def test_the_bench_of_attaching_ends_all_that_it_started():
+    attached, beside = bench_attach.run(runs=2, turns=10_000)
+    assert attached.value > 0
+    assert beside.value > 0
 
 
 def test_the_bench_of_a_command_beside_runs_ahead_ends_them_all():

@@ -360,6 +360,7 @@ def cli(bench, *words: str) -> str:
 
 
 def test_f8_what_the_user_cancelled_is_not_started_again_on_the_same_tree(bench):
+    """F49."""
     ready(bench, "sleep 0.3; " + HELD)
     hold, run = bench.held_ahead()
     assert bench.ask(op=b"cancel", attempt=run.attempt.encode())["ok"] == b"1"

@@ -8,8 +8,9 @@ from stretto import engine, meter
 from stretto.fold import Cancelled, Lost, Passed, UnderWay
 from stretto.model import AttemptStarted, End, EpochBegan, JobKey, JoinAudited, SessionId, SessionOpened
 from stretto.rules import Rules
+from stretto.runs import HELD_MOST_S
 from stretto.sessions import CALL_LIFE_S
-from stretto.testing.simulation import SECONDS, Door, Host, Plan, Violation, key_of
+from stretto.testing.simulation import SECONDS, Door, Host, Monitor, Plan, Violation, key_of
 from stretto.world import Allowed
 
 PASS, CRASH = End(how="code", value=0), End(how="signal", value=9)
@@ -448,4 +449,65 @@ def test_an_audit_in_the_simulated_world_compares_and_is_over_once(scene, repeat
     found = [event.outcome for _, event in scene.parsed() if isinstance(event, JoinAudited)]
     assert found == (["same"] if repeats else ["differs", "false"])
     assert scene.check(0) == ("replay" if repeats else "record")
+    scene.all_ends()
+
+
+# --- held back ------------------------------------------------------------------------------------------------------------------
+
+
+def busy_session(scene: Scene) -> Monitor:
+    """A check that runs ahead for long, and the session running as much itself as there are places; return the monitor of the former."""
+    scene.checked(2)
+    scene.plan_of = lambda job, kind: Plan(0.01, 4.0, scene.end_of.get((int(job[:2], 16), kind), PASS), False, False)
+    scene.changed()
+    (monitor,) = scene.monitors
+    for index in (0, 1, 3):
+        assert scene.check(index) == "record"
+    scene.advance(0.3)
+    assert monitor.held_since_s is not None
+    return monitor
+
+
+def test_a_run_is_held_back_while_the_session_needs_the_machine_and_its_pass_counts(scene):
+    monitor = busy_session(scene)
+    scene.advance(10.0)
+    assert monitor.held_since_s is None, "it goes on once there is a place"
+    assert not scene.monitors
+    assert scene.check(2) == "replay"
+    scene.all_ends()
+
+
+def test_a_failure_of_a_run_that_was_held_for_long_is_not_its_result(scene):
+    scene.end_of[2, "ahead"] = End(how="code", value=1)
+    busy_session(scene)
+    scene.advance(10.0)
+    assert not scene.monitors
+    assert scene.check(2) == "record"
+    scene.all_ends()
+
+
+def test_who_attaches_to_a_run_that_was_held_for_a_moment_has_its_full_speed(scene):
+    monitor = busy_session(scene)
+    assert scene.check(2) == "attach"
+    scene.advance(0.3)
+    assert monitor.held_since_s is None
+    scene.advance(4.0)
+    assert not scene.monitors
+    scene.all_ends()
+
+
+def test_nobody_attaches_to_a_run_that_was_held_for_long_and_it_ends_when_the_session_runs_it_itself(scene):
+    monitor = busy_session(scene)
+    scene.advance(HELD_MOST_S)
+    assert scene.check(2) == "record"
+    scene.advance(1.0)
+    assert monitor.end == End(how="cancelled", value=15)
+    scene.all_ends()
+
+
+def test_f9_a_supervisor_that_takes_over_a_held_run_ends_it(scene):
+    monitor = busy_session(scene)
+    scene.killed()
+    scene.advance(2.0)
+    assert monitor.end == End(how="cancelled", value=15)
     scene.all_ends()

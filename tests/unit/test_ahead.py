@@ -171,12 +171,26 @@ def test_a_command_seen_to_do_nothing_but_check_may_run_ahead():
 
 
 @pytest.mark.parametrize(
-    "field", [{"mutating": True}, {"product_paths": frozenset({"dist/a"})}, {"leaves": True}, {"remote": True}, {"clean": False}], ids=str
+    "field",
+    [
+        {"mutating": True},
+        {"product_paths": frozenset({"dist/a"})},
+        {"leaves": True},
+        {"remote": True},
+        {"reached": "use a service"},
+        {"clean": False},
+    ],
+    ids=str,
 )
 def test_a_command_seen_to_do_more_may_not(field):
     job = msgspec.structs.replace(JOB, **field)
     assert reason(job)
     assert reason(job, allowed=True) == ""
+
+
+def test_a_command_that_never_ended_by_itself_is_no_candidate():
+    """A watcher, or one that always ran into a limit: `clean` is what the log says of a run that came to its own end."""
+    assert "not seen to end" in reason(msgspec.structs.replace(JOB, clean=False))
 
 
 @pytest.mark.parametrize("changes", [{"idle_input": True}, {"withheld": "plan mode"}, {"forbidden": True}], ids=str)

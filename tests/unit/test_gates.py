@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretto.gates import NEWS_LIMIT, QUIET_S, Result, clean, news
+from stretto.gates import NEWS_LIMIT, NOTICE_NAMES, QUIET_S, Result, clean, news, notice, outcome
 from stretto.model import AttemptId, End, JobKey
 
 FAIL, PASS = End(how="code", value=1), End(how="code", value=0)
@@ -34,6 +35,53 @@ def test_a_check_that_flips_is_told_in_one_line():
 )
 def test_what_did_not_flip_is_no_news(known, end):
     assert news([result(end=end)], known, QUIET_S) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "last", "command", "judged"),
+    [
+        (0, "==== 3 passed, 1 skipped in 0.12s ====", "pytest", "pass"),
+        (0, "==== 3 skipped in 0.12s ====", "pytest", ""),
+        (0, "2 deselected, 1 warning in 0.02s", "pytest -q -k x", ""),
+        (5, "no tests ran in 0.01s", "pytest -q", ""),
+        (5, "", "uv run pytest", ""),
+        (5, "", "make test", "fail"),
+        (4, "ERROR: file or directory not found: x", "python -m pytest x", ""),
+        (2, "Interrupted: 1 error during collection", "pytest", "fail"),
+        (1, "No tests found, exiting with code 1", "jest", ""),
+        (0, "\x1b[33mNo test files found, exiting with code 0\x1b[39m", "vitest run --passWithNoTests", ""),
+        (0, "?   \texample.com/a\t[no test files]", "go test ./...", ""),
+        (0, "ok  \texample.com/a\t0.01s [no tests to run]", "go test -run x ./...", ""),
+        (0, "NO TESTS RAN", "python -m unittest", ""),
+        (0, "0 examples, 0 failures", "rspec", ""),
+        (0, "10 examples, 0 failures", "rspec", "pass"),
+        (0, "No tests executed!", "phpunit", ""),
+        (127, "sh: 1: jest: not found", "npm test", ""),
+        (1, "FAILED tests/test_a.py::test_no_tests_found_in_folder", "pytest", "fail"),
+        (0, "All checks passed!", "ruff check .", "pass"),
+    ],
+)
+def test_f43_a_run_that_tested_nothing_is_unjudged_and_the_exit_code_comes_first(code, last, command, judged):
+    assert outcome(End(how="code", value=code), last, command) == judged
+
+
+def test_f43_no_last_line_makes_a_pass_of_a_failure():
+    for line in ("100 passed in 1s", "OK", "3 skipped in 0.1s", "no tests ran"):
+        assert outcome(End(how="code", value=1), line, "pytest") != "pass"
+
+
+def test_a_flip_of_a_check_that_is_flaky_says_so():
+    (item,) = news([msgspec.structs.replace(result(), flips=1)], {"j": "pass"}, QUIET_S)
+    assert "flaky" in item.text
+    assert "flaky" not in news([result()], {"j": "pass"}, QUIET_S)[0].text
+
+
+def test_a_notice_is_one_line_however_many_commands_there_are_and_whatever_they_are_named():
+    text = notice([f"pytest {number} \n<system-reminder>" for number in range(NOTICE_NAMES + 4)])
+    assert "\n" not in text
+    assert "and 4 more" in text
+    assert "<system-reminder" not in text
+    assert len(text) < 160 * (NOTICE_NAMES + 3)
 
 
 def test_nothing_is_told_while_files_are_being_written():

@@ -45,6 +45,7 @@ def test_parse_documented_example_sets_every_key():
         never_ahead=("npm test*",),
         preset="frugal",
         slots=1,
+        together=True,
         quiet_s=0.5,
         max_age_s=900.0,
         fsync="always",
@@ -228,6 +229,7 @@ def test_no_key_grants_or_enables():
     words = {*_TOP, *_TABLES, *(key for keys in _TABLES.values() for key in keys)}
     assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age", "preset"} | {
         "log",
+        "together",
         "fsync",
         "keep_days",
         "keep_mb",

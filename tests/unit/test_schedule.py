@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from stretto.model import AttemptId, JobKey
 from stretto.schedule import (
+    HELD_LONGEST_S,
     LEAST_FREE_BYTES,
     OVERLOADED,
     RESERVE_BYTES,
@@ -16,6 +17,8 @@ from stretto.schedule import (
     Begin,
     Drop,
     Hold,
+    Pause,
+    Resume,
     Start,
     Stop,
     View,
@@ -24,8 +27,8 @@ from stretto.schedule import (
 )
 
 
-def run(name: str, *, moved: bool = False, read: bool = False, job: str | None = None) -> AheadRun:
-    return AheadRun(attempt=AttemptId(name), job=JobKey(job or name), moved=moved, read=read)
+def run(name: str, *, moved: bool = False, read: bool = False, job: str | None = None, **more: object) -> AheadRun:
+    return AheadRun(attempt=AttemptId(name), job=JobKey(job or name), moved=moved, read=read, **more)
 
 
 def view(**changes: object) -> View:
@@ -91,15 +94,49 @@ def test_a_command_of_unknown_effects_stops_everything_and_starts_nothing():
     assert starts(actions) == []
 
 
-def test_when_the_session_needs_the_machine_the_least_wanted_goes():
+def pauses(actions):
+    return [action.attempt for action in actions if isinstance(action, Pause)]
+
+
+def resumes(actions):
+    return [action.attempt for action in actions if isinstance(action, Resume)]
+
+
+def test_when_the_session_needs_the_machine_the_least_wanted_is_held_back_and_goes_on_afterwards():
     running = [run("1", job="a"), run("2", job="b")]
-    assert stops(plan(view(desired=["a", "b"], running=running, foreground=1))) == ["2"]
+    first = plan(view(desired=["a", "b"], running=running, foreground=1))
+    assert (pauses(first), resumes(first), stops(first)) == (["2"], [], [])
+    running = [run("1", job="a"), run("2", job="b", held=True)]
+    assert plan(view(desired=["a", "b"], running=running, foreground=1)) == []
+    assert resumes(plan(view(desired=["a", "b"], running=running))) == ["2"]
+    assert pauses(plan(view(desired=["a", "b"], running=running, foreground=2))) == ["1"]
+
+
+def test_nothing_starts_ahead_while_something_is_held_back():
+    assert starts(plan(view(desired=["a", "b", "c"], running=[run("1", job="a", held=True)], foreground=2))) == []
+
+
+def test_what_was_held_back_for_too_long_gives_its_memory_back():
+    long = [run("1", held=True, held_s=HELD_LONGEST_S + 1)]
+    assert stops(plan(view(running=long, foreground=2))) == ["1"]
+
+
+def test_f51_an_ahead_run_ends_when_the_session_runs_the_same_command_itself():
+    """It could not attach: of two at once each could spoil the other."""
+    assert stops(plan(view(running=[run("1", doubled=True)], slots=4, foreground=1))) == ["1"]
+    assert stops(plan(view(running=[run("1", doubled=True, read=True)], slots=4, foreground=1))) == []
+
+
+def test_f51_suites_run_at_the_same_time_where_the_rules_say_that_they_may():
+    both = {"desired": ["a", "b"], "slots": 4, "suites": frozenset("ab"), "together": True}
+    assert starts(plan(view(**both))) == ["a", "b"]
+    assert stops(plan(view(running=[run("1", job="a")], suite_foreground=True, **both))) == []
 
 
 @pytest.mark.parametrize(
     "change", [{"settling": True}, {"free_bytes": LEAST_FREE_BYTES - 1}], ids=["files are being written", "memory is short"]
 )
-def test_nothing_starts_while(change):
+def test_a7_nothing_starts_while(change):
     assert plan(view(desired=["a"], **change)) == []
 
 
@@ -126,7 +163,7 @@ def test_f51_a_suite_that_runs_ahead_makes_way_for_one_of_the_session_unless_som
 
 
 runs = st.lists(
-    st.builds(run, st.sampled_from("123456"), moved=st.booleans(), read=st.booleans(), job=st.sampled_from("abcd")),
+    st.builds(run, st.sampled_from("123456"), moved=st.booleans(), read=st.booleans(), job=st.sampled_from("abcd"), held=st.booleans()),
     max_size=5,
     unique_by=lambda item: item.attempt,
 )
@@ -152,6 +189,10 @@ def test_plan_holds_its_promises_whatever_is_under_way(
     assert not read & set(stops(actions))
     assert len(set(stops(actions))) == len(stops(actions))
     alive = [item for item in running if item.attempt not in stops(actions)]
+    assert not read & set(pauses(actions)), "who is waited for has full speed"
+    assert not {*pauses(actions), *resumes(actions)} & set(stops(actions))
+    free = {item.attempt for item in alive if not item.held} - set(pauses(actions)) | set(resumes(actions))
+    assert len(free - read) <= max(0, slots - foreground - len(read)), "the sessions' own runs come first"
     assert not {item.job for item in alive} & set(starts(actions))
     if starts(actions):
         assert foreground + len(alive) + len(starts(actions)) <= slots

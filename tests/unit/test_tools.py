@@ -14,6 +14,16 @@ from stretto.commands import MODULES, NAMES, PYTHONS, Check, check_of, python_mo
 CHECKS = """
     test a      pytest
     test a      pytest -q -x --tb=short tests/unit
+    test        pytest tests/integration
+    test f      pytest -m integration
+    test af     pytest -m 'not integration'
+    test a      pytest --ignore=tests/e2e --ignore tests/integration tests
+    test        pytest tests/e2e/test_a.py
+    test        jest --config jest.integration.config.js
+    test        go test -tags=integration ./...
+    test        npm run test:integration
+    test        make functional-test
+    lint a      ruff check tests/integration
     test af     pytest tests/test_a.py::test_b
     test af     pytest -vk 'a and b'
     test f      pytest -k a --cov=src

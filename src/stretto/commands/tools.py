@@ -110,6 +110,7 @@ def _read_tool(tool: Tool, args: Sequence[str]) -> Check | None:
         return None
     steered = has(args, tool.steered)
     ahead = tool.ahead and not steered and not has(args, tool.writes | _WRITES, one_dash=one_dash)
+    ahead = ahead and not (tool.kind == "test" and _needs_services(args))
     filtered = has(args, tool.filtered, one_dash=one_dash) or any(_ID.search(word) for word in args if not word.startswith("-"))
     if tool.clusters and not filtered:  # `-xk expr`, `-kexpr`
         filtered = any(re.match(r"-[vqsx]*([kmte])", word) and "-" + word.lstrip("-vqsx")[:1] in tool.filtered for word in args)
@@ -147,6 +148,27 @@ _BAD_TARGET = re.compile(
     r"|playwright|cypress|regen|generat|bench|bless|accept(?!ance)|record|approve|reset|browser|mutat|connected"
     r"|(^|[^a-z])(dev|db|gen|push|up|down|ui|open|live|init|setup|prepare|ship|upload|apply)([^a-z]|$)"
 )
+_SERVICES = re.compile(
+    r"(^|[^a-z])(integrations?|functional|acceptance|system|smoke|e2e|end.?to.?end|database|postgres(ql)?|mysql|mariadb|redis"
+    r"|mongo(db)?|kafka|rabbit(mq)?|elastic(search)?|containers?|testcontainers|docker|compose|k8s|kubernetes|selenium|webdriver(io)?|wdio"
+    r"|playwright|cypress|puppeteer|nightwatch|testcafe|detox|appium|staging)([^a-z]|$)"
+)
+"""Words of tests that need something beside the code: such a suite is recorded and joined, and runs ahead only when the rules say so. The
+name is a hint; what a run was seen to connect to counts besides, whatever its name (`observe.reach`)."""
+_LEFT_OUT = re.compile(r"--?(ignore|exclude|deselect|skip|not)\b|\bnot ", re.IGNORECASE)
+
+
+def _needs_services(args: Sequence[str]) -> bool:
+    """Say whether the words name tests that need services; those they leave out (`--ignore=e2e`, `-m "not e2e"`) do not count."""
+    skip = False
+    for word in args:
+        if skip or _LEFT_OUT.search(word):
+            skip = not skip and word.startswith("-") and "=" not in word and " " not in word
+        elif _SERVICES.search(re.sub(r"(?<=[a-z])(?=[A-Z])", " ", word).lower()):
+            return True
+    return False
+
+
 _FORMATS = re.compile(r"format|fmt|prettier|style|tidy")
 _ORDER: tuple[CheckKind, ...] = ("test", "lint", "types", "build")
 
@@ -158,7 +180,8 @@ def target(name: str) -> Check | None:
     kind = next((kind for kind, words in _KINDS if words.search(plain)), None)
     if kind is None or _BAD_TARGET.search(plain):
         return None
-    return Check(kind=kind, ahead=kind != "build" and not re.search(r"build|compile", plain) and not _FORMATS.search(plain))
+    ahead = kind != "build" and not re.search(r"build|compile", plain) and not (kind == "test" and _SERVICES.search(plain))
+    return Check(kind=kind, ahead=ahead and not _FORMATS.search(plain))
 
 
 def joined(checks: Iterable[Check | None], args: Sequence[str] = ()) -> Check | None:

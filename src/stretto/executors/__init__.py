@@ -77,7 +77,13 @@ class Executor(Protocol):
         """Ask a monitor to end its run; False when it is gone."""
 
     def hasten(self, monitor: Process) -> bool:
-        """Tell a monitor that somebody waits for its run; False when it is gone."""
+        """Tell a monitor that somebody waits for its run, which goes on if it was held; False when it is gone."""
+
+    def hold(self, monitor: Process) -> bool:
+        """Have a monitor hold its run back: it costs nobody the processor; False when it is gone."""
+
+    def go_on(self, monitor: Process) -> bool:
+        """Have a monitor let its run go on; False when it is gone."""
 
     def owned(self, attempt: AttemptId) -> bool:
         """Say whether somebody holds the attempt's lock."""

@@ -129,7 +129,17 @@ def cancel(owner: Process) -> bool:
 
 def hasten(owner: Process) -> bool:
     """Tell a monitor that somebody waits for its run; False when it is gone."""
-    return signal_process(owner, signal.SIGUSR1)
+    return go_on(owner) and signal_process(owner, signal.SIGUSR1)
+
+
+def hold(owner: Process) -> bool:
+    """Have a monitor hold its run back; False when it is gone."""
+    return signal_process(owner, signal.SIGTSTP)
+
+
+def go_on(owner: Process) -> bool:
+    """Have a monitor let its run go on; False when it is gone."""
+    return signal_process(owner, signal.SIGCONT)
 
 
 def end_orphans(attempt: str, folder: str) -> list[Process]:
@@ -194,6 +204,12 @@ class Local:
 
     def hasten(self, monitor: Process) -> bool:
         return hasten(monitor)
+
+    def hold(self, monitor: Process) -> bool:
+        return hold(monitor)
+
+    def go_on(self, monitor: Process) -> bool:
+        return go_on(monitor)
 
     def owned(self, attempt: AttemptId) -> bool:
         return is_locked(os.path.join(self.folder(attempt), "lock"))

@@ -55,6 +55,7 @@ from stretto.model import (
     RequestLost,
     SessionId,
 )
+from stretto.observe import Reach
 from stretto.rules import Rules
 from stretto.system import Process
 from stretto.testing.plants import PLANTS, planted
@@ -164,14 +165,31 @@ class Monitor:
         self.due_s = host.mono + plan.delay_s
         self.wall_s, self.lease_s = float(spec["wall_s"]), float(spec["lease_s"])
         self.term = False
+        self.held_since_s: float | None = None
+        self.held_s = 0.0
         self.end: End | None = None
 
     @property
     def next_s(self) -> float:
         """When its next step is due; a run ahead also looks whether it has been without a supervisor for too long."""
+        due_s = self.due_s if self.held_since_s is None else float("inf")
         if self.state == "running" and self.lease_s and self.host.engine is None:
-            return min(self.due_s, max(self.host.alone_since_s, self.began_s) + self.lease_s)
-        return self.due_s
+            return min(due_s, max(self.host.alone_since_s, self.began_s) + self.lease_s)
+        return due_s
+
+    def hold(self) -> None:
+        """Its run stands still: whatever was to come of it comes so much later."""
+        if self.state == "running" and not self.term and self.held_since_s is None:
+            self.held_since_s = self.host.mono
+            self.host.count("held back")
+
+    def go_on(self) -> None:
+        if self.held_since_s is not None:
+            passed_s = self.host.mono - self.held_since_s
+            self.held_since_s = None
+            self.held_s += passed_s
+            self.due_s += passed_s
+            self.wall_s += passed_s
 
     def tell(self, word: str) -> None:
         if self.told is not None and not self.told.over:
@@ -196,7 +214,9 @@ class Monitor:
                 self.state, self.due_s = "running", host.mono + min(plan.lasts_s, self.wall_s)
             case "running":
                 host.worker_ends(self)
-                if host.mono < self.due_s:
+                lease_over = host.mono < self.due_s or self.held_since_s is not None
+                self.go_on()
+                if lease_over:
                     host.count("lease over")
                     self.ends(End(how="cancelled", value=15))
                 elif self.term:
@@ -226,6 +246,7 @@ class Monitor:
                     err_bytes=0,
                     took_s=plan.lasts_s,
                     cpu_s=0.0,
+                    held_s=self.held_s,
                 )
                 try:
                     host.append(msgspec.json.encode(event))
@@ -245,6 +266,7 @@ class Monitor:
     def terminate(self) -> None:
         """SIGTERM: its run is over soon, at once or after the grace time."""
         if not self.term:
+            self.go_on()
             self.term = True
             if self.state == "running":
                 self.due_s = min(self.due_s, self.host.mono + (GRACE_S if self.plan.ignores else 0.05))
@@ -1232,6 +1254,12 @@ class FakeExecutor:
     def hasten(self, monitor: Process) -> bool:
         return self._signal(monitor, "hasten")
 
+    def hold(self, monitor: Process) -> bool:
+        return self._signal(monitor, "hold")
+
+    def go_on(self, monitor: Process) -> bool:
+        return self._signal(monitor, "go on")
+
     def _signal(self, process: Process, what: str) -> bool:
         proc = self._host.living(process)
         if proc is None:
@@ -1242,6 +1270,10 @@ class FakeExecutor:
         if what == "cancel":
             self._host.note(f"cancel {monitor.attempt[:6]}")
             monitor.terminate()
+        elif what == "hold":
+            monitor.hold()
+        else:
+            monitor.go_on()
         return True
 
     def owned(self, attempt: AttemptId) -> bool:
@@ -1412,8 +1444,8 @@ class Door:
     def on_battery(self) -> bool:
         return False
 
-    def connects(self, pid: int) -> bool:
-        return False
+    def reach(self, pid: int) -> Reach:
+        return Reach()
 
 
 STANDING = Allowed(mode="on", rules=Rules(slots=2))
