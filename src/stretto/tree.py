@@ -28,6 +28,7 @@ docs/join.md lists what no scan sees. Longer than 500 lines because it is one id
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import operator
 import os
@@ -223,6 +224,27 @@ def _present(folder: str, names: frozenset[str]) -> list[str]:
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _fitting(pattern: str, budget: _Budget) -> list[str]:
+    """Return what an absolute shell pattern fits, hidden names too, each folder read once; a name without `*?[` only if it is there."""
+    found = [""]
+    for part in pattern.split("/"):
+        if part in ("", "."):
+            continue
+        if not set(part) & set("*?["):
+            found = [f"{folder}/{part}" for folder in found if os.path.lexists(f"{folder}/{part}")]
+            continue
+        below = []
+        for folder in found:
+            try:
+                names = os.listdir(folder or "/")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            budget.take(len(names))
+            below += [f"{folder}/{name}" for name in names if fnmatch.fnmatchcase(name, part)]
+        found = below
+    return [path or "/" for path in found]
 
 
 def _file_systems() -> dict[int, str]:
@@ -533,6 +555,10 @@ class Scanner:
         """Folders that appeared or vanished, with the generation: git's patterns ask what a path that is gone had been."""
         self._odd: dict[str, str] = {}
         """`Change.path` -> the path itself, where the two differ."""
+        self.inputs: tuple[str, ...] = ()
+        """What stretto.toml names as inputs (`rules.Rules.inputs`); whoever keeps the rules sets it, and the next scan looks there."""
+        self._declared: frozenset[str] = frozenset()
+        """Keys inside the project that are sources although git may ignore them, because `inputs` names them."""
         self._last_ns = 0
         self._missed = False
         """A scan failed half-way: what moved and moved back meanwhile is not known, so the next whole one counts as moved."""
@@ -591,6 +617,8 @@ class Scanner:
         for place, members in by_repository.items():
             ignored |= self._ignored(self._repositories[place], members)
         ignored |= self._ignored_folders(keys.values(), ignored)
+        if self._declared:
+            ignored = {key for key in ignored if not any(_within(key, declared) for declared in self._declared)}
         return tuple(
             Change(path=change.path, of=FileClass.IGNORED) if keys.get(change.path) in ignored and change.of is FileClass.SOURCE else change
             for change in changes
@@ -615,6 +643,7 @@ class Scanner:
             raise _Problem(f"cannot read project {self.root}: it is not there")
         self._walk(found, self.root, "", _Budget(MAX_ENTRIES, "the project"))
         self._above(found)
+        self._named_inputs(found)
         caches = frozenset(CACHES) - ({".pytest_cache"} if found.steered else set())
         if caches != self._caches:
             self._caches = caches
@@ -926,6 +955,28 @@ class Scanner:
         elif stat.S_ISREG(record[0]):
             found.facts[fact_key] = (real, found.note(real, fact_key, record))
 
+    def _named_inputs(self, found: _Pass) -> None:
+        """Take in what stretto.toml names; a pattern that fits nothing yet is a fact, too, so what appears is seen."""
+        declared: set[str] = set()
+        for pattern in self.inputs:
+            start = self._home + pattern[1:] if pattern.startswith("~/") else pattern
+            budget = _Budget(MAX_OUTSIDE, f"what {pattern} in stretto.toml is looked for in")
+            fact: list[Fields] = []
+            for path in sorted(_fitting(os.path.join(self.root, start), budget)):
+                real = os.path.realpath(path)
+                record = _stat(real)
+                inside = self._is_walked(found, real)
+                if _within(real, self.root):
+                    declared.add(real[len(self.root) + 1 :])
+                if record is None or inside or stat.S_ISDIR(record[0]):
+                    fact.append((path, real, record and record[:2]))
+                else:
+                    fact.append((path, real, found.note(real, f"\0input:{pattern}", record)))
+                if record is not None and stat.S_ISDIR(record[0]) and not inside:
+                    found.outside.setdefault(real)  # even a cache or installed packages: who names them wants them whole
+            found.facts[f"\0input:{pattern}"] = tuple(fact)
+        self._declared = frozenset(declared)
+
     def _is_walked(self, found: _Pass, path: str) -> bool:
         if not _within(path, self.root) or any(_within(path, folder) for folder in found.packages):
             return False
@@ -1031,8 +1082,8 @@ class Scanner:
         of = FileClass.SOURCE
         if key.startswith("\0"):
             key = key[1:]
-            if key.startswith("link:"):
-                key = key[5:]
+            if key.startswith(("link:", "input:")):
+                key = key.partition(":")[2]
             else:
                 of = FileClass.GIT if key.startswith("git:") else FileClass.DEPENDENCY
         path = _shown(key)
