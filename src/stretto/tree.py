@@ -28,6 +28,7 @@ docs/join.md lists what no scan sees. Longer than 500 lines because it is one id
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import operator
@@ -84,6 +85,8 @@ GIT_TIMEOUT_S = 30
 
 PSEUDO = ("/proc", "/sys", "/nix/store")
 """Not walked when a link leads there: no files, or files that never change under one name."""
+DATED_FOLDERS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs", "ramfs", "zfs"})
+"""File systems on which whatever comes or goes in a folder moves the folder's own times; others are listed at every scan."""
 NO_CHANGE_TIME = frozenset({"vfat", "msdos", "exfat"})
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"})
 
@@ -115,7 +118,23 @@ Fields = tuple[object, ...]
 Listing = dict[str, Fields]
 """Name -> record, of one folder."""
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
+"""What opening or reading says when something else, or nothing, is there by now."""
+
 _fields = operator.attrgetter("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What is in a folder, by kind."""
+
+    own: tuple[int, ...]
+    """Device and record of the folder itself when it was listed."""
+    links: tuple[str, ...]
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    """And everything else."""
 
 
 class _Again(Exception):
@@ -155,9 +174,10 @@ def _stat(path: str) -> Stat | None:
         return None
 
 
-def _lstat(path: str) -> Stat | None:
+def _lstat(path: str, folder: int | None = None) -> Stat | None:
+    """The record of `path` itself, looked up from an open folder where one is given; None when there is nothing."""
     try:
-        return _record(os.lstat(path))
+        return _record(os.stat(path, dir_fd=folder, follow_symlinks=False))
     except (OSError, ValueError):
         return None
 
@@ -195,6 +215,19 @@ def _content(path: str, record: Stat) -> bytes:
         return secrets.token_bytes(16)
     finally:
         os.close(descriptor)
+
+
+def _listed_names(folder: int, own: tuple[int, ...]) -> _Names:
+    links, folders, files = [], [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                links.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                files.append(entry.name)
+    return _Names(own, tuple(links), tuple(folders), tuple(files))
 
 
 def _encoded(value: object) -> bytes:
@@ -480,6 +513,8 @@ class _Pass:
         self.listings: dict[str, Listing] = {}
         self.folder_ctimes: dict[str, int] = {}
         self.facts: dict[str, Fields] = {}
+        self.names: dict[str, _Names] = {}
+        """Path of a folder -> what is in it, where the next scan need not list it again."""
         self.racy: dict[str, tuple[str, Stat]] = {}
         """Path -> the key to report, its record."""
         self.read: dict[str, tuple[str, Stat, bytes]] = {}
@@ -534,6 +569,7 @@ class Scanner:
         self.id = secrets.token_hex(8)
         self.generation = 0
         self._listings: dict[str, Listing] = {}
+        self._inside: dict[str, _Names] = {}
         self._folder_ctimes: dict[str, int] = {}
         self._facts: dict[str, Fields] = {}
         self._racy: dict[str, tuple[str, Stat, bytes]] = {}
@@ -667,7 +703,7 @@ class Scanner:
     def _walk(self, found: _Pass, top: str, top_key: str, budget: _Budget) -> None:
         self._device(found, os.stat(top).st_dev, top)
         stack: list[tuple[str, str, _Repository | None, _Budget]] = [(top, top_key, None, budget)]
-        fields, lstat_of = _fields, os.DirEntry.stat
+        fields, stat_of = _fields, os.stat
         caches = self._caches
         ctimes, old_ctimes, devices, links, changed = found.folder_ctimes, self._folder_ctimes, found.devices, found.links, found.changed
         while stack:
@@ -679,41 +715,55 @@ class Scanner:
             below: list[str] = []
             racy: list[str] = []
             try:
-                entries = os.scandir(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # gone since its parent was read; the next scan tells
+                folder = os.open(path, _FOLDER)
             except PermissionError:
                 if os.access(path, os.X_OK):  # not to be listed, but a file in it can be opened by name
                     found.problems.append(f"{_shown(key or path)} cannot be listed")
                 found.listings[key] = {"": ("closed",)}
                 continue
-            with entries:
-                for entry in entries:
-                    name = entry.name
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue  # since its parent was read; the next scan tells
+                raise
+            try:
+                inside = self._names_in(found, folder, path)
+                for name in inside.links:
                     try:
-                        if entry.is_symlink():
-                            target = os.readlink(entry.path)
-                            names[name] = (*fields(lstat_of(entry, follow_symlinks=False)), target)
-                            if name != ".git":
-                                links.append((prefix + name, entry.path, target))
-                        elif entry.is_dir(follow_symlinks=False):
-                            if name in caches and prefix + name not in tracked:
-                                continue
-                            seen = lstat_of(entry, follow_symlinks=False)
-                            names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
-                            below.append(name)
-                            if seen.st_dev not in devices:
-                                self._device(found, seen.st_dev, entry.path)
-                            ctimes[prefix + name] = ctime_ns = seen.st_ctime_ns
-                            if ctime_ns != seen.st_mtime_ns and old_ctimes.get(prefix + name, ctime_ns) != ctime_ns:
-                                changed.add(prefix + name)
-                        elif name != ".eslintcache" or prefix + name in tracked:
-                            record = fields(lstat_of(entry, follow_symlinks=False))
-                            names[name] = record
-                            if record[4] >= line_ns:
-                                racy.append(name)
+                        target = os.readlink(name, dir_fd=folder)
+                        names[name] = (*fields(stat_of(name, dir_fd=folder, follow_symlinks=False)), target)
+                    except OSError as error:
+                        if error.errno in _GONE:
+                            continue  # or no link any more
+                        raise
+                    if name != ".git":
+                        links.append((prefix + name, f"{path}/{name}", target))
+                for name in inside.folders:
+                    if name in caches and prefix + name not in tracked:
+                        continue
+                    try:
+                        seen = stat_of(name, dir_fd=folder, follow_symlinks=False)
                     except FileNotFoundError:
-                        continue  # gone since the folder was listed
+                        continue
+                    names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
+                    below.append(name)
+                    if seen.st_dev not in devices:
+                        self._device(found, seen.st_dev, f"{path}/{name}")
+                    ctimes[prefix + name] = ctime_ns = seen.st_ctime_ns
+                    if ctime_ns != seen.st_mtime_ns and old_ctimes.get(prefix + name, ctime_ns) != ctime_ns:
+                        changed.add(prefix + name)
+                for name in inside.files:
+                    try:
+                        record = fields(stat_of(name, dir_fd=folder, follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue
+                    names[name] = record
+                    if record[4] >= line_ns:
+                        racy.append(name)
+                if ".eslintcache" in names and prefix + ".eslintcache" not in tracked:
+                    del names[".eslintcache"]
+                    racy = [name for name in racy if name != ".eslintcache"]
+            finally:
+                os.close(folder)
             budget.take(len(names))
             if ".git" in names:
                 inner = self._repository(found, path, key)
@@ -744,6 +794,22 @@ class Scanner:
                         stack += [(f"{child}/{folder}", f"{prefix}{name}/{folder}", repository, budget) for folder in hidden]
                 elif child != self.root:
                     stack.append((child, prefix + name, repository, budget))
+
+    def _names_in(self, found: _Pass, folder: int, path: str) -> _Names:
+        """Return the names in an open folder, listed again unless its own times say that none came or went.
+
+        Every entry added, removed or renamed moves a folder's change time, which no program can put back. That is taken for granted only
+        on file systems of this machine that are known to do so, and only once the folder has rested for so long that a later change must
+        show. What a name stands for is asked for at every scan all the same.
+        """
+        seen = os.fstat(folder)
+        own = (seen.st_dev, *_record(seen))
+        known = self._inside.get(path)
+        if known is None or known.own != own:
+            known = _listed_names(folder, own)
+        if own[5] < found.line_ns and self._kinds.get(seen.st_dev) in DATED_FOLDERS:
+            found.names[path] = known
+        return known
 
     def _tracked_caches_here(self, path: str, prefix: str, repository: _Repository, names: Listing, below: list[str]) -> None:
         """Add tracked caches right in a repository's top folder: its index had not been read when they were passed over."""
@@ -895,36 +961,39 @@ class Scanner:
             return None
         found.packages[path] = None
         parts: list[Fields] = [*markers]
+        packages: dict[str, Fields | None] = {}
         hidden = []
         scopes = [""]
         while scopes:
             scope = scopes.pop()
             try:
-                entries = list(os.scandir(path + scope))
+                folder = os.open(path + scope, _FOLDER)
             except OSError as error:
                 parts.append((scope, "closed", error.errno))
                 continue
-            for entry in entries:
-                name = f"{scope}/{entry.name}"
-                record = _lstat(entry.path)
-                if record is None or entry.name == ".cache" or entry.name in CACHES:
-                    continue
-                if entry.is_symlink():
-                    target = os.readlink(entry.path)
-                    parts.append((name, record, target))
-                    if ".pnpm/" not in target and "/node_modules/" not in (real := os.path.realpath(entry.path)):
+            try:
+                inside = self._names_in(found, folder, path + scope)
+                for name in inside.links:
+                    target = os.readlink(name, dir_fd=folder)
+                    packages[f"{scope}/{name}"] = (_lstat(name, folder), target)
+                    if ".pnpm/" not in target and "/node_modules/" not in (real := os.path.realpath(f"{path}{scope}/{name}")):
                         self._lead(found, real)  # a linked checkout, not another package manager's store
-                elif not entry.is_dir(follow_symlinks=False):
-                    parts.append((name, found.note(entry.path, fact_key, record)))
-                elif entry.name.startswith("@") and not scope:
-                    scopes.append(name)
-                    parts.append((name, record[0]))
-                elif entry.name.startswith(".") and not scope and entry.name not in NODE_CACHES:
-                    hidden.append(entry.name)
-                    parts.append((name, record[0]))
-                else:
-                    parts.append((name, record))
-        found.facts[fact_key] = tuple(sorted(parts, key=repr))
+                for name in inside.files:
+                    if name not in CACHES:
+                        packages[f"{scope}/{name}"] = found.note(f"{path}{scope}/{name}", fact_key, _lstat(name, folder))
+                for name in inside.folders:
+                    if name == ".cache" or name in CACHES:
+                        continue
+                    packages[f"{scope}/{name}"] = record = _lstat(name, folder)
+                    if record is not None and not scope and name[0] in "@." and name not in NODE_CACHES:
+                        packages[f"{scope}/{name}"] = record[:1]
+                        if name[0] == "@":
+                            scopes.append(f"/{name}")
+                        else:
+                            hidden.append(name)
+            finally:
+                os.close(folder)
+        found.facts[fact_key] = (*parts, packages)
         return hidden
 
     # -- outside
@@ -1049,6 +1118,7 @@ class Scanner:
             changed.add("(while it could not be read)")
             self._missed = False
         self._listings, self._folder_ctimes, self._facts, self._racy = found.listings, found.folder_ctimes, found.facts, found.read
+        self._inside = found.names
         self._repositories, self._packages, self._outside = found.repositories, found.packages, found.outside
         self._last_ns = found.now_ns
         if first or changed:

@@ -101,42 +101,95 @@ def relink(path: Path, target: str) -> None:
     path.symlink_to(target)
 
 
-@pytest.mark.parametrize(
-    ("change", "moved"),
-    [
-        pytest.param(lambda r: write(r / "src/a.py", "one = 11\n"), {"src/a.py"}, id="content"),
-        pytest.param(lambda r: same_size_same_times(r / "src/a.py"), {"src/a.py"}, id="same-size-and-mtime"),
-        pytest.param(lambda r: os.utime(r / "src/a.py"), {"src/a.py"}, id="touch"),
-        pytest.param(lambda r: (r / "src/a.py").chmod(0o755), {"src/a.py"}, id="chmod"),
-        pytest.param(lambda r: (r / "src").chmod(0o700), {"src"}, id="chmod-of-a-folder"),
-        pytest.param(lambda r: (r / "src/a.py").unlink(), {"src/a.py"}, id="deleted"),
-        pytest.param(lambda r: write(r / "src/new.py"), {"src/new.py"}, id="created"),
-        pytest.param(lambda r: write(r / "src/empty", ""), {"src/empty"}, id="empty-file"),
-        pytest.param(lambda r: (r / "src/void").mkdir(), {"src/void"}, id="empty-folder"),
-        pytest.param(lambda r: (r / "src/a.py").rename(r / "src/c.py"), {"src/a.py", "src/c.py"}, id="renamed"),
-        pytest.param(
-            lambda r: (r / "src/deep").rename(r / "src/far"),
-            {"src/deep", "src/deep/b.py", "src/far", "src/far/b.py"},
-            id="folder-renamed",
-        ),
-        pytest.param(lambda r: swap_for_folder(r / "src/a.py"), {"src/a.py"}, id="file-becomes-folder"),
-        pytest.param(lambda r: relink(r / "link", "src/deep/b.py"), {"link"}, id="link-target"),
-        pytest.param(lambda r: relink(r / "link", "nowhere"), {"link"}, id="link-to-nothing"),
-        pytest.param(lambda r: os.link(r / "src/a.py", r / "src/twin.py"), {"src/a.py", "src/twin.py"}, id="hard-link"),
-        pytest.param(lambda r: write(r / ".env", "KEY=2\n"), {".env"}, id="ignored-input"),
-        pytest.param(lambda r: (r / "build/out.bin").unlink(), {"build/out.bin"}, id="ignored-product-deleted"),
-        pytest.param(lambda r: shutil.rmtree(r / "build"), {"build", "build/out.bin"}, id="ignored-folder-deleted"),
-        pytest.param(lambda r: os.mkfifo(r / "pipe"), {"pipe"}, id="fifo"),
-        pytest.param(
-            lambda r: write(r / "sub/__pycache__", "a file of that name"), {"sub", "sub/__pycache__"}, id="file-named-like-a-cache"
-        ),
-    ],
-)
+ONE_CHANGE = [
+    pytest.param(lambda r: write(r / "src/a.py", "one = 11\n"), {"src/a.py"}, id="content"),
+    pytest.param(lambda r: same_size_same_times(r / "src/a.py"), {"src/a.py"}, id="same-size-and-mtime"),
+    pytest.param(lambda r: os.utime(r / "src/a.py"), {"src/a.py"}, id="touch"),
+    pytest.param(lambda r: (r / "src/a.py").chmod(0o755), {"src/a.py"}, id="chmod"),
+    pytest.param(lambda r: (r / "src").chmod(0o700), {"src"}, id="chmod-of-a-folder"),
+    pytest.param(lambda r: (r / "src/a.py").unlink(), {"src/a.py"}, id="deleted"),
+    pytest.param(lambda r: write(r / "src/new.py"), {"src/new.py"}, id="created"),
+    pytest.param(lambda r: write(r / "src/empty", ""), {"src/empty"}, id="empty-file"),
+    pytest.param(lambda r: (r / "src/void").mkdir(), {"src/void"}, id="empty-folder"),
+    pytest.param(lambda r: (r / "src/a.py").rename(r / "src/c.py"), {"src/a.py", "src/c.py"}, id="renamed"),
+    pytest.param(
+        lambda r: (r / "src/deep").rename(r / "src/far"),
+        {"src/deep", "src/deep/b.py", "src/far", "src/far/b.py"},
+        id="folder-renamed",
+    ),
+    pytest.param(lambda r: swap_for_folder(r / "src/a.py"), {"src/a.py"}, id="file-becomes-folder"),
+    pytest.param(lambda r: relink(r / "link", "src/deep/b.py"), {"link"}, id="link-target"),
+    pytest.param(lambda r: relink(r / "link", "nowhere"), {"link"}, id="link-to-nothing"),
+    pytest.param(lambda r: os.link(r / "src/a.py", r / "src/twin.py"), {"src/a.py", "src/twin.py"}, id="hard-link"),
+    pytest.param(lambda r: write(r / ".env", "KEY=2\n"), {".env"}, id="ignored-input"),
+    pytest.param(lambda r: (r / "build/out.bin").unlink(), {"build/out.bin"}, id="ignored-product-deleted"),
+    pytest.param(lambda r: shutil.rmtree(r / "build"), {"build", "build/out.bin"}, id="ignored-folder-deleted"),
+    pytest.param(lambda r: os.mkfifo(r / "pipe"), {"pipe"}, id="fifo"),
+    pytest.param(lambda r: write(r / "sub/__pycache__", "a file of that name"), {"sub", "sub/__pycache__"}, id="file-named-like-a-cache"),
+]
+"""A change, and the paths that are named."""
+
+
+@pytest.mark.parametrize(("change", "moved"), ONE_CHANGE)
 def test_scan_one_change_is_found_and_named(root, watch, change, moved):
     """F40: whatever moved between a run and the question is seen, untracked and ignored files too."""
     change(root)
     assert watch.moved() == moved
     assert watch.moved() == set()
+
+
+@pytest.mark.parametrize(("change", "moved"), ONE_CHANGE)
+def test_scan_one_change_in_folders_at_rest_is_found_and_named(root, monkeypatch, change, moved):
+    """The same where the folders' own times spare the scan from listing them."""
+    monkeypatch.setattr(tree, "COARSE_RACY_NS", 40_000_000)
+    monkeypatch.setattr(tree, "RACY_NS", 40_000_000)
+    watch = Watch(root)
+    listed = count_listings(monkeypatch)
+    wait_until(lambda: listed(watch) == 0, what="a scan that lists no folder")
+    change(root)
+    assert watch.moved() == moved
+    assert watch.moved() == set()
+
+
+def count_listings(monkeypatch):
+    """-> how many folders of the project one scan lists."""
+    real, places = os.scandir, []
+
+    def counted(path):
+        places.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+
+    def listed(watch: Watch) -> int:
+        places.clear()
+        watch.moved()
+        return sum(isinstance(place, int) for place in places)
+
+    return listed
+
+
+def test_scan_folder_that_rests_is_listed_once_and_one_changed_of_late_every_time(root, monkeypatch):
+    watch = Watch(root)
+    listed = count_listings(monkeypatch)
+    folders = 1 + sum(len(below) for top, below, _ in os.walk(root) if "/.git" not in top) - 1  # git's own is not listed
+    assert listed(watch) == listed(watch) == folders
+    monkeypatch.setattr(tree, "COARSE_RACY_NS", 0)
+    watch.moved()
+    assert listed(watch) == 0
+    write(root / "src" / "new.py")
+    assert listed(watch) == 1
+
+
+@pytest.mark.parametrize("kind", ["overlay", "nfs4", "fuse.sshfs", ""])
+def test_scan_on_a_file_system_of_which_nothing_is_promised_lists_every_folder(root, monkeypatch, kind):
+    """C-20."""
+    monkeypatch.setattr(tree, "COARSE_RACY_NS", 0)
+    monkeypatch.setattr(tree, "_file_systems", lambda: {os.stat(root).st_dev: kind} if kind else {})
+    watch = Watch(root)
+    listed = count_listings(monkeypatch)
+    watch.moved()
+    assert listed(watch) > 1
 
 
 def test_scan_socket_and_name_that_is_not_utf8_are_seen(root, watch):

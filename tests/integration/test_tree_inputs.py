@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from integration.conftest import Bench, _end
 from integration.test_tree import Watch, git, quiet_home, root, same_size_same_times, write  # noqa: F401  (fixtures)
-
 from stretto import tree
 
 
