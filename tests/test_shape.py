@@ -18,6 +18,7 @@ RANKS = {
     "model": 1,
     "system": 1,
     "rpc": 1,
+    "workshops": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -56,7 +57,7 @@ RANKS = {
     "testing": 8,
     "demo": 9,
 }
-PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule", "retries")
+PURE = ("errors", "model", "hookwire", "rules", "commands", "fold", "freshness", "gates", "ahead", "schedule", "retries", "workshops")
 ISLANDS = ("client", "shim")
 WORLD = {
     "os",

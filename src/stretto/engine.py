@@ -64,6 +64,8 @@ SESSION_END_GRACE_S = 4.0
 """Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
+DISTURBED_S = 60.0
+"""For as long after a development server has written, what may read its files does not run ahead."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -129,6 +131,10 @@ class Engine:
         self._requests = Requests(world, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
+        self._moves = 0
+        """How often something moved; unlike the scanner's generations these stand still beside a development server."""
+        self._busy_s = -DISTURBED_S
+        """When a development server was last seen to write."""
         self._approvals = Approvals(world.settings)
         self.conversations: dict[SessionId, Conversation] = {}
         self._unopened: dict[SessionId, tuple[str, Process | None]] = {}
@@ -536,6 +542,7 @@ class Engine:
             self._decided(call, job, "unknown", "exec", None, not_ours, "", began_s)
             return Answer("exec", not_ours)
         self._invocations[job], self._checks[job] = invocation, check
+        (self.runs.sparing.add if self._world.tree.spares(invocation.argv, invocation.cwd) else self.runs.sparing.discard)(job)
         conversation = self.conversations.get(call.session) if call.session else None
         verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem)
         blocked = self._blocker()
@@ -635,8 +642,12 @@ class Engine:
 
     def look(self) -> None:
         """Bring the generation up to date; only this decides what a result is worth."""
-        scan = self._scan = self._world.tree.scan()
+        before, scan = self._scan, self._world.tree.scan()
+        self._scan = scan
+        if scan.generation != before.generation and not scan.moved:
+            self._busy_s = self._world.mono_s()
         if scan.moved:
+            self._moves += 1
             self._moved_s = self._world.mono_s()
             self.dirty = True
             if any(change.path == "stretto.toml" for change in scan.moved):
@@ -729,7 +740,9 @@ class Engine:
         }
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
-            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
+            if self._refused.get(key) == (self._moves, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
+                continue
+            if self._is_disturbed(key):
                 continue
             if not self._ineligible(job) and self.runs.wants_run(job):
                 asked = job.foreground_runs + job.joins
@@ -737,6 +750,10 @@ class Engine:
                     ahead.Candidate(job=key, asked=asked, asked_ago_s=self._world.mono_s() - job.last_asked_mono, usual_s=job.median_s)
                 )
         return ahead.desired(candidates)
+
+    def _is_disturbed(self, job: JobKey) -> bool:
+        """Say whether a development server writes what this command may read: its run would only be torn."""
+        return job not in self.runs.sparing and self._world.mono_s() - self._busy_s < DISTURBED_S
 
     def _ineligible(self, job: Job) -> str:
         text = commands.display(self._invocations[job.job].argv)
@@ -832,7 +849,7 @@ class Engine:
         """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
         run = self.runs.open.get(attempt)
         if run is not None and run.kind == "ahead":
-            self._refused[run.job] = (self._scan.generation, self.state.epoch)
+            self._refused[run.job] = (self._moves, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
 

@@ -135,6 +135,8 @@ class FileClass(Enum):
     GIT = "git"
     DEPENDENCY = "dependency"
     IGNORED = "ignored"
+    WORKSHOP = "workshop"
+    """What a development server wrote for itself: nothing to a command that is known not to read it, to any other like IGNORED."""
 
 
 class Change(Record, frozen=True, kw_only=True):

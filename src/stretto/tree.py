@@ -38,11 +38,12 @@ import secrets
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from stretto.model import Change, FileClass
+from stretto.workshops import WORKSHOPS, Workshop, is_config, is_named, part, spares
 
 # --- what is left out, and the limits -----------------------------------------------------------------------------------------
 
@@ -110,6 +111,8 @@ PYTEST_CONFIG = frozenset({"pytest.ini", ".pytest.ini", "pytest.toml", "pyprojec
 _STEERING = re.compile(rb"(?<![\w-])--(?:lf|ff|nf|sw|last-failed|failed-first|new-first|stepwise)\b")
 """Options that make `.pytest_cache` an input of every plain `pytest` when they stand in its configuration."""
 
+REWRITTEN = "//written anew"
+"""`freshness.REWRITTEN`; a test compares the two."""
 TOUCHED = " (index rewritten)"
 """`freshness.INDEX_REWRITTEN`, which is of the same rank and cannot be imported; a test compares the two."""
 
@@ -121,6 +124,9 @@ Listing = dict[str, Fields]
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
 """What opening or reading says when something else, or nothing, is there by now."""
+
+_OWN = "\0own:"
+"""Before the key of what moved in a workshop and is the server's own."""
 
 _fields = operator.attrgetter("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
 
@@ -152,7 +158,8 @@ class Scan:
     generation: int
     """1 for a scanner's first scan (0 when that failed); the same as before when nothing moved."""
     moved: tuple[Change, ...]
-    """Since the scan before this one, not classified; () for the first."""
+    """Since the scan before this one, not classified; () for the first. What a development server wrote for itself begins a generation,
+    too, but is only in `changes`: it would never stand still."""
     took_ms: float
     problem: str
     """Why what was seen is not everything, "" when it is; as long as it is not, nothing may be called fresh."""
@@ -262,11 +269,11 @@ def _within(path: str, folder: str) -> bool:
 def _fitting(pattern: str, budget: _Budget) -> list[str]:
     """Return what an absolute shell pattern fits, hidden names too, each folder read once; a name without `*?[` only if it is there."""
     found = [""]
-    for part in pattern.split("/"):
-        if part in ("", "."):
+    for step in pattern.split("/"):
+        if step in ("", "."):
             continue
-        if not set(part) & set("*?["):
-            found = [f"{folder}/{part}" for folder in found if os.path.lexists(f"{folder}/{part}")]
+        if not set(step) & set("*?["):
+            found = [f"{folder}/{step}" for folder in found if os.path.lexists(f"{folder}/{step}")]
             continue
         below = []
         for folder in found:
@@ -275,7 +282,7 @@ def _fitting(pattern: str, budget: _Budget) -> list[str]:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             budget.take(len(names))
-            below += [f"{folder}/{name}" for name in names if fnmatch.fnmatchcase(name, part)]
+            below += [f"{folder}/{name}" for name in names if fnmatch.fnmatchcase(name, step)]
         found = below
     return [path or "/" for path in found]
 
@@ -525,6 +532,10 @@ class _Pass:
         self.repositories: dict[str, _Repository] = {}
         self.packages: dict[str, None] = {}
         """Paths of folders whose inside is compared by their list only."""
+        self.workshops: dict[str, tuple[str, Workshop]] = {}
+        """Key of a folder with a slash after it -> path of it, the tool it belongs to."""
+        self.digests: dict[str, tuple[Fields, bytes]] = {}
+        """Path of a file compared by content -> record, hash."""
         self.changed: set[str] = set()
         self.problems: list[str] = []
         self.devices: set[int] = set()
@@ -538,6 +549,10 @@ class _Pass:
             if age_ns <= self.window_ns or record[4] % 1_000_000_000 == 0:
                 self.racy[path] = (key, record)
         return record
+
+    def is_young(self, record: Fields) -> bool:
+        """Say whether a file's record is so new that a later change may not show in it."""
+        return isinstance(record[4], int) and record[4] >= self.line_ns
 
     def remote(self) -> None:
         self.window_ns = REMOTE_RACY_NS
@@ -570,6 +585,11 @@ class Scanner:
         self.generation = 0
         self._listings: dict[str, Listing] = {}
         self._inside: dict[str, _Names] = {}
+        self._digests: dict[str, tuple[Fields, bytes]] = {}
+        self._workshops: dict[str, Workshop] = {}
+        """Key with a slash -> the tool, of those that git ignores."""
+        self._named: dict[str, tuple[Fields, frozenset[str]]] = {}
+        """package.json -> record, the workshops it names."""
         self._folder_ctimes: dict[str, int] = {}
         self._facts: dict[str, Fields] = {}
         self._racy: dict[str, tuple[str, Stat, bytes]] = {}
@@ -663,14 +683,17 @@ class Scanner:
     def covers(self, path: bytes | str) -> bool:
         """Say whether a write to this absolute path would show in the next scan.
 
-        It would not in a cache, deep in an installed package, in `.git`, or outside: who learns of such a write begins an epoch.
+        It would not in a cache, deep in an installed package, in `.git`, or outside, and in a development server's folder not to
+        everybody: who learns of such a write begins an epoch.
         """
         text = os.fsdecode(path)
         text = os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text))
         top = next((top for top in (self.root, *self._outside) if _within(text, top)), None)
         if top is None or any(_within(text, folder) for folder in self._packages):
             return False
-        return not any(part in self._caches or part == ".git" for part in text[len(top) :].split("/"))
+        if top == self.root and self._own_part(text[len(top) + 1 :]):
+            return False
+        return not any(name in self._caches or name == ".git" for name in text[len(top) :].split("/"))
 
     # -- looking
 
@@ -778,6 +801,10 @@ class Scanner:
             if key and ("pyvenv.cfg" in names or "conda-meta" in names) and not (repository and repository.tracks(key)):
                 self._environment(found, path, key)
                 continue
+            if not WORKSHOPS.keys().isdisjoint(below) and repository is not None and not prefix.startswith("/"):
+                self._find_workshops(found, path, prefix, repository, names)
+            if found.workshops:
+                racy = self._compare_content(found, path, prefix, names, racy)
             for name in racy:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
@@ -810,6 +837,70 @@ class Scanner:
         if own[5] < found.line_ns and self._kinds.get(seen.st_dev) in DATED_FOLDERS:
             found.names[path] = known
         return known
+
+    def _find_workshops(self, found: _Pass, path: str, prefix: str, repository: _Repository, names: Listing) -> None:
+        """Note the folders here in which a development server works; git is asked about them once everything is known."""
+        record = names.get("package.json")
+        if record is None or len(record) != 5:
+            return
+        file = f"{path}/package.json"
+        known = self._named.get(file)
+        if known is None or known[0] != record or found.is_young(record):
+            text = _read(file)
+            known = self._named[file] = (record, frozenset(name for name, workshop in WORKSHOPS.items() if is_named(workshop, text)))
+        for name in known[1]:
+            inside = set(os.listdir(f"{path}/{name}")) if name in names and len(names[name]) == 3 else set()
+            if not WORKSHOPS[name].markers.isdisjoint(inside) and not repository.tracks(prefix + name):
+                found.workshops[f"{prefix}{name}/"] = (f"{path}/{name}", WORKSHOPS[name])
+
+    def _compare_content(self, found: _Pass, path: str, prefix: str, names: Listing, racy: list[str]) -> list[str]:
+        """Put the hash of what other tools read of a workshop in its record's place; -> which of the names are racy still."""
+        place = next((place for place in found.workshops if prefix.startswith(place)), None)
+        if place is None:
+            return racy
+        workshop = found.workshops[place][1]
+        for name, record in names.items():
+            if len(record) == 5 and part(workshop, (prefix + name)[len(place) :]) == "read":
+                file = f"{path}/{name}"
+                known = self._digests.get(file)
+                rests = known is not None and known[0] == record and name not in racy
+                digest = known[1] if known is not None and rests else _content(file, record)  # type: ignore[arg-type]  # a file's record
+                if known is not None and known[1] == digest and known[0] != record:
+                    found.changed.add(prefix + name + REWRITTEN)
+                found.digests[file] = (record, digest)
+                names[name] = (record[0], digest)
+        return [name for name in racy if len(names[name]) == 5]
+
+    def _own_part(self, key: str) -> bool:
+        """Say whether a path is a development server's own: what moves there is nothing to those who do not read it."""
+        place = next((place for place in self._workshops if key.startswith(place)), None)
+        return place is not None and not part(self._workshops[place], key[len(place) :].removesuffix(REWRITTEN))
+
+    def _settle_workshops(self, found: _Pass) -> None:
+        """Ask git whether the workshops are ignored, unless nothing moved that could have changed its mind."""
+        if found.workshops.keys() == self._workshops.keys() and all(self._own_part(key) for key in found.changed):
+            return
+        known = {}
+        for place, (_, workshop) in found.workshops.items():
+            if any(_within(place, declared) or declared.startswith(place) for declared in self._declared):
+                continue  # the user says that it is an input
+            repository = found.repositories.get(self._repository_of(place[:-1], found.repositories) or "")
+            if repository is not None and self._ignored(repository, [place[:-1]]):
+                known[place] = workshop
+        self._workshops = known
+
+    def spares(self, argv: Sequence[bytes], cwd: bytes) -> bool:
+        """Say whether a call is known not to read what development servers write for themselves (`FileClass.WORKSHOP`)."""
+        if not self._workshops:
+            return False
+        folder = os.path.realpath(os.fsdecode(cwd))
+        try:
+            names = [name for name in os.listdir(folder) if is_config(name)]
+        except OSError:
+            return False
+        configs = {name: _read(f"{folder}/{name}").decode("utf-8", "replace") for name in names}
+        places = [os.path.relpath(f"{self.root}/{place[:-1]}", folder) for place in self._workshops]
+        return spares([os.fsdecode(word) for word in argv], configs, places)
 
     def _tracked_caches_here(self, path: str, prefix: str, repository: _Repository, names: Listing, below: list[str]) -> None:
         """Add tracked caches right in a repository's top folder: its index had not been read when they were passed over."""
@@ -882,13 +973,14 @@ class Scanner:
             elif not entry.name.endswith(".lock") and (record := _stat(entry.path)) is not None:
                 yield entry.path, record
 
-    def _repository_of(self, key: str) -> str | None:
+    def _repository_of(self, key: str, repositories: Collection[str] | None = None) -> str | None:
         """The key of the innermost repository that holds `key`; a repository's own folder belongs to the one around it."""
         if key.startswith("/"):
             return None
+        repositories = self._repositories if repositories is None else repositories
         while key:
             key = key.rpartition("/")[0]
-            if key in self._repositories:
+            if key in repositories:
                 return key
         return None
 
@@ -1049,7 +1141,7 @@ class Scanner:
     def _is_walked(self, found: _Pass, path: str) -> bool:
         if not _within(path, self.root) or any(_within(path, folder) for folder in found.packages):
             return False
-        return not any(part in self._caches or part == ".git" for part in path[len(self.root) :].split("/"))
+        return not any(name in self._caches or name == ".git" for name in path[len(self.root) :].split("/"))
 
     def _above(self, found: _Pass) -> None:
         """Compare configuration above the project and in the home folder."""
@@ -1117,8 +1209,11 @@ class Scanner:
         if self._missed:
             changed.add("(while it could not be read)")
             self._missed = False
+        self._settle_workshops(found)
+        if self._workshops:
+            found.changed = changed = {f"{_OWN}{key}" if self._own_part(key) else key for key in changed}
         self._listings, self._folder_ctimes, self._facts, self._racy = found.listings, found.folder_ctimes, found.facts, found.read
-        self._inside = found.names
+        self._inside, self._digests = found.names, found.digests
         self._repositories, self._packages, self._outside = found.repositories, found.packages, found.outside
         self._last_ns = found.now_ns
         if first or changed:
@@ -1128,7 +1223,7 @@ class Scanner:
         if first:
             self._came_or_went.clear()
             return ()
-        return tuple(self._change(key) for key in sorted(changed))
+        return tuple(self._change(key) for key in sorted(changed) if not key.startswith(_OWN))
 
     def _note_moved(self, key: str, old: Fields | None, new: Fields | None, generation: int, changed: set[str]) -> None:
         if old == new:
@@ -1152,7 +1247,9 @@ class Scanner:
         of = FileClass.SOURCE
         if key.startswith("\0"):
             key = key[1:]
-            if key.startswith(("link:", "input:")):
+            if key.startswith("own:"):
+                key, of = key[4:], FileClass.WORKSHOP
+            elif key.startswith(("link:", "input:")):
                 key = key.partition(":")[2]
             else:
                 of = FileClass.GIT if key.startswith("git:") else FileClass.DEPENDENCY
