@@ -48,14 +48,18 @@ from stretto.workshops import WORKSHOPS, Workshop, is_config, is_named, part, sp
 # --- what is left out, and the limits -----------------------------------------------------------------------------------------
 
 CACHES = {
-    "__pycache__": "byte code; Python holds it against its source's time and size, and does without",
+    "__pycache__": "byte code; Python holds it against its source's time and size, and does without; what is not held against it counts",
     ".pytest_cache": "last failures; read only by --lf, --ff, --nf and --sw, which are never joined; looked at where a setting says them",
     ".mypy_cache": "parsed modules by file; mypy checks again whatever does not match",
-    ".ruff_cache": "findings by file and settings; ruff checks again whatever does not match",
-    ".eslintcache": "findings by file; eslint checks again whatever does not match",
+    ".ruff_cache": "findings by file and settings; ruff checks again whatever does not match; that it is gone counts",
+    ".eslintcache": "findings by file; eslint checks again whatever does not match; that it is gone counts",
 }
 """Names no scan looks at, each with why no outcome depends on it; what git tracks is looked at even there. `.cache`, `.hypothesis`, `.tox`,
 `.coverage` and `*.tsbuildinfo` are not here: tools read them back and say something else because of them."""
+
+FORGETFUL = frozenset({".ruff_cache", ".eslintcache"})
+"""Caches whose tools hold a finding against its own file only, though it may hang on another (whether a module is the project's own):
+without the cache they can say something else. A run that begins one is none the worse; one that is gone or exchanged is a change."""
 
 NODE_CACHES = {
     ".cache": "build caches by content; not looked at",
@@ -141,6 +145,28 @@ class _Names:
     folders: tuple[str, ...]
     files: tuple[str, ...]
     """And everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ByteCode:
+    """What is in a `__pycache__`."""
+
+    own: Stat
+    files: dict[str, tuple[Stat, bool]]
+    """Name -> record, whether Python takes it without a look at its source."""
+
+    def gone_since(self, before: _ByteCode) -> bool:
+        """Say whether something is not there any more, or counts by itself and is not what it was.
+
+        What comes counts for nothing, unless it is taken unseen. Its going does: warnings of the compiler are said again, or are errors.
+        """
+        if not before.files.keys() <= self.files.keys():
+            return True
+        for name, (record, unseen) in self.files.items():
+            old = before.files.get(name)
+            if (unseen and old is None) or (old is not None and old[0] != record and (unseen or old[1])):
+                return True
+        return False
 
 
 class _Again(Exception):
@@ -235,6 +261,20 @@ def _listed_names(folder: int, own: tuple[int, ...]) -> _Names:
             else:
                 files.append(entry.name)
     return _Names(own, tuple(links), tuple(folders), tuple(files))
+
+
+def _is_taken_unseen(name: str, folder: int) -> bool:
+    """Say whether Python uses this byte code whatever its source says (PEP 552: hash-based and unchecked)."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, 8)[4:8] == b"\1\0\0\0"
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _encoded(value: object) -> bytes:
@@ -536,6 +576,10 @@ class _Pass:
         """Key of a folder with a slash after it -> path of it, the tool it belongs to."""
         self.digests: dict[str, tuple[Fields, bytes]] = {}
         """Path of a file compared by content -> record, hash."""
+        self.bytecode: dict[str, _ByteCode] = {}
+        """By the key of its `__pycache__`."""
+        self.forgetful: dict[str, int] = {}
+        """Key of a cache of `FORGETFUL` -> its inode, 0 for a file."""
         self.changed: set[str] = set()
         self.problems: list[str] = []
         self.devices: set[int] = set()
@@ -585,6 +629,8 @@ class Scanner:
         self.generation = 0
         self._listings: dict[str, Listing] = {}
         self._inside: dict[str, _Names] = {}
+        self._bytecode: dict[str, _ByteCode] = {}
+        self._forgetful: dict[str, int] = {}
         self._digests: dict[str, tuple[Fields, bytes]] = {}
         self._workshops: dict[str, Workshop] = {}
         """Key with a slash -> the tool, of those that git ignores."""
@@ -762,6 +808,10 @@ class Scanner:
                         links.append((prefix + name, f"{path}/{name}", target))
                 for name in inside.folders:
                     if name in caches and prefix + name not in tracked:
+                        if name == "__pycache__":
+                            self._byte_code(found, folder, prefix + name)
+                        elif name in FORGETFUL and (cache := _lstat(name, folder)) is not None:
+                            found.forgetful[prefix + name] = cache[1]
                         continue
                     try:
                         seen = stat_of(name, dir_fd=folder, follow_symlinks=False)
@@ -784,6 +834,7 @@ class Scanner:
                         racy.append(name)
                 if ".eslintcache" in names and prefix + ".eslintcache" not in tracked:
                     del names[".eslintcache"]
+                    found.forgetful[prefix + ".eslintcache"] = 0
                     racy = [name for name in racy if name != ".eslintcache"]
             finally:
                 os.close(folder)
@@ -837,6 +888,42 @@ class Scanner:
         if own[5] < found.line_ns and self._kinds.get(seen.st_dev) in DATED_FOLDERS:
             found.names[path] = known
         return known
+
+    def _byte_code(self, found: _Pass, parent: int, key: str) -> None:
+        """Look at a `__pycache__`, whose own times tell whether anything was put there or taken away: Python only ever exchanges files."""
+        own = _lstat("__pycache__", parent)
+        if own is None:
+            return
+        known = self._bytecode.get(key)
+        if known is not None and known.own == own and not found.is_young(own):
+            found.bytecode[key] = known
+            return
+        files: dict[str, tuple[Stat, bool]] = {}
+        try:
+            folder = os.open("__pycache__", _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+        except OSError:
+            return  # gone, or closed to us and so to the run
+        try:
+            for name in os.listdir(folder):
+                if name.endswith(".pyc") and (record := _lstat(name, folder)) is not None:
+                    before = known.files.get(name) if known is not None else None
+                    same = before is not None and before[0] == record and not found.is_young(record)
+                    files[name] = before if before is not None and same else (record, _is_taken_unseen(name, folder))
+        finally:
+            os.close(folder)
+        found.bytecode[key] = _ByteCode(own, files)
+
+    def _compare_caches(self, found: _Pass) -> None:
+        """Note what is gone of caches that are not looked at otherwise."""
+        for key, inode in self._forgetful.items():
+            if found.forgetful.get(key, -1) != inode:
+                found.changed.add(key)
+        nothing = _ByteCode((0, 0, 0, 0, 0), {})
+        for key in self._bytecode.keys() | found.bytecode.keys():
+            before, now = self._bytecode.get(key, nothing), found.bytecode.get(key, nothing)
+            if now is not before and now.gone_since(before):
+                found.changed.add(key)
+        self._bytecode, self._forgetful = found.bytecode, found.forgetful
 
     def _find_workshops(self, found: _Pass, path: str, prefix: str, repository: _Repository, names: Listing) -> None:
         """Note the folders here in which a development server works; git is asked about them once everything is known."""
@@ -1205,6 +1292,7 @@ class Scanner:
         for key in self._facts.keys() | found.facts.keys():
             if self._facts.get(key) != found.facts.get(key):
                 changed.add(key)
+        self._compare_caches(found)
         first = self.generation == 0
         if self._missed:
             changed.add("(while it could not be read)")
