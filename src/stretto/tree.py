@@ -38,7 +38,7 @@ import secrets
 import stat
 import subprocess
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -112,6 +112,11 @@ for _name in """
 """Configuration that tools look for in the folders above a project and in the home folder, by the folder it lies in there."""
 
 PYTEST_CONFIG = frozenset({"pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg"})
+STEERING_FILES = PYTEST_CONFIG | frozenset(
+    {"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile", ".justfile", "noxfile.py", "Taskfile.yml", "Taskfile.yaml"}
+    | {"package.json", "mise.toml", ".mise.toml", "tasks.py"}
+)
+"""Where a call of pytest may stand with its options."""
 _STEERING = re.compile(rb"(?<![\w-])--(?:lf|ff|nf|sw|last-failed|failed-first|new-first|stepwise)\b")
 """Options that make `.pytest_cache` an input of every plain `pytest` when they stand in its configuration."""
 
@@ -859,8 +864,8 @@ class Scanner:
             for name in racy:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
-            if not PYTEST_CONFIG.isdisjoint(names):
-                found.steered = found.steered or any(self._steers(f"{path}/{name}", line_ns) for name in PYTEST_CONFIG & names.keys())
+            if not STEERING_FILES.isdisjoint(names):
+                found.steered = found.steered or any(self._steers(f"{path}/{name}", line_ns) for name in STEERING_FILES & names.keys())
             for name in below:
                 child = f"{path}/{name}"
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
@@ -1365,12 +1370,13 @@ LAUNCHERS = {
 """Programs that choose another by a file in the home folder -> what they choose by."""
 
 
-def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"") -> bytes:
+def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> bytes:
     """Return what tells one installed tool from its next version.
 
     It covers the executable, the interpreters its first line leads to, the list of packages installed beside a Python outside the
-    project, the package.json of a Node tool, virtual environments on the PATH, and for version managers and wrappers what they choose by.
-    docs/join.md says what it does not see.
+    project, the package.json of a Node tool, virtual environments on the PATH, for version managers what they choose by, and for wrappers
+    that keep environments of their own every one that they may choose. docs/join.md says what it does not see; `unseen_tool` names the
+    calls of which it sees too little.
 
     Args:
         exe: the resolved executable.
@@ -1378,7 +1384,9 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
         argv: the whole call; looked at for wrappers only.
         path: the PATH the call would get.
         root: the project: packages inside it are left to the scan, so that an install does not make another tool of it.
+        env: the environment the call would get, as `NAME=value`.
     """
+    names = dict(entry.split("=", 1) for entry in map(os.fsdecode, env) if "=" in entry)
     here, inside = os.fsdecode(cwd), os.path.realpath(os.fsdecode(root)) if root else "\0"
     on_path = [os.path.join(here, folder) for folder in os.fsdecode(path).split(":")] if path else []
     parts: list[Fields] = []
@@ -1402,12 +1410,213 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
     for folder in on_path:
         if os.path.exists(f"{os.path.dirname(folder)}/pyvenv.cfg"):
             prefixes.setdefault(os.path.dirname(folder))
+    wrapper = os.path.basename(exe).decode("utf-8", "surrogateescape")
+    if wrapper in CHOOSERS:
+        for place in CHOOSERS[wrapper](here, names, [os.fsdecode(word) for word in argv[1:]]):
+            parts.append((place, os.path.realpath(place), _stat(place)))
+            if os.path.exists(f"{place}/pyvenv.cfg") or _site_folders(place):
+                prefixes |= dict.fromkeys(_prefixes(f"{place}/bin/python", os.path.realpath(f"{place}/bin/python")))
     line_ns = time.time_ns() - COARSE_RACY_NS
     for prefix in prefixes:
         if not _within(os.path.realpath(prefix), inside):
             parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
             parts += [(site, tuple(_installed(site, _TOOL_FOLDERS, line_ns).fact)) for site in _site_folders(prefix)]
     return _digest(parts)
+
+
+def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes]) -> bool:
+    """Say whether PYTEST_ADDOPTS, or jest's configuration beside the call, has it go by what an earlier run left."""
+    if any(entry.startswith(b"PYTEST_ADDOPTS=") and _STEERING.search(entry) for entry in env):
+        return True
+    name = os.path.basename(argv[0]) if argv else b""
+    if name not in (b"jest", b"npx", b"npm", b"yarn", b"pnpm", b"bun"):
+        return False
+    here = os.fsdecode(cwd)
+    files = ["package.json", *(f"jest.config.{kind}" for kind in ("js", "cjs", "mjs", "ts", "json"))]
+    return any(_JEST_STEERING.search(_read(f"{here}/{file}")) for file in files)
+
+
+_JEST_STEERING = re.compile(rb"\b(?:onlyChanged|onlyFailures|lastCommit|changedSince)\b")
+
+
+def unseen_tool(argv: Sequence[bytes]) -> str:
+    """Say why nobody can tell what a wrapper would run, "" when `tool_identity` sees it: an environment made for this one call."""
+    words = [os.fsdecode(word) for word in argv]
+    name = os.path.basename(words[0]) if words else ""
+    ours = words[1 : words.index("--")] if "--" in words else words[1:]
+    if name in ("uvx", "pipx") or (name == "uv" and ours[:2] == ["tool", "run"]):
+        return f"{name} runs a tool from an environment of its own cache"
+    if name == "uv" and any(word.split("=", 1)[0] in _UV_ELSEWHERE for word in _before_command(ours)):
+        return "uv makes an environment for this call alone"
+    if name in ("npx", "bunx") and any(
+        word.split("=", 1)[0] in ("-p", "--package", "-c", "--call") or "@" in word[1:] for word in ours[:3]
+    ):
+        return f"{name} is asked for a package by version or list, which it keeps in a cache of its own"
+    return ""
+
+
+_UV_ELSEWHERE = frozenset(
+    {"--with", "--with-requirements", "--with-editable", "-w", "--isolated", "--no-project", "--script", "-s", "--directory", "--project"}
+)
+_UV_VALUES = frozenset(
+    {"--extra", "--group", "--only-group", "--no-group", "--no-extra", "--python", "-p", "--env-file", "--package", "--index"}
+)
+
+
+def _before_command(words: Sequence[str]) -> list[str]:
+    """The options of `uv run` itself: after the first word that is neither one nor a value of one stand those of what it runs."""
+    found: list[str] = []
+    for word in words:
+        takes_value = bool(found) and found[-1] in _UV_VALUES | _UV_ELSEWHERE
+        if word != "run" and not word.startswith("-") and not takes_value:
+            break
+        found.append(word)
+    return found
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while True:
+        yield folder
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
+
+
+def _below(folder: str, deep: int = 1) -> list[str]:
+    """Folders that many levels down."""
+    found = [folder]
+    for _ in range(deep):
+        found = [path for top in found for _, path, record in _listed(top) if record is not None and stat.S_ISDIR(record[0])]
+    return found[:MOST_ENVIRONMENTS]
+
+
+def _named_venv(folder: str, home: str) -> list[str]:
+    """`.venv` beside a project: an environment, or a file that names one."""
+    place = f"{folder}/.venv"
+    text = os.fsdecode(_read(place, 4096).strip())
+    return [place, os.path.join(folder, text), f"{home}/{text}"] if text and "\0" not in text else [place]
+
+
+def _uv(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """The project's environment: UV_PROJECT_ENVIRONMENT, or `.venv` beside it (or its workspace); VIRTUAL_ENV with `--active`."""
+    found = [f"{folder}/.venv" for folder in _upwards(here)]
+    for name in ("UV_PROJECT_ENVIRONMENT", "VIRTUAL_ENV"):
+        if env.get(name):
+            found += [os.path.join(folder, env[name]) for folder in (_upwards(here) if not os.path.isabs(env[name]) else [here])]
+    data = env.get("UV_PYTHON_INSTALL_DIR") or f"{_data(env)}/uv/python"
+    return [*found, data, *(f"{folder}/.python-version" for folder in _upwards(here))]
+
+
+def _poetry(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """`.venv` beside the project, else one in the cache by the project's name; the active one where there is one."""
+    cache = env.get("POETRY_CACHE_DIR") or f"{_cache(env)}/pypoetry"
+    homes = [env.get("POETRY_VIRTUALENVS_PATH") or f"{cache}/virtualenvs"]
+    configured = _read(f"{env.get('POETRY_CONFIG_DIR') or _config(env) + '/pypoetry'}/config.toml")
+    for text in (configured, *(_read(f"{folder}/poetry.toml") for folder in _upwards(here))):
+        homes += [os.path.expanduser(os.fsdecode(path)).replace("{cache-dir}", cache) for path in _VENV_PATH.findall(text)]
+    found = [f"{folder}/.venv" for folder in _upwards(here)]
+    return [*found, *(place for home in dict.fromkeys(homes) for place in (home, *_of_project(_below(home), here))), *_active(env)]
+
+
+_VENV_PATH = re.compile(rb"(?m)^\s*(?:virtualenvs\.)?path\s*=\s*[\"']([^\"']+)[\"']")
+
+
+def _pipenv(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    home = os.path.expanduser(env.get("WORKON_HOME") or f"{_data(env)}/virtualenvs")
+    return [place for folder in _upwards(here) for place in _named_venv(folder, home)] + [
+        home,
+        *_of_project(_below(home), here),
+        *_active(env),
+    ]
+
+
+def _pdm(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    chosen = [os.fsdecode(_read(f"{folder}/.pdm-python", 4096).strip()) for folder in _upwards(here)]
+    named = [os.path.dirname(os.path.dirname(python)) for python in chosen if python and "\0" not in python]
+    home = f"{_data(env)}/pdm/venvs"
+    return [*(f"{folder}/.venv" for folder in _upwards(here)), *named, home, *_below(home), *_active(env)]
+
+
+def _hatch(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """`{data}/env/virtual/PROJECT/HASH/ENVIRONMENT`."""
+    home = env.get("HATCH_ENV_TYPE_VIRTUAL_PATH") or f"{env.get('HATCH_DATA_DIR') or _data(env) + '/hatch'}/env/virtual"
+    home = os.path.join(here, home)
+    return [home, *_below(home), *_below(home, 2), *_below(home, 3)]
+
+
+def _npx(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """`node_modules/.bin` upwards, else what was fetched into npm's cache before."""
+    tool = next((word for word in words if not word.startswith("-")), "")
+    found = [f"{folder}/node_modules/.bin/{tool}" for folder in _upwards(here)]
+    cache = env.get("npm_config_cache") or f"{_home_of(env)}/.npm"
+    locks = [f"{folder}/node_modules/.package-lock.json" for folder in _below(f"{cache}/_npx")]
+    return [*found, *(f"{folder}/node_modules/.package-lock.json" for folder in _upwards(here)), *locks]
+
+
+def _mise(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """Every version of every tool, and the files above that choose one of them."""
+    home = env.get("MISE_DATA_DIR") or f"{_data(env)}/mise"
+    config = env.get("MISE_CONFIG_DIR") or f"{_config(env)}/mise"
+    files = [f"{config}/{name}" for name in ("config.toml", "config.local.toml", "settings.toml")]
+    names = ("mise.toml", ".mise.toml", "mise.local.toml", ".tool-versions", ".config/mise.toml", "mise/config.toml")
+    return [
+        *_below(f"{home}/installs"),
+        *_below(f"{home}/installs", 2),
+        *files,
+        *(f"{top}/{name}" for top in _upwards(here) for name in names),
+    ]
+
+
+def _home_of(env: Mapping[str, str]) -> str:
+    return env.get("HOME") or os.path.expanduser("~")
+
+
+def _data(env: Mapping[str, str]) -> str:
+    return env.get("XDG_DATA_HOME") or f"{_home_of(env)}/.local/share"
+
+
+def _cache(env: Mapping[str, str]) -> str:
+    return env.get("XDG_CACHE_HOME") or f"{_home_of(env)}/.cache"
+
+
+def _config(env: Mapping[str, str]) -> str:
+    return env.get("XDG_CONFIG_HOME") or f"{_home_of(env)}/.config"
+
+
+def _of_project(environments: Iterable[str], here: str) -> list[str]:
+    """Those that are called like a project around: poetry and pipenv name an environment after it, with a hash."""
+    names = {_plain(os.path.basename(folder)) for folder in _upwards(here)}
+    for folder in _upwards(here):
+        names |= {_plain(os.fsdecode(name)) for name in _PROJECT_NAME.findall(_read(f"{folder}/pyproject.toml"))}
+    starts = tuple(name for name in names if name)
+    return [place for place in environments if _plain(os.path.basename(place)).startswith(starts)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:40]
+
+
+_PROJECT_NAME = re.compile(rb"(?m)^\s*name\s*=\s*[\"']([^\"']+)[\"']")
+
+
+def _active(env: Mapping[str, str]) -> list[str]:
+    return [env[name] for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if env.get(name)]
+
+
+MOST_ENVIRONMENTS = 200
+"""Of one wrapper; more of them are compared by their folder's times only."""
+CHOOSERS: Mapping[str, Callable[[str, Mapping[str, str], Sequence[str]], list[str]]] = {
+    "uv": _uv,
+    "rye": _uv,
+    "poetry": _poetry,
+    "pipenv": _pipenv,
+    "pdm": _pdm,
+    "hatch": _hatch,
+    "npx": _npx,
+    "mise": _mise,
+}
+"""Wrapper -> every place it may choose what it runs from, by its own documentation: more than it will choose is the safe side."""
 
 
 def _which(name: str, folders: Iterable[str]) -> str:
@@ -1460,10 +1669,9 @@ def _launcher(program: str, name: str) -> list[Fields]:
     base = os.path.dirname(os.path.dirname(program))
     if os.path.basename(os.path.dirname(program)) == "shims":
         parts.append((_stat(f"{base}/version"),))
-        for folder in (f"{base}/versions", f"{base}/installs"):
-            for _, version, *_ in _listed(folder):
-                parts += [(version, site, _stat(site)) for site in _site_folders(str(version))]
-                parts.append((version, _listed(str(version))))
+        for version in (*_below(f"{base}/versions"), *_below(f"{base}/installs", 2)):  # asdf and mise: by tool, then by version
+            parts += [(version, site, _stat(site)) for site in _site_folders(version)]
+            parts.append((version, _listed(version)))
     return parts
 
 
