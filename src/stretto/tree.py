@@ -2,14 +2,15 @@
 
 Promises:
 
-- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged". A change of content, kind, mode, name or link target
+- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged" (decision 0010). A change of content, kind, mode, name or link target
   between two scans is found even when size and modification time were put back (the change time tells), and even when it fell into the
   same tick of the clock (files changed in the last seconds are compared by content).
 - A file that was changed and changed back between two scans counts as moved (A-3).
 - Nothing in the project or its `.git` is ever written or locked: git is only asked to read, with GIT_OPTIONAL_LOCKS=0 (F53, F60).
 - What cannot be seen completely is said in `Scan.problem`; then no result may be used.
 
-How a scan is made. The project and the outside folders it leads to are walked with scandir. Per folder one dict, name -> record:
+How a scan is made. The project and the outside folders it leads to are walked; a folder is listed only when its own times say that something
+came or went, each name in it is asked for every time. Per folder one dict, name -> record:
 
     regular or special file   (mode, inode, size, mtime, ctime)
     symbolic link             the same and its target
