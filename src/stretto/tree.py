@@ -2,15 +2,15 @@
 
 Promises:
 
-- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged" (decision 0010). A change of content, kind, mode, name or link target
-  between two scans is found even when size and modification time were put back (the change time tells), and even when it fell into the
-  same tick of the clock (files changed in the last seconds are compared by content).
+- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged" (decision 0010). A change of content, kind, mode, name
+  or link target between two scans is found even when size and modification time were put back (the change time tells), and even when it
+  fell into the same tick of the clock (files changed in the last seconds are compared by content).
 - A file that was changed and changed back between two scans counts as moved (A-3).
 - Nothing in the project or its `.git` is ever written or locked: git is only asked to read, with GIT_OPTIONAL_LOCKS=0 (F53, F60).
 - What cannot be seen completely is said in `Scan.problem`; then no result may be used.
 
-How a scan is made. The project and the outside folders it leads to are walked; a folder is listed only when its own times say that something
-came or went, each name in it is asked for every time. Per folder one dict, name -> record:
+How a scan is made. The project and the outside folders it leads to are walked; a folder is listed only when its own times say that
+something came or went, each name in it is asked for every time. Per folder one dict, name -> record:
 
     regular or special file   (mode, inode, size, mtime, ctime)
     symbolic link             the same and its target
@@ -942,8 +942,10 @@ class Scanner:
             text = _read(file)
             known = self._named[file] = (record, frozenset(name for name, workshop in WORKSHOPS.items() if is_named(workshop, text)))
         for name in known[1]:
-            inside = set(os.listdir(f"{path}/{name}")) if name in names and len(names[name]) == 3 else set()
-            if not WORKSHOPS[name].markers.isdisjoint(inside) and not repository.tracks(prefix + name):
+            if name not in names or len(names[name]) != 3:
+                continue
+            marked = any(os.path.lexists(f"{path}/{name}/{marker}") for marker in WORKSHOPS[name].markers)
+            if marked and not repository.tracks(prefix + name):
                 found.workshops[f"{prefix}{name}/"] = (f"{path}/{name}", WORKSHOPS[name])
 
     def _compare_content(self, found: _Pass, path: str, prefix: str, names: Listing, racy: list[str]) -> list[str]:
@@ -1146,7 +1148,8 @@ class Scanner:
             return None
         found.packages[path] = None
         parts: list[Fields] = [*markers]
-        packages: dict[str, Fields | None] = {}
+        packages: dict[str, dict[str, Fields | None]] = {}
+        fields, stat_of = _fields, os.stat
         hidden = []
         scopes = [""]
         while scopes:
@@ -1156,22 +1159,26 @@ class Scanner:
             except OSError as error:
                 parts.append((scope, "closed", error.errno))
                 continue
+            names = packages[scope] = {}
             try:
                 inside = self._names_in(found, folder, path + scope)
                 for name in inside.links:
                     target = os.readlink(name, dir_fd=folder)
-                    packages[f"{scope}/{name}"] = (_lstat(name, folder), target)
+                    names[name] = (_lstat(name, folder), target)
                     if ".pnpm/" not in target and "/node_modules/" not in (real := os.path.realpath(f"{path}{scope}/{name}")):
                         self._lead(found, real)  # a linked checkout, not another package manager's store
                 for name in inside.files:
                     if name not in CACHES:
-                        packages[f"{scope}/{name}"] = found.note(f"{path}{scope}/{name}", fact_key, _lstat(name, folder))
+                        names[name] = found.note(f"{path}{scope}/{name}", fact_key, _lstat(name, folder))
                 for name in inside.folders:
                     if name == ".cache" or name in CACHES:
                         continue
-                    packages[f"{scope}/{name}"] = record = _lstat(name, folder)
-                    if record is not None and not scope and name[0] in "@." and name not in NODE_CACHES:
-                        packages[f"{scope}/{name}"] = record[:1]
+                    try:
+                        names[name] = record = fields(stat_of(name, dir_fd=folder, follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue
+                    if name[0] in "@." and not scope and name not in NODE_CACHES:
+                        names[name] = record[:1]
                         if name[0] == "@":
                             scopes.append(f"/{name}")
                         else:

@@ -20,7 +20,7 @@ import pytest
 PACKAGES = ("typescript@5.9.3", "vitest@3.2.4", "eslint@9.39.1")
 PROGRAMS = {"tsc": "typescript/bin/tsc", "vitest": "vitest/vitest.mjs", "eslint": "eslint/bin/eslint.js"}
 PLACE = Path(sys.prefix) / "node-tools"
-LIMIT_S = 180
+LIMIT_S = 120
 
 
 def wheel() -> Path | None:
@@ -42,7 +42,7 @@ def fetch() -> str:
     (PLACE / "package.json").write_text('{"private": true}')
     npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     argv = [str(home / "bin" / "node"), str(npm), "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES]
-    env = {**os.environ, "npm_config_cache": str(PLACE / "cache")}
+    env = {**os.environ, "npm_config_cache": str(PLACE / "cache"), "npm_config_fetch_retries": "1"}
     try:
         done = subprocess.run(argv, cwd=PLACE, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
