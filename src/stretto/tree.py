@@ -63,7 +63,7 @@ FORGETFUL = frozenset({".ruff_cache", ".eslintcache"})
 without the cache they can say something else. A run that begins one is none the worse; one that is gone or exchanged is a change."""
 
 NODE_CACHES = {
-    ".cache": "build caches by content; not looked at",
+    ".cache": "caches by tool; not looked at, but that one is gone counts",
     ".bin": "links made from the packages' own lists; the folder's times are compared",
     ".pnpm": "the packages, named by version; the folder's times and the links to them are compared",
     ".store": "the same for yarn",
@@ -1171,6 +1171,9 @@ class Scanner:
                     if name not in CACHES:
                         names[name] = found.note(f"{path}{scope}/{name}", fact_key, _lstat(name, folder))
                 for name in inside.folders:
+                    if name == ".cache" and not scope:
+                        self._cache_of_packages(found, f"{path}/.cache", f"{key}/.cache")
+                        continue
                     if name == ".cache" or name in CACHES:
                         continue
                     try:
@@ -1187,6 +1190,19 @@ class Scanner:
                 os.close(folder)
         found.facts[fact_key] = (*parts, packages)
         return hidden
+
+    def _cache_of_packages(self, found: _Pass, path: str, key: str) -> None:
+        """Note which caches there are: prettier, eslint and others keep theirs here, and some say something else without it."""
+        for place, name in ((path, key), *((f"{path}/{name}", f"{key}/{name}") for name in self._entries(path))):
+            record = _lstat(place)
+            if record is not None:
+                found.forgetful[name] = record[1] if stat.S_ISDIR(record[0]) else 0
+
+    def _entries(self, path: str) -> list[str]:
+        try:
+            return os.listdir(path)
+        except OSError:
+            return []
 
     # -- outside
 

@@ -68,6 +68,7 @@ class Node:
         (folder / "package.json").write_text('{"private": true, "type": "module"}')
         modules = folder / "node_modules"
         modules.mkdir()  # of its own: vitest and vite keep caches in it
+        (modules / ".package-lock.json").write_text("{}")
         for entry in (PLACE / "node_modules").iterdir():
             if not entry.name.startswith("."):
                 (modules / entry.name).symlink_to(entry)

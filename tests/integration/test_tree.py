@@ -315,7 +315,9 @@ def test_scan_link_into_a_cache_makes_what_it_leads_to_an_input(root):
     assert "data.json" in moved and str(root / "src" / ".mypy_cache" / "data.json") in moved
 
 
-@pytest.mark.parametrize("where", ["p/pyproject.toml", "p/tests/pytest.ini", "tox.ini"])
+@pytest.mark.parametrize(
+    "where", ["p/pyproject.toml", "p/tests/pytest.ini", "tox.ini", "p/setup.cfg", "p/Makefile", "p/noxfile.py", "p/package.json"]
+)
 def test_scan_pytest_cache_is_an_input_where_configuration_steers_by_it(root, short, where):
     """`addopts = "--ff"` makes a plain `pytest` read what the last one failed."""
     write(root / ".pytest_cache" / "v" / "x", "1")
@@ -931,7 +933,16 @@ def test_scan_node_modules_is_compared_by_its_list_and_generated_code_by_file(mo
 def test_scan_node_caches_are_not_looked_at(modules, root):
     watch = Watch(root)
     write(modules / ".cache" / "babel" / "x")
+    write(modules / ".cache" / "one")
     assert watch.moved() == set()
+    write(modules / ".cache" / "babel" / "y")
+    (modules / ".cache" / "babel" / "x").unlink()
+    write(modules / ".cache" / "one", "2")
+    assert watch.moved() == set()
+    shutil.rmtree(modules / ".cache" / "babel")
+    assert watch.moved() == {"node_modules/.cache/babel"}
+    shutil.rmtree(modules / ".cache")
+    assert watch.moved() == {"node_modules/.cache", "node_modules/.cache/one"}
 
 
 def test_scan_linked_checkout_in_node_modules_is_scanned(modules, root, short):
