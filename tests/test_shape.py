@@ -20,6 +20,7 @@ RANKS = {
     "habits": 1,
     "rpc": 1,
     "tally": 1,
+    "workshops": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -79,6 +80,7 @@ PURE = (
     "tally",
     "meter",
     "compare",
+    "workshops",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

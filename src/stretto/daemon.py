@@ -36,7 +36,7 @@ from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, Sessio
 from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import Lock, mono_s, wall_s
-from stretto.tree import tool_identity
+from stretto.tree import steered, tool_identity, unseen_tool
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
 OWED_TICK_S = 0.02
@@ -334,7 +334,7 @@ class Supervisor:
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
-        tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, _search_path(invocation), self.root)
+        tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, _search_path(invocation), self.root, invocation.env)
         not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
         job = invocation.key(self._salt, tools)
         answer = engine.ask(peer.call, job, invocation, check, not_ours=not_ours, nested=nested, began_s=began_s)
@@ -356,8 +356,10 @@ class Supervisor:
 
     def _not_ours(self, invocation: Invocation, check: commands.Check) -> Verdict | None:
         """Say why a check just runs, neither joined nor recorded; None when it may be."""
-        if check.steered:
+        if check.steered or steered(invocation.argv, invocation.cwd, invocation.env):
             return _passed_by("steered", "a cache steers its outcome")
+        if unseen := unseen_tool(invocation.argv):
+            return _passed_by("unseen-tool", unseen)
         excluded = trust.excludes(self._machine.project.grant.excluded, commands.redact(invocation.argv))
         if excluded or rules.matches(self._engine.standing.rules.exclude, commands.display(invocation.argv)):
             return _passed_by("disabled", "it is excluded")

@@ -68,6 +68,8 @@ SESSION_END_GRACE_S = 4.0
 """Ahead runs that nobody reads are ended this long after the last session; two looks and the worker's 2 s of grace make at most 10 s."""
 SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
+DISTURBED_S = 60.0
+"""For as long after a development server has written, what may read its files does not run ahead."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -137,6 +139,10 @@ class Engine:
         self._auditor = Auditor(world, self.log, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
+        self._moves = 0
+        """How often something moved; unlike the scanner's generations these stand still beside a development server."""
+        self._busy_s = -DISTURBED_S
+        """When a development server was last seen to write."""
         self._approvals = Approvals(world.settings)
         self.conversations: dict[SessionId, Conversation] = {}
         self._unopened: dict[SessionId, tuple[str, Process | None]] = {}
@@ -572,6 +578,7 @@ class Engine:
         if verdict.code == "never-run":
             verdict, differs = self._never_run(job, invocation, verdict)
         self._invocations[job], self._checks[job] = invocation, check
+        (self.runs.sparing.add if self._world.tree.spares(invocation.argv, invocation.cwd) else self.runs.sparing.discard)(job)
         conversation = self.conversations.get(call.session) if call.session else None
         blocked, code = self._blocker(), "beside-unknown"
         if not blocked and (barred := self.state.jobs[job].barred):
@@ -714,8 +721,12 @@ class Engine:
 
     def look(self) -> None:
         """Bring the generation up to date; only this decides what a result is worth."""
-        scan = self._scan = self._world.tree.scan()
+        before, scan = self._scan, self._world.tree.scan()
+        self._scan = scan
+        if scan.generation != before.generation and not scan.moved:
+            self._busy_s = self._world.mono_s()
         if scan.moved:
+            self._moves += 1
             self._moved_s = self._world.mono_s()
             self.dirty = True
             if any(change.path == "stretto.toml" for change in scan.moved):
@@ -823,7 +834,9 @@ class Engine:
         running = {run.job: run.began_mono_s for run in self.runs.open.values() if run.kind == "ahead"}
         for key in self._invocations.keys() - under_way:
             job = self.state.jobs[key]
-            if self._refused.get(key) == (self._scan.generation, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
+            if self._refused.get(key) == (self._moves, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
+                continue
+            if self._is_disturbed(key):
                 continue
             if not self._ineligible(job) and self.runs.wants_run(job):
                 began_s = running.get(key)
@@ -837,6 +850,10 @@ class Engine:
             habits.learn(self._habits, self.state.story[-new:])
             self._learned = self.state.beats
         return self._habits
+
+    def _is_disturbed(self, job: JobKey) -> bool:
+        """Say whether a development server writes what this command may read: its run would only be torn."""
+        return job not in self.runs.sparing and self._world.mono_s() - self._busy_s < DISTURBED_S
 
     def _ineligible(self, job: Job) -> str:
         if job.barred:
@@ -949,7 +966,7 @@ class Engine:
         """The user does not want an ahead run, nor another one on the same tree; False when nothing of that id runs."""
         run = self.runs.open.get(attempt)
         if run is not None and run.kind == "ahead":
-            self._refused[run.job] = (self._scan.generation, self.state.epoch)
+            self._refused[run.job] = (self._moves, self.state.epoch)
             self.runs.cancel(run, "the user cancelled it")
         return run is not None
 

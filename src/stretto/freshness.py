@@ -22,6 +22,9 @@ INDEX_REWRITTEN = " (index rewritten)"
 that, and so does `git add` followed by `git reset`. During a run it counts, because what the run saw in between is not known; after
 the run it does not, because the entries are compared themselves. `tree` has the same text; a test holds them together."""
 
+REWRITTEN = "//written anew"
+"""The same of a file compared by content that was written with the bytes it had: a run may have read it half written. No path has `//`."""
+
 
 class Settled(Record, frozen=True, kw_only=True):
     """What a finished run's evidence says of it, once and for all."""
@@ -133,7 +136,7 @@ def judge(
         return Verdict(standing=Standing.UNKNOWN, reason="what was noted about this run does not fit together", code="restarted")
     if epoch != evidence.epoch_after:
         return Verdict(standing=Standing.STALE, reason="something was changed since that a look at the project cannot show", code="epoch")
-    counted = [change for change in moved if not change.path.endswith(INDEX_REWRITTEN)]
+    counted = [change for change in moved if not _is_rewriting(change)]
     if counted:
         return Verdict(standing=Standing.STALE, reason=f"{_named(counted)} changed since it ended", code="moved")
     if not age_s <= max_age_s:
@@ -145,6 +148,11 @@ def judge(
             standing=Standing.STALE, reason="it failed and was shown once already; a failure is not replayed twice", code="failed-once"
         )
     return Verdict(standing=Standing.FRESH, reason=f"nothing has changed since it ended {_ago(age_s)} ago")
+
+
+def _is_rewriting(change: Change) -> bool:
+    """Say whether something was written anew and is as it was; a source may have any name, also one that ends like the index's mark."""
+    return change.path.endswith(REWRITTEN) or (change.of is FileClass.GIT and change.path.endswith(INDEX_REWRITTEN))
 
 
 def _judge_running(evidence: Evidence, torn: str, moved: Sequence[Change], epoch: int) -> Verdict:
@@ -191,8 +199,8 @@ def _named(changes: Iterable[Change]) -> str:
 
 def _words(change: Change) -> str:
     match change.of:
-        case FileClass.SOURCE | FileClass.IGNORED:
-            return change.path
+        case FileClass.SOURCE | FileClass.IGNORED | FileClass.WORKSHOP:
+            return change.path.removesuffix(REWRITTEN)
         case FileClass.GIT:
             return _placed("git's state", change.path.removeprefix("git:").removesuffix(INDEX_REWRITTEN))
         case FileClass.DEPENDENCY:

@@ -196,7 +196,8 @@ class Machine:
         self.project = project
         self.root = project.root
         self.settings = settings
-        self.tree: Tree = Scanner(os.fsencode(project.root))
+        self._scanner = Scanner(os.fsencode(project.root))
+        self.tree: Tree = self._scanner
         self._local = Local(project.paths.folder)
         self.executor: Executor = self._local
         self.umask = os.umask(0o077)
@@ -267,6 +268,7 @@ class Machine:
             self.project = project
             text = trust.verify(project)
             found = rules.parse(text.decode() if text is not None else "")
+            self._scanner.inputs = found.inputs
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
             settings = trust.settings(self._paths.base)

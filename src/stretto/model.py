@@ -152,6 +152,8 @@ class FileClass(Enum):
     GIT = "git"
     DEPENDENCY = "dependency"
     IGNORED = "ignored"
+    WORKSHOP = "workshop"
+    """What a development server wrote for itself: nothing to a command that is known not to read it, to any other like IGNORED."""
 
 
 class Change(Record, frozen=True, kw_only=True):
@@ -209,6 +211,7 @@ MISS_CODES = {
     "beside-unknown": "it stood beside a command of unknown effects",
     "barred": "an audit found that its output or exit differs",
     "steered": "a cache steers its outcome",
+    "unseen-tool": "it makes its own environment, which no look at the project can show",
     "sandbox": "it ran in a sandbox, or under other limits than the supervisor",
     "outside": "it ran in, or was about, something outside the project",
     "disabled": "it was excluded, or Stretto was switched off for it",

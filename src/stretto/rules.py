@@ -84,6 +84,8 @@ class Eagerness(Record, frozen=True, kw_only=True):
 class Rules(Record, frozen=True, kw_only=True):
     """What a project's stretto.toml says; without one, the defaults."""
 
+    inputs: tuple[str, ...] = ()
+    """Files, folders and patterns that count as sources: absolute, below the home folder (`~/`), or relative to the project's root."""
     add: tuple[str, ...] = ()
     """Names intercepted besides the usual ones."""
     remove: tuple[str, ...] = ()
@@ -213,10 +215,11 @@ _RESERVED = frozenset(
     | {"until", "wget", "which", "while", "xargs", "zsh", "claude-hook"}
 )
 """Words of the shell, names Claude Code defines itself, and tools of which no call is a check."""
+_NOT_FILES = ("/proc/", "/sys/", "/dev/")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-def _texts(place: _Place, value: object) -> tuple[str, ...]:
+def _texts(place: _Place, value: object, what: str = "a command") -> tuple[str, ...]:
     if not isinstance(value, list):
         raise place.problem(f'`{place.key}` is {_kind(value)}, not a list of texts; write {place.key} = ["..."]')
     if len(value) > LONGEST_LIST:
@@ -225,7 +228,7 @@ def _texts(place: _Place, value: object) -> tuple[str, ...]:
         if not isinstance(each, str):
             raise place.problem(f"entry {number} of `{place.key}` is {_kind(each)}, not a text; put it in quotes")
         if not each.strip() or not each.isprintable():
-            raise place.problem(f"entry {number} of `{place.key}` is empty or does not print; write a command")
+            raise place.problem(f"entry {number} of `{place.key}` is empty or does not print; write {what}")
     return tuple(value)
 
 
@@ -251,6 +254,18 @@ def _switch(place: _Place, value: object) -> bool:
     if not isinstance(value, bool):
         raise place.problem(f"`{place.key}` is {_kind(value)}, not true or false; write {place.key} = true")
     return value
+
+
+def _paths(place: _Place, value: object) -> tuple[str, ...]:
+    texts = _texts(place, value, what="a path")
+    for each in texts:
+        if each.startswith("~") and not each.startswith("~/"):
+            raise place.problem(f"{each!r} in `{place.key}` is no path of this user's; begin it with ~/ or with /")
+        if "**" in each:
+            raise place.problem(f"{each!r} in `{place.key}` has `**` in it; name the folder itself, of which everything counts")
+        if (each + "/").startswith(_NOT_FILES):
+            raise place.problem(f"{each!r} in `{place.key}` names nothing that stays as it is; what lies there cannot be compared")
+    return texts
 
 
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:
@@ -303,7 +318,7 @@ def _kind(value: object) -> str:
     return next((name for kind, name in names if isinstance(value, kind)), "a date")
 
 
-_TOP: Mapping[str, tuple[str, _Reader]] = {"exclude": ("exclude", _texts)}
+_TOP: Mapping[str, tuple[str, _Reader]] = {"exclude": ("exclude", _texts), "inputs": ("inputs", _paths)}
 _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
     "commands": {"add": ("add", _names), "remove": ("remove", _names)},
     "ahead": {

@@ -151,6 +151,8 @@ class Runs:
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
+        self.sparing: set[JobKey] = set()
+        """Commands known not to read what development servers write for themselves."""
 
     # --- beginning -----------------------------------------------------------------------------------------------------------
 
@@ -239,7 +241,16 @@ class Runs:
 
     def moved(self, run: Run) -> bool:
         """Say whether the tree, as last scanned, is no longer what it was when the run began."""
-        return run.adopted or self._state.epoch != run.epoch_before or bool(self._tree.changes(run.before, self._tree.generation))
+        return run.adopted or self._state.epoch != run.epoch_before or bool(self._changes(run.job, run.before))
+
+    def _changes(self, job: JobKey, after: int) -> tuple[Change, ...]:
+        """Return what moved since a generation, as far as it is anything to this command."""
+        changes = self._tree.changes(after, self._tree.generation)
+        if all(change.of is not FileClass.WORKSHOP for change in changes):
+            return changes
+        if job in self.sparing:
+            return tuple(change for change in changes if change.of is not FileClass.WORKSHOP)
+        return tuple(Change(path=change.path, of=FileClass.IGNORED) if change.of is FileClass.WORKSHOP else change for change in changes)
 
     def attach(self, run: Run, ask: str) -> None:
         """A question waits for this run, which has the whole speed of the machine from now on."""
@@ -323,7 +334,7 @@ class Runs:
                 cpu_s=round(cpu_s, 6),
                 left=left,
             )
-        changes = self._tree.classify(self._tree.changes(run.before, scan.generation))
+        changes = self._tree.classify(self._changes(run.job, run.before))
         settled = freshness.settle(
             changes,
             edited=set(edited),
@@ -457,7 +468,7 @@ class Runs:
                     evidence=self._evidence(run, run.before),
                     end=None,
                     torn="",
-                    moved=self._tree.changes(run.before, self._tree.generation),
+                    moved=self._changes(run.job, run.before),
                     scanner=self._tree.id,
                     epoch=self._state.epoch,
                     now_mono_s=self._world.mono_s(),
@@ -516,7 +527,7 @@ class Runs:
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:
             return None
-        return self._tree.changes(result.evidence.after, self._tree.generation)
+        return self._changes(result.run.job, result.evidence.after)
 
     def wants_run(self, job: Job) -> bool:
         """Say whether a source or a dependency changed since this command last came to an end (since it began, when torn).
@@ -527,7 +538,7 @@ class Runs:
         if result is None or result.evidence is None:
             return False
         since = result.evidence.before if result.torn else result.evidence.after
-        changes = self._tree.classify(self._tree.changes(since, self._tree.generation))
+        changes = self._tree.classify(self._changes(job.job, since))
         if any(os.path.basename(change.path) in MANIFESTS for change in changes):
             return False
         return any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)

@@ -2,14 +2,15 @@
 
 Promises:
 
-- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged". A change of content, kind, mode, name or link target
-  between two scans is found even when size and modification time were put back (the change time tells), and even when it fell into the
-  same tick of the clock (files changed in the last seconds are compared by content).
+- `Scanner.scan` looks at everything, every time: no watcher, no "probably unchanged" (decision 0010). A change of content, kind, mode, name
+  or link target between two scans is found even when size and modification time were put back (the change time tells), and even when it
+  fell into the same tick of the clock (files changed in the last seconds are compared by content).
 - A file that was changed and changed back between two scans counts as moved (A-3).
 - Nothing in the project or its `.git` is ever written or locked: git is only asked to read, with GIT_OPTIONAL_LOCKS=0 (F53, F60).
 - What cannot be seen completely is said in `Scan.problem`; then no result may be used.
 
-How a scan is made. The project and the outside folders it leads to are walked with scandir. Per folder one dict, name -> record:
+How a scan is made. The project and the outside folders it leads to are walked; a folder is listed only when its own times say that
+something came or went, each name in it is asked for every time. Per folder one dict, name -> record:
 
     regular or special file   (mode, inode, size, mtime, ctime)
     symbolic link             the same and its target
@@ -28,6 +29,8 @@ docs/join.md lists what no scan sees. Longer than 500 lines because it is one id
 
 from __future__ import annotations
 
+import errno
+import fnmatch
 import hashlib
 import operator
 import os
@@ -36,26 +39,31 @@ import secrets
 import stat
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from stretto.model import Change, FileClass
+from stretto.workshops import WORKSHOPS, Workshop, is_config, is_named, part, spares
 
 # --- what is left out, and the limits -----------------------------------------------------------------------------------------
 
 CACHES = {
-    "__pycache__": "byte code; Python holds it against its source's time and size, and does without",
+    "__pycache__": "byte code; Python holds it against its source's time and size, and does without; what is not held against it counts",
     ".pytest_cache": "last failures; read only by --lf, --ff, --nf and --sw, which are never joined; looked at where a setting says them",
     ".mypy_cache": "parsed modules by file; mypy checks again whatever does not match",
-    ".ruff_cache": "findings by file and settings; ruff checks again whatever does not match",
-    ".eslintcache": "findings by file; eslint checks again whatever does not match",
+    ".ruff_cache": "findings by file and settings; ruff checks again whatever does not match; that it is gone counts",
+    ".eslintcache": "findings by file; eslint checks again whatever does not match; that it is gone counts",
 }
 """Names no scan looks at, each with why no outcome depends on it; what git tracks is looked at even there. `.cache`, `.hypothesis`, `.tox`,
 `.coverage` and `*.tsbuildinfo` are not here: tools read them back and say something else because of them."""
 
+FORGETFUL = frozenset({".ruff_cache", ".eslintcache"})
+"""Caches whose tools hold a finding against its own file only, though it may hang on another (whether a module is the project's own):
+without the cache they can say something else. A run that begins one is none the worse; one that is gone or exchanged is a change."""
+
 NODE_CACHES = {
-    ".cache": "build caches by content; not looked at",
+    ".cache": "caches by tool; not looked at, but that one is gone counts",
     ".bin": "links made from the packages' own lists; the folder's times are compared",
     ".pnpm": "the packages, named by version; the folder's times and the links to them are compared",
     ".store": "the same for yarn",
@@ -83,6 +91,8 @@ GIT_TIMEOUT_S = 30
 
 PSEUDO = ("/proc", "/sys", "/nix/store")
 """Not walked when a link leads there: no files, or files that never change under one name."""
+DATED_FOLDERS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs", "ramfs", "zfs"})
+"""File systems on which whatever comes or goes in a folder moves the folder's own times; others are listed at every scan."""
 NO_CHANGE_TIME = frozenset({"vfat", "msdos", "exfat"})
 REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "vboxsf", "prl_fs", "ceph", "lustre", "afs"})
 
@@ -103,9 +113,16 @@ for _name in """
 """Configuration that tools look for in the folders above a project and in the home folder, by the folder it lies in there."""
 
 PYTEST_CONFIG = frozenset({"pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg"})
+STEERING_FILES = PYTEST_CONFIG | frozenset(
+    {"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile", ".justfile", "noxfile.py", "Taskfile.yml", "Taskfile.yaml"}
+    | {"package.json", "mise.toml", ".mise.toml", "tasks.py"}
+)
+"""Where a call of pytest may stand with its options."""
 _STEERING = re.compile(rb"(?<![\w-])--(?:lf|ff|nf|sw|last-failed|failed-first|new-first|stepwise)\b")
 """Options that make `.pytest_cache` an input of every plain `pytest` when they stand in its configuration."""
 
+REWRITTEN = "//written anew"
+"""`freshness.REWRITTEN`; a test compares the two."""
 TOUCHED = " (index rewritten)"
 """`freshness.INDEX_REWRITTEN`, which is of the same rank and cannot be imported; a test compares the two."""
 
@@ -114,7 +131,48 @@ Fields = tuple[object, ...]
 Listing = dict[str, Fields]
 """Name -> record, of one folder."""
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
+"""What opening or reading says when something else, or nothing, is there by now."""
+
+_OWN = "\0own:"
+"""Before the key of what moved in a workshop and is the server's own."""
+
 _fields = operator.attrgetter("st_mode", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """What is in a folder, by kind."""
+
+    own: tuple[int, ...]
+    """Device and record of the folder itself when it was listed."""
+    links: tuple[str, ...]
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    """And everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ByteCode:
+    """What is in a `__pycache__`."""
+
+    own: Stat
+    files: dict[str, tuple[Stat, bool]]
+    """Name -> record, whether Python takes it without a look at its source."""
+
+    def gone_since(self, before: _ByteCode) -> bool:
+        """Say whether something is not there any more, or counts by itself and is not what it was.
+
+        What comes counts for nothing, unless it is taken unseen. Its going does: warnings of the compiler are said again, or are errors.
+        """
+        if not before.files.keys() <= self.files.keys():
+            return True
+        for name, (record, unseen) in self.files.items():
+            old = before.files.get(name)
+            if (unseen and old is None) or (old is not None and old[0] != record and (unseen or old[1])):
+                return True
+        return False
 
 
 class _Again(Exception):
@@ -132,7 +190,8 @@ class Scan:
     generation: int
     """1 for a scanner's first scan (0 when that failed); the same as before when nothing moved."""
     moved: tuple[Change, ...]
-    """Since the scan before this one, not classified; () for the first."""
+    """Since the scan before this one, not classified; () for the first. What a development server wrote for itself begins a generation,
+    too, but is only in `changes`: it would never stand still."""
     took_ms: float
     problem: str
     """Why what was seen is not everything, "" when it is; as long as it is not, nothing may be called fresh."""
@@ -154,9 +213,10 @@ def _stat(path: str) -> Stat | None:
         return None
 
 
-def _lstat(path: str) -> Stat | None:
+def _lstat(path: str, folder: int | None = None) -> Stat | None:
+    """The record of `path` itself, looked up from an open folder where one is given; None when there is nothing."""
     try:
-        return _record(os.lstat(path))
+        return _record(os.stat(path, dir_fd=folder, follow_symlinks=False))
     except (OSError, ValueError):
         return None
 
@@ -196,6 +256,33 @@ def _content(path: str, record: Stat) -> bytes:
         os.close(descriptor)
 
 
+def _listed_names(folder: int, own: tuple[int, ...]) -> _Names:
+    links, folders, files = [], [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                links.append(entry.name)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                files.append(entry.name)
+    return _Names(own, tuple(links), tuple(folders), tuple(files))
+
+
+def _is_taken_unseen(name: str, folder: int) -> bool:
+    """Say whether Python uses this byte code whatever its source says (PEP 552: hash-based and unchecked)."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        return False
+    try:
+        return os.read(descriptor, 8)[4:8] == b"\1\0\0\0"
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def _encoded(value: object) -> bytes:
     return repr(value).encode("utf-8", "surrogateescape")
 
@@ -223,6 +310,27 @@ def _present(folder: str, names: frozenset[str]) -> list[str]:
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _fitting(pattern: str, budget: _Budget) -> list[str]:
+    """Return what an absolute shell pattern fits, hidden names too, each folder read once; a name without `*?[` only if it is there."""
+    found = [""]
+    for step in pattern.split("/"):
+        if step in ("", "."):
+            continue
+        if not set(step) & set("*?["):
+            found = [f"{folder}/{step}" for folder in found if os.path.lexists(f"{folder}/{step}")]
+            continue
+        below = []
+        for folder in found:
+            try:
+                names = os.listdir(folder or "/")
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            budget.take(len(names))
+            below += [f"{folder}/{name}" for name in names if fnmatch.fnmatchcase(name, step)]
+        found = below
+    return [path or "/" for path in found]
 
 
 def _file_systems() -> dict[int, str]:
@@ -458,6 +566,8 @@ class _Pass:
         self.listings: dict[str, Listing] = {}
         self.folder_ctimes: dict[str, int] = {}
         self.facts: dict[str, Fields] = {}
+        self.names: dict[str, _Names] = {}
+        """Path of a folder -> what is in it, where the next scan need not list it again."""
         self.racy: dict[str, tuple[str, Stat]] = {}
         """Path -> the key to report, its record."""
         self.read: dict[str, tuple[str, Stat, bytes]] = {}
@@ -468,6 +578,14 @@ class _Pass:
         self.repositories: dict[str, _Repository] = {}
         self.packages: dict[str, None] = {}
         """Paths of folders whose inside is compared by their list only."""
+        self.workshops: dict[str, tuple[str, Workshop]] = {}
+        """Key of a folder with a slash after it -> path of it, the tool it belongs to."""
+        self.digests: dict[str, tuple[Fields, bytes]] = {}
+        """Path of a file compared by content -> record, hash."""
+        self.bytecode: dict[str, _ByteCode] = {}
+        """By the key of its `__pycache__`."""
+        self.forgetful: dict[str, int] = {}
+        """Key of a cache of `FORGETFUL` -> its inode, 0 for a file."""
         self.changed: set[str] = set()
         self.problems: list[str] = []
         self.devices: set[int] = set()
@@ -481,6 +599,10 @@ class _Pass:
             if age_ns <= self.window_ns or record[4] % 1_000_000_000 == 0:
                 self.racy[path] = (key, record)
         return record
+
+    def is_young(self, record: Fields) -> bool:
+        """Say whether a file's record is so new that a later change may not show in it."""
+        return isinstance(record[4], int) and record[4] >= self.line_ns
 
     def remote(self) -> None:
         self.window_ns = REMOTE_RACY_NS
@@ -512,6 +634,14 @@ class Scanner:
         self.id = secrets.token_hex(8)
         self.generation = 0
         self._listings: dict[str, Listing] = {}
+        self._inside: dict[str, _Names] = {}
+        self._bytecode: dict[str, _ByteCode] = {}
+        self._forgetful: dict[str, int] = {}
+        self._digests: dict[str, tuple[Fields, bytes]] = {}
+        self._workshops: dict[str, Workshop] = {}
+        """Key with a slash -> the tool, of those that git ignores."""
+        self._named: dict[str, tuple[Fields, frozenset[str]]] = {}
+        """package.json -> record, the workshops it names."""
         self._folder_ctimes: dict[str, int] = {}
         self._facts: dict[str, Fields] = {}
         self._racy: dict[str, tuple[str, Stat, bytes]] = {}
@@ -533,6 +663,10 @@ class Scanner:
         """Folders that appeared or vanished, with the generation: git's patterns ask what a path that is gone had been."""
         self._odd: dict[str, str] = {}
         """`Change.path` -> the path itself, where the two differ."""
+        self.inputs: tuple[str, ...] = ()
+        """What stretto.toml names as inputs (`rules.Rules.inputs`); whoever keeps the rules sets it, and the next scan looks there."""
+        self._declared: frozenset[str] = frozenset()
+        """Keys inside the project that are sources although git may ignore them, because `inputs` names them."""
         self._last_ns = 0
         self._missed = False
         """A scan failed half-way: what moved and moved back meanwhile is not known, so the next whole one counts as moved."""
@@ -591,6 +725,8 @@ class Scanner:
         for place, members in by_repository.items():
             ignored |= self._ignored(self._repositories[place], members)
         ignored |= self._ignored_folders(keys.values(), ignored)
+        if self._declared:
+            ignored = {key for key in ignored if not any(_within(key, declared) for declared in self._declared)}
         return tuple(
             Change(path=change.path, of=FileClass.IGNORED) if keys.get(change.path) in ignored and change.of is FileClass.SOURCE else change
             for change in changes
@@ -599,14 +735,17 @@ class Scanner:
     def covers(self, path: bytes | str) -> bool:
         """Say whether a write to this absolute path would show in the next scan.
 
-        It would not in a cache, deep in an installed package, in `.git`, or outside: who learns of such a write begins an epoch.
+        It would not in a cache, deep in an installed package, in `.git`, or outside, and in a development server's folder not to
+        everybody: who learns of such a write begins an epoch.
         """
         text = os.fsdecode(path)
         text = os.path.join(os.path.realpath(os.path.dirname(text)), os.path.basename(text))
         top = next((top for top in (self.root, *self._outside) if _within(text, top)), None)
         if top is None or any(_within(text, folder) for folder in self._packages):
             return False
-        return not any(part in self._caches or part == ".git" for part in text[len(top) :].split("/"))
+        if top == self.root and self._own_part(text[len(top) + 1 :]):
+            return False
+        return not any(name in self._caches or name == ".git" for name in text[len(top) :].split("/"))
 
     # -- looking
 
@@ -615,6 +754,7 @@ class Scanner:
             raise _Problem(f"cannot read project {self.root}: it is not there")
         self._walk(found, self.root, "", _Budget(MAX_ENTRIES, "the project"))
         self._above(found)
+        self._named_inputs(found)
         caches = frozenset(CACHES) - ({".pytest_cache"} if found.steered else set())
         if caches != self._caches:
             self._caches = caches
@@ -638,7 +778,7 @@ class Scanner:
     def _walk(self, found: _Pass, top: str, top_key: str, budget: _Budget) -> None:
         self._device(found, os.stat(top).st_dev, top)
         stack: list[tuple[str, str, _Repository | None, _Budget]] = [(top, top_key, None, budget)]
-        fields, lstat_of = _fields, os.DirEntry.stat
+        fields, stat_of = _fields, os.stat
         caches = self._caches
         ctimes, old_ctimes, devices, links, changed = found.folder_ctimes, self._folder_ctimes, found.devices, found.links, found.changed
         while stack:
@@ -650,41 +790,60 @@ class Scanner:
             below: list[str] = []
             racy: list[str] = []
             try:
-                entries = os.scandir(path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue  # gone since its parent was read; the next scan tells
+                folder = os.open(path, _FOLDER)
             except PermissionError:
                 if os.access(path, os.X_OK):  # not to be listed, but a file in it can be opened by name
                     found.problems.append(f"{_shown(key or path)} cannot be listed")
                 found.listings[key] = {"": ("closed",)}
                 continue
-            with entries:
-                for entry in entries:
-                    name = entry.name
+            except OSError as error:
+                if error.errno in _GONE:
+                    continue  # since its parent was read; the next scan tells
+                raise
+            try:
+                inside = self._names_in(found, folder, path)
+                for name in inside.links:
                     try:
-                        if entry.is_symlink():
-                            target = os.readlink(entry.path)
-                            names[name] = (*fields(lstat_of(entry, follow_symlinks=False)), target)
-                            if name != ".git":
-                                links.append((prefix + name, entry.path, target))
-                        elif entry.is_dir(follow_symlinks=False):
-                            if name in caches and prefix + name not in tracked:
-                                continue
-                            seen = lstat_of(entry, follow_symlinks=False)
-                            names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
-                            below.append(name)
-                            if seen.st_dev not in devices:
-                                self._device(found, seen.st_dev, entry.path)
-                            ctimes[prefix + name] = ctime_ns = seen.st_ctime_ns
-                            if ctime_ns != seen.st_mtime_ns and old_ctimes.get(prefix + name, ctime_ns) != ctime_ns:
-                                changed.add(prefix + name)
-                        elif name != ".eslintcache" or prefix + name in tracked:
-                            record = fields(lstat_of(entry, follow_symlinks=False))
-                            names[name] = record
-                            if record[4] >= line_ns:
-                                racy.append(name)
+                        target = os.readlink(name, dir_fd=folder)
+                        names[name] = (*fields(stat_of(name, dir_fd=folder, follow_symlinks=False)), target)
+                    except OSError as error:
+                        if error.errno in _GONE:
+                            continue  # or no link any more
+                        raise
+                    if name != ".git":
+                        links.append((prefix + name, f"{path}/{name}", target))
+                for name in inside.folders:
+                    if name in caches and prefix + name not in tracked:
+                        if name == "__pycache__":
+                            self._byte_code(found, folder, prefix + name)
+                        elif name in FORGETFUL and (cache := _lstat(name, folder)) is not None:
+                            found.forgetful[prefix + name] = cache[1]
+                        continue
+                    try:
+                        seen = stat_of(name, dir_fd=folder, follow_symlinks=False)
                     except FileNotFoundError:
-                        continue  # gone since the folder was listed
+                        continue
+                    names[name] = (seen.st_mode, seen.st_uid, seen.st_gid)
+                    below.append(name)
+                    if seen.st_dev not in devices:
+                        self._device(found, seen.st_dev, f"{path}/{name}")
+                    ctimes[prefix + name] = ctime_ns = seen.st_ctime_ns
+                    if ctime_ns != seen.st_mtime_ns and old_ctimes.get(prefix + name, ctime_ns) != ctime_ns:
+                        changed.add(prefix + name)
+                for name in inside.files:
+                    try:
+                        record = fields(stat_of(name, dir_fd=folder, follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue
+                    names[name] = record
+                    if record[4] >= line_ns:
+                        racy.append(name)
+                if ".eslintcache" in names and prefix + ".eslintcache" not in tracked:
+                    del names[".eslintcache"]
+                    found.forgetful[prefix + ".eslintcache"] = 0
+                    racy = [name for name in racy if name != ".eslintcache"]
+            finally:
+                os.close(folder)
             budget.take(len(names))
             if ".git" in names:
                 inner = self._repository(found, path, key)
@@ -699,11 +858,15 @@ class Scanner:
             if key and ("pyvenv.cfg" in names or "conda-meta" in names) and not (repository and repository.tracks(key)):
                 self._environment(found, path, key)
                 continue
+            if not WORKSHOPS.keys().isdisjoint(below) and repository is not None and not prefix.startswith("/"):
+                self._find_workshops(found, path, prefix, repository, names)
+            if found.workshops:
+                racy = self._compare_content(found, path, prefix, names, racy)
             for name in racy:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
-            if not PYTEST_CONFIG.isdisjoint(names):
-                found.steered = found.steered or any(self._steers(f"{path}/{name}", line_ns) for name in PYTEST_CONFIG & names.keys())
+            if not STEERING_FILES.isdisjoint(names):
+                found.steered = found.steered or any(self._steers(f"{path}/{name}", line_ns) for name in STEERING_FILES & names.keys())
             for name in below:
                 child = f"{path}/{name}"
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
@@ -715,6 +878,124 @@ class Scanner:
                         stack += [(f"{child}/{folder}", f"{prefix}{name}/{folder}", repository, budget) for folder in hidden]
                 elif child != self.root:
                     stack.append((child, prefix + name, repository, budget))
+
+    def _names_in(self, found: _Pass, folder: int, path: str) -> _Names:
+        """Return the names in an open folder, listed again unless its own times say that none came or went.
+
+        Every entry added, removed or renamed moves a folder's change time, which no program can put back. That is taken for granted only
+        on file systems of this machine that are known to do so, and only once the folder has rested for so long that a later change must
+        show. What a name stands for is asked for at every scan all the same.
+        """
+        seen = os.fstat(folder)
+        own = (seen.st_dev, *_record(seen))
+        known = self._inside.get(path)
+        if known is None or known.own != own:
+            known = _listed_names(folder, own)
+        if own[5] < found.line_ns and self._kinds.get(seen.st_dev) in DATED_FOLDERS:
+            found.names[path] = known
+        return known
+
+    def _byte_code(self, found: _Pass, parent: int, key: str) -> None:
+        """Look at a `__pycache__`, whose own times tell whether anything was put there or taken away: Python only ever exchanges files."""
+        own = _lstat("__pycache__", parent)
+        if own is None:
+            return
+        known = self._bytecode.get(key)
+        if known is not None and known.own == own and not found.is_young(own):
+            found.bytecode[key] = known
+            return
+        files: dict[str, tuple[Stat, bool]] = {}
+        try:
+            folder = os.open("__pycache__", _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+        except OSError:
+            return  # gone, or closed to us and so to the run
+        try:
+            for name in os.listdir(folder):
+                if name.endswith(".pyc") and (record := _lstat(name, folder)) is not None:
+                    before = known.files.get(name) if known is not None else None
+                    same = before is not None and before[0] == record and not found.is_young(record)
+                    files[name] = before if before is not None and same else (record, _is_taken_unseen(name, folder))
+        finally:
+            os.close(folder)
+        found.bytecode[key] = _ByteCode(own, files)
+
+    def _compare_caches(self, found: _Pass) -> None:
+        """Note what is gone of caches that are not looked at otherwise."""
+        for key, inode in self._forgetful.items():
+            if found.forgetful.get(key, -1) != inode:
+                found.changed.add(key)
+        nothing = _ByteCode((0, 0, 0, 0, 0), {})
+        for key in self._bytecode.keys() | found.bytecode.keys():
+            before, now = self._bytecode.get(key, nothing), found.bytecode.get(key, nothing)
+            if now is not before and now.gone_since(before):
+                found.changed.add(key)
+        self._bytecode, self._forgetful = found.bytecode, found.forgetful
+
+    def _find_workshops(self, found: _Pass, path: str, prefix: str, repository: _Repository, names: Listing) -> None:
+        """Note the folders here in which a development server works; git is asked about them once everything is known."""
+        record = names.get("package.json")
+        if record is None or len(record) != 5:
+            return
+        file = f"{path}/package.json"
+        known = self._named.get(file)
+        if known is None or known[0] != record or found.is_young(record):
+            text = _read(file)
+            known = self._named[file] = (record, frozenset(name for name, workshop in WORKSHOPS.items() if is_named(workshop, text)))
+        for name in known[1]:
+            if name not in names or len(names[name]) != 3:
+                continue
+            marked = any(os.path.lexists(f"{path}/{name}/{marker}") for marker in WORKSHOPS[name].markers)
+            if marked and not repository.tracks(prefix + name):
+                found.workshops[f"{prefix}{name}/"] = (f"{path}/{name}", WORKSHOPS[name])
+
+    def _compare_content(self, found: _Pass, path: str, prefix: str, names: Listing, racy: list[str]) -> list[str]:
+        """Put the hash of what other tools read of a workshop in its record's place; -> which of the names are racy still."""
+        place = next((place for place in found.workshops if prefix.startswith(place)), None)
+        if place is None:
+            return racy
+        workshop = found.workshops[place][1]
+        for name, record in names.items():
+            if len(record) == 5 and part(workshop, (prefix + name)[len(place) :]) == "read":
+                file = f"{path}/{name}"
+                known = self._digests.get(file)
+                rests = known is not None and known[0] == record and name not in racy
+                digest = known[1] if known is not None and rests else _content(file, record)  # type: ignore[arg-type]  # a file's record
+                if known is not None and known[1] == digest and known[0] != record:
+                    found.changed.add(prefix + name + REWRITTEN)
+                found.digests[file] = (record, digest)
+                names[name] = (record[0], digest)
+        return [name for name in racy if len(names[name]) == 5]
+
+    def _own_part(self, key: str) -> bool:
+        """Say whether a path is a development server's own: what moves there is nothing to those who do not read it."""
+        place = next((place for place in self._workshops if key.startswith(place)), None)
+        return place is not None and not part(self._workshops[place], key[len(place) :].removesuffix(REWRITTEN))
+
+    def _settle_workshops(self, found: _Pass) -> None:
+        """Ask git whether the workshops are ignored, unless nothing moved that could have changed its mind."""
+        if found.workshops.keys() == self._workshops.keys() and all(self._own_part(key) for key in found.changed):
+            return
+        known = {}
+        for place, (_, workshop) in found.workshops.items():
+            if any(_within(place, declared) or declared.startswith(place) for declared in self._declared):
+                continue  # the user says that it is an input
+            repository = found.repositories.get(self._repository_of(place[:-1], found.repositories) or "")
+            if repository is not None and self._ignored(repository, [place[:-1]]):
+                known[place] = workshop
+        self._workshops = known
+
+    def spares(self, argv: Sequence[bytes], cwd: bytes) -> bool:
+        """Say whether a call is known not to read what development servers write for themselves (`FileClass.WORKSHOP`)."""
+        if not self._workshops:
+            return False
+        folder = os.path.realpath(os.fsdecode(cwd))
+        try:
+            names = [name for name in os.listdir(folder) if is_config(name)]
+        except OSError:
+            return False
+        configs = {name: _read(f"{folder}/{name}").decode("utf-8", "replace") for name in names}
+        places = [os.path.relpath(f"{self.root}/{place[:-1]}", folder) for place in self._workshops]
+        return spares([os.fsdecode(word) for word in argv], configs, places)
 
     def _tracked_caches_here(self, path: str, prefix: str, repository: _Repository, names: Listing, below: list[str]) -> None:
         """Add tracked caches right in a repository's top folder: its index had not been read when they were passed over."""
@@ -787,13 +1068,14 @@ class Scanner:
             elif not entry.name.endswith(".lock") and (record := _stat(entry.path)) is not None:
                 yield entry.path, record
 
-    def _repository_of(self, key: str) -> str | None:
+    def _repository_of(self, key: str, repositories: Collection[str] | None = None) -> str | None:
         """The key of the innermost repository that holds `key`; a repository's own folder belongs to the one around it."""
         if key.startswith("/"):
             return None
+        repositories = self._repositories if repositories is None else repositories
         while key:
             key = key.rpartition("/")[0]
-            if key in self._repositories:
+            if key in repositories:
                 return key
         return None
 
@@ -866,37 +1148,61 @@ class Scanner:
             return None
         found.packages[path] = None
         parts: list[Fields] = [*markers]
+        packages: dict[str, dict[str, Fields | None]] = {}
+        fields, stat_of = _fields, os.stat
         hidden = []
         scopes = [""]
         while scopes:
             scope = scopes.pop()
             try:
-                entries = list(os.scandir(path + scope))
+                folder = os.open(path + scope, _FOLDER)
             except OSError as error:
                 parts.append((scope, "closed", error.errno))
                 continue
-            for entry in entries:
-                name = f"{scope}/{entry.name}"
-                record = _lstat(entry.path)
-                if record is None or entry.name == ".cache" or entry.name in CACHES:
-                    continue
-                if entry.is_symlink():
-                    target = os.readlink(entry.path)
-                    parts.append((name, record, target))
-                    if ".pnpm/" not in target and "/node_modules/" not in (real := os.path.realpath(entry.path)):
+            names = packages[scope] = {}
+            try:
+                inside = self._names_in(found, folder, path + scope)
+                for name in inside.links:
+                    target = os.readlink(name, dir_fd=folder)
+                    names[name] = (_lstat(name, folder), target)
+                    if ".pnpm/" not in target and "/node_modules/" not in (real := os.path.realpath(f"{path}{scope}/{name}")):
                         self._lead(found, real)  # a linked checkout, not another package manager's store
-                elif not entry.is_dir(follow_symlinks=False):
-                    parts.append((name, found.note(entry.path, fact_key, record)))
-                elif entry.name.startswith("@") and not scope:
-                    scopes.append(name)
-                    parts.append((name, record[0]))
-                elif entry.name.startswith(".") and not scope and entry.name not in NODE_CACHES:
-                    hidden.append(entry.name)
-                    parts.append((name, record[0]))
-                else:
-                    parts.append((name, record))
-        found.facts[fact_key] = tuple(sorted(parts, key=repr))
+                for name in inside.files:
+                    if name not in CACHES:
+                        names[name] = found.note(f"{path}{scope}/{name}", fact_key, _lstat(name, folder))
+                for name in inside.folders:
+                    if name == ".cache" and not scope:
+                        self._cache_of_packages(found, f"{path}/.cache", f"{key}/.cache")
+                        continue
+                    if name == ".cache" or name in CACHES:
+                        continue
+                    try:
+                        names[name] = record = fields(stat_of(name, dir_fd=folder, follow_symlinks=False))
+                    except FileNotFoundError:
+                        continue
+                    if name[0] in "@." and not scope and name not in NODE_CACHES:
+                        names[name] = record[:1]
+                        if name[0] == "@":
+                            scopes.append(f"/{name}")
+                        else:
+                            hidden.append(name)
+            finally:
+                os.close(folder)
+        found.facts[fact_key] = (*parts, packages)
         return hidden
+
+    def _cache_of_packages(self, found: _Pass, path: str, key: str) -> None:
+        """Note which caches there are: prettier, eslint and others keep theirs here, and some say something else without it."""
+        for place, name in ((path, key), *((f"{path}/{name}", f"{key}/{name}") for name in self._entries(path))):
+            record = _lstat(place)
+            if record is not None:
+                found.forgetful[name] = record[1] if stat.S_ISDIR(record[0]) else 0
+
+    def _entries(self, path: str) -> list[str]:
+        try:
+            return os.listdir(path)
+        except OSError:
+            return []
 
     # -- outside
 
@@ -926,10 +1232,32 @@ class Scanner:
         elif stat.S_ISREG(record[0]):
             found.facts[fact_key] = (real, found.note(real, fact_key, record))
 
+    def _named_inputs(self, found: _Pass) -> None:
+        """Take in what stretto.toml names; a pattern that fits nothing yet is a fact, too, so what appears is seen."""
+        declared: set[str] = set()
+        for pattern in self.inputs:
+            start = self._home + pattern[1:] if pattern.startswith("~/") else pattern
+            budget = _Budget(MAX_OUTSIDE, f"what {pattern} in stretto.toml is looked for in")
+            fact: list[Fields] = []
+            for path in sorted(_fitting(os.path.join(self.root, start), budget)):
+                real = os.path.realpath(path)
+                record = _stat(real)
+                inside = self._is_walked(found, real)
+                if _within(real, self.root):
+                    declared.add(real[len(self.root) + 1 :])
+                if record is None or inside or stat.S_ISDIR(record[0]):
+                    fact.append((path, real, record and record[:2]))
+                else:
+                    fact.append((path, real, found.note(real, f"\0input:{pattern}", record)))
+                if record is not None and stat.S_ISDIR(record[0]) and not inside:
+                    found.outside.setdefault(real)  # even a cache or installed packages: who names them wants them whole
+            found.facts[f"\0input:{pattern}"] = tuple(fact)
+        self._declared = frozenset(declared)
+
     def _is_walked(self, found: _Pass, path: str) -> bool:
         if not _within(path, self.root) or any(_within(path, folder) for folder in found.packages):
             return False
-        return not any(part in self._caches or part == ".git" for part in path[len(self.root) :].split("/"))
+        return not any(name in self._caches or name == ".git" for name in path[len(self.root) :].split("/"))
 
     def _above(self, found: _Pass) -> None:
         """Compare configuration above the project and in the home folder."""
@@ -993,11 +1321,16 @@ class Scanner:
         for key in self._facts.keys() | found.facts.keys():
             if self._facts.get(key) != found.facts.get(key):
                 changed.add(key)
+        self._compare_caches(found)
         first = self.generation == 0
         if self._missed:
             changed.add("(while it could not be read)")
             self._missed = False
+        self._settle_workshops(found)
+        if self._workshops:
+            found.changed = changed = {f"{_OWN}{key}" if self._own_part(key) else key for key in changed}
         self._listings, self._folder_ctimes, self._facts, self._racy = found.listings, found.folder_ctimes, found.facts, found.read
+        self._inside, self._digests = found.names, found.digests
         self._repositories, self._packages, self._outside = found.repositories, found.packages, found.outside
         self._last_ns = found.now_ns
         if first or changed:
@@ -1007,7 +1340,7 @@ class Scanner:
         if first:
             self._came_or_went.clear()
             return ()
-        return tuple(self._change(key) for key in sorted(changed))
+        return tuple(self._change(key) for key in sorted(changed) if not key.startswith(_OWN))
 
     def _note_moved(self, key: str, old: Fields | None, new: Fields | None, generation: int, changed: set[str]) -> None:
         if old == new:
@@ -1031,8 +1364,10 @@ class Scanner:
         of = FileClass.SOURCE
         if key.startswith("\0"):
             key = key[1:]
-            if key.startswith("link:"):
-                key = key[5:]
+            if key.startswith("own:"):
+                key, of = key[4:], FileClass.WORKSHOP
+            elif key.startswith(("link:", "input:")):
+                key = key.partition(":")[2]
             else:
                 of = FileClass.GIT if key.startswith("git:") else FileClass.DEPENDENCY
         path = _shown(key)
@@ -1059,12 +1394,13 @@ LAUNCHERS = {
 """Programs that choose another by a file in the home folder -> what they choose by."""
 
 
-def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"") -> bytes:
+def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> bytes:
     """Return what tells one installed tool from its next version.
 
     It covers the executable, the interpreters its first line leads to, the list of packages installed beside a Python outside the
-    project, the package.json of a Node tool, virtual environments on the PATH, and for version managers and wrappers what they choose by.
-    docs/join.md says what it does not see.
+    project, the package.json of a Node tool, virtual environments on the PATH, for version managers what they choose by, and for wrappers
+    that keep environments of their own every one that they may choose. docs/join.md says what it does not see; `unseen_tool` names the
+    calls of which it sees too little.
 
     Args:
         exe: the resolved executable.
@@ -1072,7 +1408,9 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
         argv: the whole call; looked at for wrappers only.
         path: the PATH the call would get.
         root: the project: packages inside it are left to the scan, so that an install does not make another tool of it.
+        env: the environment the call would get, as `NAME=value`.
     """
+    names = dict(entry.split("=", 1) for entry in map(os.fsdecode, env) if "=" in entry)
     here, inside = os.fsdecode(cwd), os.path.realpath(os.fsdecode(root)) if root else "\0"
     on_path = [os.path.join(here, folder) for folder in os.fsdecode(path).split(":")] if path else []
     parts: list[Fields] = []
@@ -1096,12 +1434,213 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
     for folder in on_path:
         if os.path.exists(f"{os.path.dirname(folder)}/pyvenv.cfg"):
             prefixes.setdefault(os.path.dirname(folder))
+    wrapper = os.path.basename(exe).decode("utf-8", "surrogateescape")
+    if wrapper in CHOOSERS:
+        for place in CHOOSERS[wrapper](here, names, [os.fsdecode(word) for word in argv[1:]]):
+            parts.append((place, os.path.realpath(place), _stat(place)))
+            if os.path.exists(f"{place}/pyvenv.cfg") or _site_folders(place):
+                prefixes |= dict.fromkeys(_prefixes(f"{place}/bin/python", os.path.realpath(f"{place}/bin/python")))
     line_ns = time.time_ns() - COARSE_RACY_NS
     for prefix in prefixes:
         if not _within(os.path.realpath(prefix), inside):
             parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
             parts += [(site, tuple(_installed(site, _TOOL_FOLDERS, line_ns).fact)) for site in _site_folders(prefix)]
     return _digest(parts)
+
+
+def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes]) -> bool:
+    """Say whether PYTEST_ADDOPTS, or jest's configuration beside the call, has it go by what an earlier run left."""
+    if any(entry.startswith(b"PYTEST_ADDOPTS=") and _STEERING.search(entry) for entry in env):
+        return True
+    name = os.path.basename(argv[0]) if argv else b""
+    if name not in (b"jest", b"npx", b"npm", b"yarn", b"pnpm", b"bun"):
+        return False
+    here = os.fsdecode(cwd)
+    files = ["package.json", *(f"jest.config.{kind}" for kind in ("js", "cjs", "mjs", "ts", "json"))]
+    return any(_JEST_STEERING.search(_read(f"{here}/{file}")) for file in files)
+
+
+_JEST_STEERING = re.compile(rb"\b(?:onlyChanged|onlyFailures|lastCommit|changedSince)\b")
+
+
+def unseen_tool(argv: Sequence[bytes]) -> str:
+    """Say why nobody can tell what a wrapper would run, "" when `tool_identity` sees it: an environment made for this one call."""
+    words = [os.fsdecode(word) for word in argv]
+    name = os.path.basename(words[0]) if words else ""
+    ours = words[1 : words.index("--")] if "--" in words else words[1:]
+    if name in ("uvx", "pipx") or (name == "uv" and ours[:2] == ["tool", "run"]):
+        return f"{name} runs a tool from an environment of its own cache"
+    if name == "uv" and any(word.split("=", 1)[0] in _UV_ELSEWHERE for word in _before_command(ours)):
+        return "uv makes an environment for this call alone"
+    if name in ("npx", "bunx") and any(
+        word.split("=", 1)[0] in ("-p", "--package", "-c", "--call") or "@" in word[1:] for word in ours[:3]
+    ):
+        return f"{name} is asked for a package by version or list, which it keeps in a cache of its own"
+    return ""
+
+
+_UV_ELSEWHERE = frozenset(
+    {"--with", "--with-requirements", "--with-editable", "-w", "--isolated", "--no-project", "--script", "-s", "--directory", "--project"}
+)
+_UV_VALUES = frozenset(
+    {"--extra", "--group", "--only-group", "--no-group", "--no-extra", "--python", "-p", "--env-file", "--package", "--index"}
+)
+
+
+def _before_command(words: Sequence[str]) -> list[str]:
+    """The options of `uv run` itself: after the first word that is neither one nor a value of one stand those of what it runs."""
+    found: list[str] = []
+    for word in words:
+        takes_value = bool(found) and found[-1] in _UV_VALUES | _UV_ELSEWHERE
+        if word != "run" and not word.startswith("-") and not takes_value:
+            break
+        found.append(word)
+    return found
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while True:
+        yield folder
+        above = os.path.dirname(folder)
+        if above == folder:
+            return
+        folder = above
+
+
+def _below(folder: str, deep: int = 1) -> list[str]:
+    """Folders that many levels down."""
+    found = [folder]
+    for _ in range(deep):
+        found = [path for top in found for _, path, record in _listed(top) if record is not None and stat.S_ISDIR(record[0])]
+    return found[:MOST_ENVIRONMENTS]
+
+
+def _named_venv(folder: str, home: str) -> list[str]:
+    """`.venv` beside a project: an environment, or a file that names one."""
+    place = f"{folder}/.venv"
+    text = os.fsdecode(_read(place, 4096).strip())
+    return [place, os.path.join(folder, text), f"{home}/{text}"] if text and "\0" not in text else [place]
+
+
+def _uv(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """The project's environment: UV_PROJECT_ENVIRONMENT, or `.venv` beside it (or its workspace); VIRTUAL_ENV with `--active`."""
+    found = [f"{folder}/.venv" for folder in _upwards(here)]
+    for name in ("UV_PROJECT_ENVIRONMENT", "VIRTUAL_ENV"):
+        if env.get(name):
+            found += [os.path.join(folder, env[name]) for folder in (_upwards(here) if not os.path.isabs(env[name]) else [here])]
+    data = env.get("UV_PYTHON_INSTALL_DIR") or f"{_data(env)}/uv/python"
+    return [*found, data, *(f"{folder}/.python-version" for folder in _upwards(here))]
+
+
+def _poetry(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """`.venv` beside the project, else one in the cache by the project's name; the active one where there is one."""
+    cache = env.get("POETRY_CACHE_DIR") or f"{_cache(env)}/pypoetry"
+    homes = [env.get("POETRY_VIRTUALENVS_PATH") or f"{cache}/virtualenvs"]
+    configured = _read(f"{env.get('POETRY_CONFIG_DIR') or _config(env) + '/pypoetry'}/config.toml")
+    for text in (configured, *(_read(f"{folder}/poetry.toml") for folder in _upwards(here))):
+        homes += [os.path.expanduser(os.fsdecode(path)).replace("{cache-dir}", cache) for path in _VENV_PATH.findall(text)]
+    found = [f"{folder}/.venv" for folder in _upwards(here)]
+    return [*found, *(place for home in dict.fromkeys(homes) for place in (home, *_of_project(_below(home), here))), *_active(env)]
+
+
+_VENV_PATH = re.compile(rb"(?m)^\s*(?:virtualenvs\.)?path\s*=\s*[\"']([^\"']+)[\"']")
+
+
+def _pipenv(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    home = os.path.expanduser(env.get("WORKON_HOME") or f"{_data(env)}/virtualenvs")
+    return [place for folder in _upwards(here) for place in _named_venv(folder, home)] + [
+        home,
+        *_of_project(_below(home), here),
+        *_active(env),
+    ]
+
+
+def _pdm(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    chosen = [os.fsdecode(_read(f"{folder}/.pdm-python", 4096).strip()) for folder in _upwards(here)]
+    named = [os.path.dirname(os.path.dirname(python)) for python in chosen if python and "\0" not in python]
+    home = f"{_data(env)}/pdm/venvs"
+    return [*(f"{folder}/.venv" for folder in _upwards(here)), *named, home, *_below(home), *_active(env)]
+
+
+def _hatch(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """`{data}/env/virtual/PROJECT/HASH/ENVIRONMENT`."""
+    home = env.get("HATCH_ENV_TYPE_VIRTUAL_PATH") or f"{env.get('HATCH_DATA_DIR') or _data(env) + '/hatch'}/env/virtual"
+    home = os.path.join(here, home)
+    return [home, *_below(home), *_below(home, 2), *_below(home, 3)]
+
+
+def _npx(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """`node_modules/.bin` upwards, else what was fetched into npm's cache before."""
+    tool = next((word for word in words if not word.startswith("-")), "")
+    found = [f"{folder}/node_modules/.bin/{tool}" for folder in _upwards(here)]
+    cache = env.get("npm_config_cache") or f"{_home_of(env)}/.npm"
+    locks = [f"{folder}/node_modules/.package-lock.json" for folder in _below(f"{cache}/_npx")]
+    return [*found, *(f"{folder}/node_modules/.package-lock.json" for folder in _upwards(here)), *locks]
+
+
+def _mise(here: str, env: Mapping[str, str], words: Sequence[str]) -> list[str]:
+    """Every version of every tool, and the files above that choose one of them."""
+    home = env.get("MISE_DATA_DIR") or f"{_data(env)}/mise"
+    config = env.get("MISE_CONFIG_DIR") or f"{_config(env)}/mise"
+    files = [f"{config}/{name}" for name in ("config.toml", "config.local.toml", "settings.toml")]
+    names = ("mise.toml", ".mise.toml", "mise.local.toml", ".tool-versions", ".config/mise.toml", "mise/config.toml")
+    return [
+        *_below(f"{home}/installs"),
+        *_below(f"{home}/installs", 2),
+        *files,
+        *(f"{top}/{name}" for top in _upwards(here) for name in names),
+    ]
+
+
+def _home_of(env: Mapping[str, str]) -> str:
+    return env.get("HOME") or os.path.expanduser("~")
+
+
+def _data(env: Mapping[str, str]) -> str:
+    return env.get("XDG_DATA_HOME") or f"{_home_of(env)}/.local/share"
+
+
+def _cache(env: Mapping[str, str]) -> str:
+    return env.get("XDG_CACHE_HOME") or f"{_home_of(env)}/.cache"
+
+
+def _config(env: Mapping[str, str]) -> str:
+    return env.get("XDG_CONFIG_HOME") or f"{_home_of(env)}/.config"
+
+
+def _of_project(environments: Iterable[str], here: str) -> list[str]:
+    """Those that are called like a project around: poetry and pipenv name an environment after it, with a hash."""
+    names = {_plain(os.path.basename(folder)) for folder in _upwards(here)}
+    for folder in _upwards(here):
+        names |= {_plain(os.fsdecode(name)) for name in _PROJECT_NAME.findall(_read(f"{folder}/pyproject.toml"))}
+    starts = tuple(name for name in names if name)
+    return [place for place in environments if _plain(os.path.basename(place)).startswith(starts)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower())[:40]
+
+
+_PROJECT_NAME = re.compile(rb"(?m)^\s*name\s*=\s*[\"']([^\"']+)[\"']")
+
+
+def _active(env: Mapping[str, str]) -> list[str]:
+    return [env[name] for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if env.get(name)]
+
+
+MOST_ENVIRONMENTS = 200
+"""Of one wrapper; more of them are compared by their folder's times only."""
+CHOOSERS: Mapping[str, Callable[[str, Mapping[str, str], Sequence[str]], list[str]]] = {
+    "uv": _uv,
+    "rye": _uv,
+    "poetry": _poetry,
+    "pipenv": _pipenv,
+    "pdm": _pdm,
+    "hatch": _hatch,
+    "npx": _npx,
+    "mise": _mise,
+}
+"""Wrapper -> every place it may choose what it runs from, by its own documentation: more than it will choose is the safe side."""
 
 
 def _which(name: str, folders: Iterable[str]) -> str:
@@ -1154,10 +1693,9 @@ def _launcher(program: str, name: str) -> list[Fields]:
     base = os.path.dirname(os.path.dirname(program))
     if os.path.basename(os.path.dirname(program)) == "shims":
         parts.append((_stat(f"{base}/version"),))
-        for folder in (f"{base}/versions", f"{base}/installs"):
-            for _, version, *_ in _listed(folder):
-                parts += [(version, site, _stat(site)) for site in _site_folders(str(version))]
-                parts.append((version, _listed(str(version))))
+        for version in (*_below(f"{base}/versions"), *_below(f"{base}/installs", 2)):  # asdf and mise: by tool, then by version
+            parts += [(version, site, _stat(site)) for site in _site_folders(version)]
+            parts.append((version, _listed(version)))
     return parts
 
 

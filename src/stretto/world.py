@@ -6,7 +6,7 @@ engine asks nothing else of what is outside, so what holds in the one has only t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from stretto.executors import Executor, Owner, Place
@@ -47,6 +47,8 @@ class Tree(Protocol):
     def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]: ...
 
     def covers(self, path: bytes | str) -> bool: ...
+
+    def spares(self, argv: Sequence[bytes], cwd: bytes) -> bool: ...
 
 
 class World(Protocol):

@@ -145,7 +145,7 @@ class World:
             write(self.dice.choice([self.root, *self.folders()]) / name / "v" / "x", self.fresh_name())
         write(self.site / "pkg" / "__pycache__" / "x.pyc", self.fresh_name())
         if self.dice.random() < 0.2:
-            for name in CACHE_NAMES:
+            for name in set(CACHE_NAMES) - {".ruff_cache"}:  # that this one is gone counts
                 shutil.rmtree(self.root / name, ignore_errors=True)
 
     def write_products(self) -> None:

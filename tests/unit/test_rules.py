@@ -41,6 +41,7 @@ def test_parse_documented_example_sets_every_key():
         add=("run-checks",),
         remove=("golangci-lint",),
         exclude=("pytest -m db*", "make test-hardware"),
+        inputs=("~/.config/acme/test.toml", "../fixtures", "/etc/acme/*.conf"),
         ahead=("cargo check*", "uvx ruff check ."),
         never_ahead=("npm test*",),
         preset="frugal",
@@ -73,7 +74,7 @@ def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
         ("slots = 3", "line 1: `slots` is no key of the file; did you mean [ahead] slots?"),
         ("[ahead]\nexclude = []", "line 2: `exclude` is no key of [ahead]; did you mean exclude, above all tables?"),
         ("[comands]\nadd = []", "line 1: `comands` is no key of the file; did you mean `commands`?"),
-        ("enabled = true", "line 1: `enabled` is no key of the file; the keys are exclude, commands, ahead, join, log"),
+        ("enabled = true", "line 1: `enabled` is no key of the file; the keys are exclude, inputs, commands, ahead, join, log"),
         ("# x\n[ahead]\n# y\nslots = '3'", "line 4: `slots` is the text '3', not a whole number"),
         ("[ahead]\nslots = true", "line 2: `slots` is true or false, not a whole number"),
         ("[ahead]\nslots = -1", "line 2: `slots` is -1, not between 0 and 64"),
@@ -101,6 +102,13 @@ def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
         ("[log]\nsync = 'never'", "line 2: `sync` is no key of [log]; did you mean `fsync`?"),
         ("exclude = 'pytest'", "line 1: `exclude` is the text 'pytest', not a list of texts"),
         ("exclude = ['a',\n 3]", "line 1: entry 2 of `exclude` is a number, not a text"),
+        ("[join]\ninputs = []", "line 2: `inputs` is no key of [join]; did you mean inputs, above all tables?"),
+        ("\ninputs = 'a'", "line 2: `inputs` is the text 'a', not a list of texts"),
+        ("inputs = [1]", "line 1: entry 1 of `inputs` is a number, not a text"),
+        ("inputs = [' ']", "line 1: entry 1 of `inputs` is empty or does not print; write a path"),
+        ("inputs = ['~root/x']", "line 1: '~root/x' in `inputs` is no path of this user's"),
+        ("# a\ninputs = ['a/**/b']", "line 2: 'a/**/b' in `inputs` has `**` in it; name the folder itself"),
+        ("inputs = ['/proc/cpuinfo']", "line 1: '/proc/cpuinfo' in `inputs` names nothing that stays as it is"),
         ("exclude = ['']", "line 1: entry 1 of `exclude` is empty"),
         ("ahead = ['x']", "line 1: `ahead` is a table of its own, not a list; write [ahead]"),
         ("ahead = { slots = 1, slot = 2 }", "line 1: `slot` is no key of [ahead]"),
@@ -227,7 +235,21 @@ def test_presets_move_along_one_line():
 def test_no_key_grants_or_enables():
     """A repository's file may narrow and name; mode, grant, state and interpreter are kept outside of it."""
     words = {*_TOP, *_TABLES, *(key for keys in _TABLES.values() for key in keys)}
-    assert words == {"exclude", "commands", "ahead", "join", "add", "remove", "allow", "never", "slots", "quiet", "max_age", "preset"} | {
+    assert words == {
+        "exclude",
+        "inputs",
+        "commands",
+        "ahead",
+        "join",
+        "add",
+        "remove",
+        "allow",
+        "never",
+        "slots",
+        "quiet",
+        "max_age",
+        "preset",
+    } | {
         "log",
         "together",
         "fsync",

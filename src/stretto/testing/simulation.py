@@ -27,7 +27,7 @@ import errno
 import hashlib
 import random
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -1189,6 +1189,9 @@ class FakeTree:
 
     def covers(self, path: bytes | str) -> bool:
         return True
+
+    def spares(self, argv: Sequence[bytes], cwd: bytes) -> bool:
+        return False
 
 
 def changes_of(paths: Iterable[str]) -> tuple[Change, ...]:

@@ -1,0 +1,138 @@
+"""What a wrapper would run: every place it may choose from is part of the tool's identity; where nobody can tell there is no join (F40)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from integration.conftest import Bench, _end
+from integration.test_tree import quiet_home, write  # noqa: F401  (a fixture)
+from stretto.tree import steered, tool_identity, unseen_tool
+
+SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
+def environment(place: Path) -> Path:
+    """The least that is one; -> a file whose coming is an install."""
+    write(place / "pyvenv.cfg", "home = /usr/bin\n")
+    write(place / "bin" / "python", "#!/bin/sh\n")
+    write(place / SITE / "six.py")
+    return place / SITE / "new-1.dist-info" / "METADATA"
+
+
+def node_cache(folder: Path) -> Path:
+    write(folder / "eslint" / "package.json", "{}")
+    return write(folder / ".package-lock.json", "{}")
+
+
+CASES = [
+    pytest.param("uv run pytest", lambda p, h: environment(p.parent / ".venv"), {}, id="uv-beside-a-project-above"),
+    pytest.param("uv run pytest", lambda p, h: environment(h / "env"), {"UV_PROJECT_ENVIRONMENT": "{h}/env"}, id="uv-named"),
+    pytest.param("uv run pytest", lambda p, h: h / ".local/share/uv/python/cpython-3.13/x", {}, id="uv-python"),
+    pytest.param("poetry run pytest", lambda p, h: environment(h / ".cache/pypoetry/virtualenvs/my-app-Ab1-py3.11"), {}, id="poetry"),
+    pytest.param(
+        "poetry run pytest",
+        lambda p, h: environment(h / "c/virtualenvs/p-x-py3"),
+        {"POETRY_CACHE_DIR": "{h}/c"},
+        id="poetry-cache-elsewhere",
+    ),
+    pytest.param(
+        "poetry run pytest", lambda p, h: environment(h / "v/My_App-x-py3"), {"POETRY_VIRTUALENVS_PATH": "{h}/v"}, id="poetry-path"
+    ),
+    pytest.param("pipenv run pytest", lambda p, h: environment(h / ".local/share/virtualenvs/p-Ab12"), {}, id="pipenv"),
+    pytest.param("pipenv run pytest", lambda p, h: environment(h / "w/p-Ab12"), {"WORKON_HOME": "{h}/w"}, id="pipenv-elsewhere"),
+    pytest.param("pdm run pytest", lambda p, h: environment(h / "named"), {}, id="pdm"),
+    pytest.param("hatch run pytest", lambda p, h: environment(h / ".local/share/hatch/env/virtual/p/Ab12/hatch-test"), {}, id="hatch"),
+    pytest.param("npx eslint src", lambda p, h: node_cache(h / ".npm/_npx/ab12/node_modules"), {}, id="npx-cache"),
+    pytest.param("npx eslint src", lambda p, h: node_cache(p.parent / "node_modules"), {}, id="npx-above"),
+    pytest.param("mise run test", lambda p, h: h / ".local/share/mise/installs/node/22.1.0/x", {}, id="mise-install"),
+    pytest.param("mise run test", lambda p, h: environment(h / ".local/share/mise/installs/python/3.12.1"), {}, id="mise-python"),
+    pytest.param("mise run test", lambda p, h: h / ".config/mise/config.toml", {}, id="mise-config"),
+    pytest.param("mise run test", lambda p, h: h / "d/installs/node/22/x", {"MISE_DATA_DIR": "{h}/d"}, id="mise-elsewhere"),
+]
+
+
+@pytest.mark.parametrize(("line", "prepare", "env"), CASES)
+def test_an_install_where_a_wrapper_may_choose_makes_another_tool(short, line, prepare, env):
+    project, home = short / "around" / "p", short / "h"
+    write(project / "pyproject.toml", '[project]\nname = "my-app"\n')
+    write(project / ".pdm-python", f"{home}/named/bin/python")
+    file = prepare(project, home)
+    exe = write(short / "bin" / line.split()[0])
+    words = tuple(os.fsencode(word) for word in line.split())
+    entries = [f"{name}={value.format(h=home)}".encode() for name, value in {"HOME": str(home), **env}.items()]
+
+    def identity() -> bytes:
+        return tool_identity(os.fsencode(exe), os.fsencode(project), words, b"/nowhere", os.fsencode(project), entries)
+
+    first = identity()
+    assert identity() == first
+    write(file, "another\n")
+    assert identity() != first
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("uvx ruff check .", "uv tool run ruff check .", "pipx run ruff", "uv run --with ruff ruff check .", "uv run --isolated pytest"),
+        *("npx eslint@9 src", "npx -p typescript tsc", "npx --package=typescript tsc", "uv run --extra dev --with=x pytest"),
+    ],
+)
+def test_a_call_that_makes_its_environment_is_never_joined(line):
+    assert unseen_tool([os.fsencode(word) for word in line.split()])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "uv run pytest -s -w",
+        "uv run --extra dev pytest --with x",
+        "npx eslint src",
+        "npx --no-install tsc",
+        "poetry run pytest",
+        "pytest",
+        "",
+    ],
+)
+def test_a_call_whose_environment_can_be_seen_may_be_joined(line):
+    assert unseen_tool([os.fsencode(word) for word in line.split()]) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "env", "file", "text", "expected"),
+    [
+        ("pytest", "PYTEST_ADDOPTS=-q --lf", "", "", True),
+        ("make test", "PYTEST_ADDOPTS=--stepwise", "", "", True),
+        ("pytest", "PYTEST_ADDOPTS=-q --lfx", "", "", False),
+        ("jest", "", "package.json", '{"jest": {"onlyFailures": true}}', True),
+        ("npm test", "", "package.json", '{"scripts": {"test": "jest --onlyChanged"}}', True),
+        ("npx jest", "", "jest.config.mjs", "export default {onlyChanged: true}", True),
+        ("jest", "", "package.json", '{"jest": {"bail": true}}', False),
+        ("pytest", "", "package.json", '{"jest": {"onlyFailures": true}}', False),
+    ],
+)
+def test_a_call_that_goes_by_what_an_earlier_run_left_is_known_from_environment_and_configuration(short, line, env, file, text, expected):
+    if file:
+        write(short / file, text)
+    assert steered([os.fsencode(word) for word in line.split()], os.fsencode(short), [os.fsencode(env)]) is expected
+
+
+def test_f40_an_install_into_the_environment_of_a_wrapper_between_run_and_question_means_a_real_run(short, project, state_base):
+    """`poetry run`, end to end."""
+    bench = Bench(short, project, state_base)
+    try:
+        file = environment(short / ".cache/pypoetry/virtualenvs/p-Ab1-py3.11")
+        bench.tool("poetry", 'cat "$HOME"/.cache/pypoetry/virtualenvs/*/lib/*/site-packages/*/METADATA 2>/dev/null; exit 0')
+        bench.begin()
+        for _ in range(2):
+            assert bench.bash("poetry run pytest")[:2] == (b"", 0)
+        write(file, "new\n")
+        assert bench.bash("poetry run pytest")[:2] == (b"new\n", 0)
+        assert bench.did() == ["record", "replay", "record"]
+        assert bench.bash("PYTEST_ADDOPTS=--lf poetry run pytest")[:2] == (b"new\n", 0)
+        assert bench.joins()[-1] == ("exec", "a cache steers its outcome")
+    finally:
+        _end(bench, frozenset())
