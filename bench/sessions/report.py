@@ -144,8 +144,7 @@ def table(played: Sequence[Played], hooks: Mapping[str, Sequence[str]]) -> list[
 def verdicts(played: Sequence[Played]) -> list[str]:
     """Return a line for each target: met or missed, and by which session."""
     ours = [(one, way) for one in played for way in _ours(one)]
-    speeds = [one.speed(way) for one, way in ours if one.critical_path_s < one.plain.wall_s]
-    if not speeds:
+    if not ours:
         return []
     slowest, slowest_way = min(ours, key=lambda pair: pair[0].speed(pair[1]))
     paths = [(one.sessions[way].wall_s / started_path_s(one.sessions[way]), one, way) for one, way in ours]

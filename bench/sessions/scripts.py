@@ -20,6 +20,7 @@ TIMES = f"{EDIT_S} s before a call, {SHORT_S}, {MEDIAN_S} or {LONG_S} s from a w
 def structlog(project: Path) -> Sequence[Step]:
     """Return the session on the quick suite: filters, single files, the whole suite again and again."""
     utils, test = project / "src/structlog/_utils.py", project / "tests/test_shorten.py"
+    levels, named, misnamed = project / "src/structlog/_log_levels.py", 'return "warning"', 'return "warn"'
     anchor = "    return processname\n"
     draft = (
         f'{anchor}\n\ndef shorten(text: str, limit: int) -> str:\n    """\n    Return *text*, cut to *limit* characters.\n    """\n'
@@ -32,17 +33,18 @@ def structlog(project: Path) -> Sequence[Step]:
     )
     return (
         _look("read", utils),
+        _look("read", levels),
         _check("the suite", "pytest -q 2>&1 | tail -5", EDIT_S),
         _write("function + test", _edit(utils, anchor, draft), _new(test, content)),
         _check("its file", "pytest -q tests/test_shorten.py 2>&1 | tail -20", SHORT_S),
         _write("mend", _edit(utils, 'return text[:limit] + "..."', 'return text[: limit - 3] + "..."')),
         _check("its file", "pytest -q tests/test_shorten.py 2>&1 | tail -20", SHORT_S),
         _check("the suite", "cd . && pytest -q 2>&1 | tail -5", EDIT_S),
-        _write("break an older test", _edit(utils, 'processname = "n/a"', 'processname = "unknown"')),
+        _write("break an older test", _edit(levels, named, misnamed)),
         _check("the suite", "pytest -q 2>&1 | tail -5", MEDIAN_S),
-        _check("those that fail", "pytest -q -k 'processname or shorten' 2>&1 | grep -E 'passed|failed'", EDIT_S),
-        _write("mend", _edit(utils, 'processname = "unknown"', 'processname = "n/a"')),
-        _check("those that failed", "pytest -q -k 'processname or shorten' 2>&1 | grep -E 'passed|failed'", SHORT_S),
+        _check("those that fail", "pytest -q -k 'warn or shorten' 2>&1 | grep -E 'passed|failed'", EDIT_S),
+        _write("mend", _edit(levels, misnamed, named)),
+        _check("those that failed", "pytest -q -k 'warn or shorten' 2>&1 | grep -E 'passed|failed'", SHORT_S),
         _check("the suite", "pytest -q 2>&1 | tail -5", EDIT_S),
         _write("a third case", _edit(test, '("", 3, "")]', '("", 3, ""), ("abcd", 3, "...")]')),
         _check("the suite", "pytest -q 2>&1 | tail -5", LONG_S),
