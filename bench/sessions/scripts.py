@@ -102,10 +102,11 @@ def networkx(project: Path) -> Sequence[Step]:
     )
     content = (
         "import networkx as nx\n\n\ndef test_hyper_wiener_index_of_path_graph():\n"
-        "    assert nx.algorithms.wiener.hyper_wiener_index(nx.path_graph(3)) == 5\n\n\n"
-        "def test_hyper_wiener_index_of_complete_graph():\n    assert nx.algorithms.wiener.hyper_wiener_index(nx.complete_graph(4)) == 6\n"
+        "    found = nx.algorithms.wiener.hyper_wiener_index(nx.path_graph(3))\n    assert found == 5\n\n\n"
+        "def test_hyper_wiener_index_of_complete_graph():\n"
+        "    found = nx.algorithms.wiener.hyper_wiener_index(nx.complete_graph(4))\n    assert found == 6\n"
     )
-    halved, doubled = "return total if G.is_directed() else total / 2", "return total"
+    halved, doubled = "return total if G.is_directed() else total / 2", "return 2 * total"
     suite, mine = "pytest -q networkx/algorithms 2>&1 | tail -5", "pytest -q networkx/algorithms/tests/test_hyper_wiener.py 2>&1 | tail -25"
     return (
         _look("read", wiener),
