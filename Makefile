@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fix bench soak clean help
+.PHONY: demo test check fix bench bench-sessions soak clean help
 
 help:
 	@echo "make demo   the main job, on the real Claude Code with a scripted model: no account, under four minutes"
 	@echo "make test   every check and test, the real Claude Code included"
 	@echo "make check  format, lint, types, unit and contract tests (the quick part)"
 	@echo "make bench  speed and memory, as ratios within one run"
+	@echo "make bench-sessions  four real projects on the real Claude Code, three ways side by side (most of an hour)"
 	@echo "make soak   the counts of a release for the randomised tests (long)"
 	@echo "make fix    format, and mend what the linter can"
 
@@ -45,6 +46,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m bench
+
+bench-sessions: $(VENV)/.test
+	$(BIN)/python -m bench.sessions
 
 soak: $(VENV)/.test
 	STRETTO_SCALE=soak $(BIN)/python -m pytest -q tests/integration

@@ -12,6 +12,7 @@ from bench import (
     Figure,
     bench_attach,
     bench_beside,
+    bench_crowd,
     bench_hook,
     bench_idle,
     bench_jobs,
@@ -27,7 +28,7 @@ def main() -> None:
     """Measure, print, and write the file asked for."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures, too")
-    parser.add_argument("--no-session", action="store_true", help="leave out the demo's session, which takes minutes")
+    parser.add_argument("--no-session", action="store_true", help="leave out whole sessions, which take minutes")
     chosen = parser.parse_args()
     parts: list[Callable[[], Sequence[Figure]]] = [
         bench_hook.run,
@@ -39,9 +40,10 @@ def main() -> None:
         bench_idle.run,
         bench_attach.run,
         bench_beside.run,
+        bench_crowd.run,
     ]
     if not chosen.no_session:
-        parts.append(bench_session.run_session)
+        parts += [bench_session.run_quick_project, bench_session.run_session]
     figures: list[Figure] = []
     for part in parts:
         for figure in part():

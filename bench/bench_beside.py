@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bench import Figure, in_turn
 from bench.bench_launch import forking, start, wait
@@ -43,13 +45,20 @@ def _alone(turns: int) -> float:
 
 
 def _beside(forker: local.Forker, folder: str, count: int, turns: int) -> float:
-    owners = []
-    for _ in range(count):
-        _, owner = start(forker, folder, sys.executable, "-I", "-S", "-c", ENDLESS)
-        monitor = identify(int(wait(owner, "started").split()[1]))
-        owners.append((owner, monitor))
-    try:
+    with busy(forker, folder, count):
         return _alone(turns)
+
+
+@contextmanager
+def busy(forker: local.Forker, folder: str, count: int) -> Iterator[None]:
+    """Keep so many workers busy, each under its monitor as a supervisor starts it; they have ended when the context is left."""
+    owners = []
+    try:
+        for _ in range(count):
+            _, owner = start(forker, folder, sys.executable, "-I", "-S", "-c", ENDLESS)
+            monitor = identify(int(wait(owner, "started").split()[1]))
+            owners.append((owner, monitor))
+        yield
     finally:
         for _, monitor in owners:
             if monitor is not None:

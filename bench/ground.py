@@ -90,11 +90,12 @@ class Ground:
 
 
 @contextmanager
-def open_ground(says: bytes = b"All checks passed!\n") -> Iterator[Ground]:
+def open_ground(says: bytes = b"All checks passed!\n", files: int = 200) -> Iterator[Ground]:
     """Set the project up, open a session, and clear everything away at the end.
 
     Args:
         says: what the stand-in `ruff check` prints.
+        files: how many the project has, a hundred to a folder from 201 on.
     """
     folder = Path(tempfile.mkdtemp(prefix="stretto-bench-")).resolve()
     try:
@@ -104,8 +105,10 @@ def open_ground(says: bytes = b"All checks passed!\n") -> Iterator[Ground]:
         tool.write_text(TOOL, encoding="utf-8")
         tool.chmod(0o755)
         (folder / "tools" / "ruff.says").write_bytes(says)
-        for number in range(200):
-            (folder / "project" / "src" / f"module_{number}.py").write_text(f"VALUE = {number}\n", encoding="utf-8")
+        for number in range(files):
+            place = folder / "project" / "src" / (f"part_{number // 100}" if files > 200 else "")
+            place.mkdir(exist_ok=True)
+            (place / f"module_{number}.py").write_text(f"VALUE = {number}\n", encoding="utf-8")
         quiet = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(folder / "home"), "PATH": os.environ["PATH"]}
         subprocess.run(["git", "init", "-q"], cwd=folder / "project", env=quiet, check=True)
         subprocess.run(["git", "add", "-A"], cwd=folder / "project", env=quiet, check=True)

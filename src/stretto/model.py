@@ -203,6 +203,7 @@ MISS_CODES = {
     "epoch": "something happened that no look at the project can show",
     "too-old": "its last run ended too long ago",
     "failed-once": "a failure is shown once, then it runs again",
+    "held": "its run under way had been held back for the session",
     "not-ended": "its last run was stopped or lost",
     "restarted": "the supervisor was new and did not know what had changed",
     "unreadable": "the project could not be read completely",

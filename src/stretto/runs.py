@@ -477,7 +477,7 @@ class Runs:
                     problem=problem,
                 )
                 if verdict.standing is Standing.RUNNING and (held := self.held_long(run)):
-                    return Verdict(standing=Standing.UNKNOWN, reason=held), None
+                    return Verdict(standing=Standing.UNKNOWN, reason=held, code="held"), None
                 if verdict.standing is Standing.RUNNING:
                     return verdict, run
         if result is None:

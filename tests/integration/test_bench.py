@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from bench import Figure, bench_attach, bench_beside, bench_idle, bench_jobs, bench_journal, bench_launch
+from bench import Figure, bench_attach, bench_beside, bench_crowd, bench_idle, bench_jobs, bench_journal, bench_launch
 from bench.__main__ import _line
 from bench.writers import WAYS, load
 
@@ -69,6 +69,13 @@ def test_the_bench_of_attaching_ends_all_that_it_started():
 def test_the_bench_of_a_command_beside_runs_ahead_ends_them_all():
     (figure,) = bench_beside.run(runs=2, turns=100_000)
     assert figure.missing or (figure.value > 0 and "beside it" in figure.against)
+
+
+def test_the_bench_of_hook_and_shim_in_a_crowd_gives_both_with_their_yardsticks_and_ends_the_crowd():
+    """`cleaned_up` would find what is left; the workers are waited for when the context is left."""
+    hook, miss = bench_crowd.run(runs=2, files=300, workers=1)
+    assert hook.value > 0 and "300 files" in hook.name and "times it" in hook.against
+    assert "a scan is" in miss.against
 
 
 def test_every_job_of_the_jobs_bench_has_its_exit_in_the_log(tmp_path):

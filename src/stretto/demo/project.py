@@ -68,14 +68,14 @@ def fetch(release: Release = PACKAGING, cache: Path | None = None) -> Path:
     """
     folder = cache or Path(platformdirs.user_cache_dir("stretto", appauthor=False)) / "demo"
     kept = folder / f"{release.stem}.tar.gz"
-    if kept.is_file() and _sha256(kept) == release.sha256:
+    if kept.is_file() and sha256_of(kept) == release.sha256:
         return kept
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="download-") as aside:
         found = _download(release, Path(aside))
-        if _sha256(found) != release.sha256:
+        if sha256_of(found) != release.sha256:
             raise CorruptError(
-                f"cannot use {found.name}: its SHA-256 is {_sha256(found)}, published is {release.sha256}; look at your package index"
+                f"cannot use {found.name}: its SHA-256 is {sha256_of(found)}, published is {release.sha256}; look at your package index"
             )
         found.replace(kept)
     return kept
@@ -95,10 +95,19 @@ def create(archive: Path, project: Path) -> Path:
     ignore = project / ".gitignore"
     if not ignore.exists():
         ignore.write_text(_IGNORED, encoding="utf-8")
-    _git(project, "init", "-q", "-b", "main")
-    _git(project, "add", "-A")
-    _git(project, "commit", "-q", "-m", "As published on the package index")
+    commit(project)
     return project
+
+
+def commit(project: Path) -> None:
+    """Make a git repository of a folder, with one commit that holds what git does not ignore there.
+
+    Raises:
+        UnavailableError: git is missing or failed.
+    """
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "As published on the package index")
 
 
 def unpack(archive: Path, into: Path) -> None:
@@ -163,12 +172,18 @@ def _download(release: Release, into: Path) -> Path:
     return found[0]
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _git(project: Path, *arguments: str) -> None:
+def git(project: Path, *arguments: str) -> None:
+    """Run git in a project, with nothing of the user's configuration.
+
+    Raises:
+        UnavailableError: git is missing or failed.
+    """
     who = {
         "GIT_AUTHOR_NAME": "Demo",
         "GIT_AUTHOR_EMAIL": "demo@invalid",
@@ -180,6 +195,6 @@ def _git(project: Path, *arguments: str) -> None:
     try:
         subprocess.run(["git", *arguments], cwd=project, env=env, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise UnavailableError("cannot set up the demo's project: git is not installed; install it") from error
+        raise UnavailableError("cannot set up a project: git is not installed; install it") from error
     except subprocess.CalledProcessError as error:
-        raise UnavailableError(f"cannot set up the demo's project {project}: git {arguments[0]} says {error.stderr.strip()}") from error
+        raise UnavailableError(f"cannot set up the project {project}: git {arguments[0]} says {error.stderr.strip()}") from error

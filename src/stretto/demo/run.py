@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,20 +49,27 @@ SESSION_LIMIT_S = 900.0
 COMMAND_LIMIT_S = 60.0
 LEAVE_LIMIT_S = 10.0
 """How long the supervisor may take to leave after `stretto uninstall`."""
+REST_LIMIT_S = 300.0
+"""How long it may take to leave by itself after a session's end."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Where the demo plays: one temporary directory with a home, a state directory and the project in it."""
+    """Where a session plays: one temporary directory with a home, a state directory and the project in it."""
 
     folder: Path
-    archive: Path
+    name: str
+    """What the project's folder is called."""
+    create: Callable[[Path], object]
+    """Makes the project anew, as published, at the path it is given."""
+    surroundings: Callable[[Path], Mapping[str, str]]
+    """Returns what a session in the project at that path needs in its environment."""
 
     @property
     def project(self) -> Path:
-        return self.folder / "work" / "packaging"
+        return self.folder / "work" / self.name
 
     @property
     def state(self) -> Path:
@@ -70,30 +77,20 @@ class Stage:
 
     def environment(self) -> dict[str, str]:
         """Return what is added to the environment of a session."""
-        return {**sources.environment(self.project), "STRETTO_STATE_DIR": str(self.state)}
+        return {**self.surroundings(self.project), "STRETTO_STATE_DIR": str(self.state)}
 
     def prepare(self) -> Home:
         """Make the project anew, as published, and return a home nobody has used."""
-        sources.create(self.archive, self.project)
+        self.create(self.project)
+        return self.new_home()
+
+    def new_home(self) -> Home:
+        """Return a home nobody has used, in which the project is trusted."""
         shutil.rmtree(self.folder / "home", ignore_errors=True)
         room.whatever_else_runs(self.state)  # what is shown is what runs ahead, and a machine that is not idle shows it, too
         home = Home(self.folder / "home")
         home.trust(self.project)
         return home
-
-    def probe(self) -> float:
-        """Return the seconds a known part of the suite takes here, the quicker of two runs."""
-        sources.create(self.archive, self.project)
-        took = []
-        for _ in range(2):
-            began_s = time.monotonic()
-            command = [sys.executable, "-m", "pytest", *script.PROBE]
-            env = {**os.environ, **self.environment()}
-            subprocess.run(
-                command, cwd=self.project, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_LIMIT_S, check=False
-            )
-            took.append(time.monotonic() - began_s)
-        return min(took)
 
     def stretto(self, *arguments: str) -> str:
         """Call the command line in the project, return what it says.
@@ -121,26 +118,53 @@ class Stage:
         Raises:
             UnavailableError: a supervisor did not leave and had to be stopped.
         """
-        supervisors = [Process(event.pid, event.start, event.boot) for event in self.log() if isinstance(event, SupervisorStarted)]
+        supervisors = self._supervisors()
         try:
             if self.project.exists() and self.state.exists():
                 self.stretto("uninstall")
         finally:
-            deadline = time.monotonic() + LEAVE_LIMIT_S
-            while any(map(lives, supervisors)) and time.monotonic() < deadline:
-                time.sleep(0.05)
+            _wait_for_end(supervisors, LEAVE_LIMIT_S)
             late = [process for process in supervisors if signal_process(process, signal.SIGTERM)]
         if late:
             raise UnavailableError(
                 f"the supervisor {late[0].pid} had not left {LEAVE_LIMIT_S:.0f} s after `stretto uninstall`; it was stopped"
             )
 
+    def rest(self) -> None:
+        """Wait until the supervisor has left by itself, as it does when no session is open and nothing runs.
+
+        Raises:
+            UnavailableError: it had not.
+        """
+        if not _wait_for_end(self._supervisors(), REST_LIMIT_S):
+            raise UnavailableError(f"the supervisor had not left {REST_LIMIT_S:.0f} s after the session's end")
+
+    def _supervisors(self) -> list[Process]:
+        return [Process(event.pid, event.start, event.boot) for event in self.log() if isinstance(event, SupervisorStarted)]
+
+
+def _wait_for_end(processes: Sequence[Process], limit_s: float) -> bool:
+    """Return whether all had ended within the limit."""
+    deadline = time.monotonic() + limit_s
+    while any(map(lives, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(lives, processes))
+
 
 @contextmanager
 def stage(archive: Path, *, keep: bool = False) -> Iterator[Stage]:
+    """Open the demo's stage: the project of `archive`, with this environment's own tools."""
+    with open_stage("packaging", lambda project: sources.create(archive, project), sources.environment, keep=keep) as opened:
+        yield opened
+
+
+@contextmanager
+def open_stage(
+    name: str, create: Callable[[Path], object], surroundings: Callable[[Path], Mapping[str, str]], *, keep: bool = False
+) -> Iterator[Stage]:
     """Open a stage, and clear it away at the end, unless it is to be kept (its processes end in any case)."""
     folder = Path(tempfile.mkdtemp(prefix="stretto-demo-")).resolve()
-    opened = Stage(folder, archive)
+    opened = Stage(folder, name, create, surroundings)
     try:
         yield opened
     finally:
@@ -149,6 +173,21 @@ def stage(archive: Path, *, keep: bool = False) -> Iterator[Stage]:
         finally:
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def probe(here: Stage) -> float:
+    """Return the seconds a known part of the demo's suite takes here, the quicker of two runs."""
+    here.create(here.project)
+    took = []
+    for _ in range(2):
+        began_s = time.monotonic()
+        command = [sys.executable, "-m", "pytest", *script.PROBE]
+        env = {**os.environ, **here.environment()}
+        subprocess.run(
+            command, cwd=here.project, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_LIMIT_S, check=False
+        )
+        took.append(time.monotonic() - began_s)
+    return min(took)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +241,7 @@ def both(archive: Path, *, keep: bool = False, say: Say = print) -> Report:
     with stage(archive, keep=keep) as here:
         if keep:
             notes.append(f"everything is kept in {here.folder}")
-        suite = script.suite(here.probe())
+        suite = script.suite(probe(here))
         if suite != script.PYTEST:
             notes.append(f"this machine is slow: the suite is `{suite}` here, so that the demo ends within four minutes")
         say("Without Stretto:")
@@ -215,8 +254,22 @@ def both(archive: Path, *, keep: bool = False, say: Say = print) -> Report:
     return Report(without=without, with_it=with_it, same=same, notes=tuple(notes))
 
 
-def play(here: Stage, name: str, steps: Sequence[script.Step], home: Home, say: Say) -> Session:
+def play(
+    here: Stage,
+    name: str,
+    steps: Sequence[script.Step],
+    home: Home,
+    say: Say,
+    *,
+    prompt: str = script.PROMPT,
+    settings: Mapping[str, object] | None = None,
+    limit_s: float = SESSION_LIMIT_S,
+) -> Session:
     """Run the real Claude Code through the steps once.
+
+    Args:
+        settings: given to Claude Code on top of the files of home and project.
+        limit_s: after this long the session is stopped.
 
     Raises:
         UnavailableError: it failed, or left the script.
@@ -228,7 +281,7 @@ def play(here: Stage, name: str, steps: Sequence[script.Step], home: Home, say: 
         teller = threading.Thread(target=_tell, args=(api, steps, began_s, say, over), name="teller", daemon=True)
         teller.start()
         try:
-            outcome = run(script.PROMPT, api=api, project=here.project, home=home, env=here.environment(), limit_s=SESSION_LIMIT_S)
+            outcome = run(prompt, api=api, project=here.project, home=home, env=here.environment(), settings=settings, limit_s=limit_s)
         finally:
             over.set()
             teller.join()

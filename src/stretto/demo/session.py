@@ -116,15 +116,22 @@ Sameness = Literal["identical", "identical but for durations", "different"]
 
 _DURATION = re.compile(r"(?<![\w.])\d+(?:\.\d+)?\s?(?:ms|s|sec|seconds)\b(?: \(\d+:\d\d:\d\d\))?")
 
+_TIME_OF_DAY = re.compile(r"(?<![\w:.])\d\d:\d\d:\d\d(?![\w:.])")
+
 
 def compare(without: Sequence[str], with_it: Sequence[str]) -> Sameness:
     """Say whether the model got the same texts.
 
-    Two real runs of one command differ in the durations they print ("26926 passed in 15.02s"); these are left out of the second look,
-    and only these. A replay itself is byte-exact: what differs is that the two sessions each ran their own first one.
+    Two real runs of one command differ in the durations and times of day they print ("26926 passed in 15.02s", "Start at 12:01:30");
+    these are left out of the second look, and only these. A replay itself is byte-exact: what differs is that the two sessions each ran
+    their own first one.
     """
     if tuple(without) == tuple(with_it):
         return "identical"
-    if [_DURATION.sub("#s", text) for text in without] == [_DURATION.sub("#s", text) for text in with_it]:
+    if list(map(_timeless, without)) == list(map(_timeless, with_it)):
         return "identical but for durations"
     return "different"
+
+
+def _timeless(text: str) -> str:
+    return _TIME_OF_DAY.sub("#:#", _DURATION.sub("#s", text))
