@@ -86,6 +86,9 @@ class Moment(msgspec.Struct):
     kind: str
     situations: list[str]
     of_session: list[str]
+    at_once: bool = True
+    """It does not count when a check was asked at once. The first moment of a session always does: nothing else would tell of what is
+    asked before the first write."""
 
 
 class Habits(msgspec.Struct, kw_only=True):
@@ -198,7 +201,7 @@ def session_began(habits: Habits, at_s: float) -> None:
     fresh = Habits()
     for name in _OF_SESSION:
         setattr(habits, name, getattr(fresh, name))
-    _moment(habits, at_s)
+    _moment(habits, at_s, at_once=False)
 
 
 def clock_began(habits: Habits, boot: str) -> None:
@@ -273,18 +276,18 @@ def ended(habits: Habits, at_s: float, job: Command, *, passed: bool, took_s: fl
     _moment(habits, at_s)
 
 
-def _moment(habits: Habits, at_s: float) -> None:
+def _moment(habits: Habits, at_s: float, *, at_once: bool = True) -> None:
     habits.moment_s = at_s
     habits.heard_s = max(habits.heard_s, at_s)
     if len(habits.moments) < MOMENTS_MOST:
-        habits.moments.append(Moment(at_s, habits.kind(), habits.situations(), habits.of_session()))
+        habits.moments.append(Moment(at_s, habits.kind(), habits.situations(), habits.of_session(), at_once))
 
 
 def _over(habits: Habits, at_s: float) -> None:
     """The stretch is over: count its moments."""
     for moment in habits.moments:
         later = {job: asked_s for asked_s, job in habits.asked_at if asked_s >= moment.at_s}
-        if any(asked_s - moment.at_s < AT_ONCE_S for asked_s in later.values()):
+        if moment.at_once and any(asked_s - moment.at_s < AT_ONCE_S for asked_s in later.values()):
             continue
         for tallies, situations, fades in (
             (habits.project, moment.situations, PROJECT_FADES),

@@ -133,16 +133,18 @@ def test_c11_the_third_crash_puts_a_command_aside_for_an_hour_and_no_other_one(s
     scene.end_of[0, "ahead"] = CRASH
     scene.checked(0)
     scene.checked(1)
-    for _ in range(100):
+    for _ in range(80):
         scene.changed()
         scene.advance(30.0)
-        scene.check(1)
+        scene.checked(0)  # asked for each time, else it is given up for that
+        scene.checked(1)
     assert scene.starts("ahead", 0) == 3
-    assert scene.starts("ahead", 1) == 100
+    assert scene.starts("ahead", 1) == 80
     for _ in range(30):
-        scene.check(1)
         scene.changed()
         scene.advance(60.0)
+        scene.checked(0)
+        scene.checked(1)
     assert scene.starts("ahead", 0) == 4, "once an hour it is tried again"
     scene.all_ends()
 
@@ -160,9 +162,9 @@ def test_c12_ten_minutes_in_which_every_run_fails_cause_no_storm_and_leave_none_
     assert len(kinds) <= storm <= 2 * len(kinds), "a first try of each, and as many second ones as were never earned"
     scene.end_of.clear()
     scene.advance(HOUR_S)
-    for index in kinds:
-        scene.checked(index)
     for _ in range(20):
+        for index in kinds:
+            scene.checked(index)
         scene.changed()
         scene.advance(30.0)
     assert scene.starts("ahead") - storm >= 20, "the load is what it was within one period"
@@ -423,8 +425,7 @@ def test_a8_an_hour_in_which_no_guess_is_ever_right_costs_a_handful_of_runs_and_
     job, tally = scene.engine.state.jobs[key_of(index)], scene.engine.state.ledger.commands[key_of(index)]
     print(f"{tally.ahead_runs} ahead runs for {rounds} questions, {tally.wasted_s:.1f} s of running time for nothing; {meter.loses(job)}")
     assert tally.hits == 0 and tally.misses == {"never-run": 1, "moved": rounds}
-    assert 8 <= tally.ahead_runs <= 20, "eight, then one for each doubling of the questions"
-    assert meter.given_up(job)
+    assert 1 <= tally.ahead_runs <= 20, "the policy learns to wait; if it did not, the meter would end it after eight"
 
     def pays() -> bool:
         scene.changed()
