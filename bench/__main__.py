@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench import (
     Figure,
+    bench_ahead,
     bench_attach,
     bench_beside,
     bench_crowd,
@@ -38,6 +39,7 @@ def main() -> None:
         bench_launch.run,
         bench_jobs.run,
         bench_idle.run,
+        bench_ahead.run,
         bench_attach.run,
         bench_beside.run,
         bench_crowd.run,
