@@ -299,6 +299,9 @@ def _over(habits: Habits, at_s: float) -> None:
             _trim(tallies)
         _keep(habits.asks_s, moment.kind, [when - moment.at_s for when in later.values()])
         _keep(habits.writes_s, moment.kind, [max(0.0, at_s - moment.at_s)])
+    for _, job in habits.asked_at:  # one that no moment saw coming: from now on it is known
+        for tallies in (habits.project, habits.session):
+            tallies.setdefault("any", Tally()).hits.setdefault(job, 1.0)
     habits.moments, habits.asked_at = [], []
 
 

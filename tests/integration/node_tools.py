@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,8 @@ def fetch() -> str:
     (PLACE / "package.json").write_text('{"private": true}')
     npm = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     argv = [str(home / "bin" / "node"), str(npm), "install", "--no-audit", "--no-fund", "--ignore-scripts", *PACKAGES]
-    env = {**os.environ, "npm_config_cache": str(PLACE / "cache"), "npm_config_fetch_retries": "1"}
+    trusted = ssl.get_default_verify_paths().cafile or ""  # what this machine trusts; Node has a list of its own
+    env = {"NODE_EXTRA_CA_CERTS": trusted, **os.environ, "npm_config_cache": str(PLACE / "cache"), "npm_config_fetch_retries": "1"}
     try:
         done = subprocess.run(argv, cwd=PLACE, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:

@@ -52,6 +52,18 @@ def test_a_command_asked_for_once_is_wanted_after_the_first_write():
     assert wants(told(("c", "tests", 6.0, True), ("w", "src/a.py")), "tests") == ["tests"]
 
 
+def test_a_command_whose_first_ask_no_moment_saw_coming_is_known_from_then_on():
+    """The first look at the tree finds a change and is the question's own: nothing could have been begun between the two."""
+    learned = habits.Habits()
+    habits.session_began(learned, 100.0)
+    habits.wrote(learned, 101.37, "/home/git/ignore")
+    for job, asked_s, ended_s in (("slow", 101.37, 101.98), ("quick", 102.09, 102.39)):
+        habits.asked(learned, asked_s, job)
+        habits.ended(learned, ended_s, job, passed=True, took_s=ended_s - asked_s)
+    habits.wrote(learned, 102.92, "src.py")
+    assert set(wants(learned, "slow", "quick")) == {"slow", "quick"}
+
+
 def test_before_anything_was_written_nothing_is_wanted():
     assert wants(told(("c", "tests", 6.0, True)), "tests", "lint") == []
 

@@ -120,7 +120,7 @@ class Stage:
         """
         supervisors = self._supervisors()
         try:
-            if self.project.exists() and self.state.exists():
+            if self.project.exists() and (self.state / "projects").exists():
                 self.stretto("uninstall")
         finally:
             _wait_for_end(supervisors, LEAVE_LIMIT_S)
