@@ -22,6 +22,7 @@ RUN_DIRECTORY = os.environ.setdefault("STRETTO_TEST_RUN", os.path.realpath(tempf
 FINISHED = "finished"
 """The file in it that names the tests that are over."""
 os.environ["TMPDIR"] = tempfile.tempdir = RUN_DIRECTORY
+os.environ["NODE_DISABLE_COMPILE_CACHE"] = "1"  # tools of Node would leave one in there
 
 for _number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
     # In the background of a shell, or under nohup, these are ignored, and so they would be by every command whose death is compared here.

@@ -22,6 +22,7 @@ from integration.test_tree import Watch, quiet_home, same_size_same_times, write
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
 """All states; else those without which nothing is said."""
 Said = tuple[int, str, str]
+COLOURS = re.compile(r"\x1b\[[\d;]*m")
 TIMES = re.compile(r"\b\d+(?:\.\d+)? ?m?s\b|\d{2}:\d{2}:\d{2}|(?<=\d)m (?=\d)")
 """Durations and clocks, of which no tool promises anything."""
 
@@ -35,7 +36,7 @@ def say(folder: Path, argv: Sequence[str], extra: Mapping[str, str] | None = Non
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST", "RUFF", "MYPY", "NO_COLOR"))}
     env |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **(extra or {})}
     done = subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=120)
-    return done.returncode, TIMES.sub("T", done.stdout), TIMES.sub("T", done.stderr)
+    return done.returncode, TIMES.sub("T", COLOURS.sub("", done.stdout)), TIMES.sub("T", COLOURS.sub("", done.stderr))
 
 
 def take_away(folder: Path, name: str) -> int:
