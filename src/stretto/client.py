@@ -19,7 +19,7 @@ try:
 except ImportError:  # a build without it; slower, same digest
     from hashlib import blake2b
 
-REPLY_LIMIT_S = {b"SessionStart": 8.0, b"SessionEnd": 1.0}
+REPLY_LIMIT_S = {b"SessionStart": 8.0, b"SessionEnd": 1.0, b"Stop": 12.5, b"SubagentStop": 12.5}
 """Below the hook's own timeout (install.py), so that it is always we who give up, quietly."""
 OTHER_LIMIT_S = 3.0
 STARTS = (b"SessionStart", b"UserPromptSubmit", b"PreToolUse", b"PostToolBatch")
@@ -31,6 +31,10 @@ STARTED_REPLY_LIMIT_S = 2.5
 has the time to wait for a slow machine, every later event holds a call."""
 ANCESTORS_MOST = 100
 """More processes above a hook than this are a loop that starts itself: no supervisor for that either."""
+WATCH = b"Watch"
+"""Not an event: wait until the session is to be woken, which exit 2 with a text does."""
+WATCH_AGAIN_S = 0.5
+"""How often a watcher looks whether a supervisor has come while none serves the project."""
 ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STATE_HOME", b"XDG_RUNTIME_DIR", b"SYSTEMROOT")
 """All the supervisor inherits: no key, no token, nothing of the session."""
 
@@ -64,6 +68,8 @@ def ask(islands, base, python, event):
         return 0, b"", b""
     body = read(0)
     state = base + b"/projects/" + key
+    if event == WATCH:
+        return watch(state, body)
     message = {
         b"op": b"hook",
         b"event": event,
@@ -82,6 +88,39 @@ def ask(islands, base, python, event):
         if reply is None:
             raise OSError("its supervisor does not start; `stretto doctor` says more")
     return int(reply[b"code"]), reply[b"out"], reply[b"err"]
+
+
+def watch(state, body):
+    """Wait until somebody wants the session woken, and return what wakes it; silence when nobody does any more.
+
+    Only where a person or a program can be woken: without one the host waits for this process and nothing else happens (`claude -p`).
+    """
+    if not wakeable(posix.environ):
+        return 0, b"", b""
+    import time
+
+    message = {b"op": b"watch", b"session": session_of(body)}
+    while True:
+        try:
+            reply = exchange(connect(state, None), message)
+        except OSError:
+            reply = None
+        if reply is not None:
+            return int(reply[b"code"]), reply[b"out"], reply[b"err"]
+        if not exists(state + b"/grant"):
+            return 0, b"", b""
+        time.sleep(WATCH_AGAIN_S)  # its supervisor is gone: the next one takes us in
+
+
+def wakeable(environ):
+    return environ.get(b"CLAUDE_CODE_SESSION_ATTENDED") == b"1"
+
+
+def session_of(body):
+    """Return the session's id out of the host's JSON, b"" without one. No parser: json costs more than this whole file."""
+    _, found, rest = body.partition(b'"session_id"')
+    value = rest.lstrip().removeprefix(b":").lstrip()
+    return value[1 : value.index(b'"', 1)] if found and value[:1] == b'"' else b""
 
 
 def granted(base, folder):

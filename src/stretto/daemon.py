@@ -27,9 +27,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import watchfiles
+from msgspec import structs
 
-from stretto import __version__, commands, hookwire, observe, rpc, rules, shellenv, trust
-from stretto.engine import TROUBLES, Call, Engine
+from stretto import __version__, commands, gates, hookwire, observe, rpc, rules, shellenv, trust
+from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import CorruptError, StrettoError
 from stretto.machine import Machine
 from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
@@ -69,6 +70,16 @@ class Owed(NamedTuple):
     until_s: float
 
 
+class Held(NamedTuple):
+    """The question of a gate whose answer waits for a run that is about to end."""
+
+    peer: Peer
+    event: str
+    """The hook's, or commit or push."""
+    question: gates.Question
+    since_s: float
+
+
 class Supervisor:
     """Serves one project until it has no more reason to."""
 
@@ -81,6 +92,10 @@ class Supervisor:
         self._machine = Machine(project, lock, self._selector, settings_of_host(project.root))
         self._engine = Engine(self._machine)
         self._owed: list[Owed] = []
+        self._held: list[Held] = []
+        self._watchers: dict[SessionId, Peer] = {}
+        """Who waits to wake an idle session; one for each."""
+        self._engine.wake = self._wake
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
@@ -100,7 +115,7 @@ class Supervisor:
         try:
             while not self._engine.leaving:
                 busy = self._engine.busy or self._cold
-                for key, _ in self._selector.select(OWED_TICK_S if self._owed else BUSY_TICK_S if busy else IDLE_TICK_S):
+                for key, _ in self._selector.select(OWED_TICK_S if self._owed or self._held else BUSY_TICK_S if busy else IDLE_TICK_S):
                     self._engine.guarded(key.data, key.fileobj)
                 self._engine.guarded(self._pay)
                 self._engine.guarded(self._engine.tick)
@@ -185,8 +200,15 @@ class Supervisor:
                 except TROUBLES as error:
                     self._engine.met(error)
                     reply = self._notice(message, str(error))
-                self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
-                self._gone(peer)
+                if not any(held.peer is peer for held in self._held):
+                    self._answer_hook(peer, reply)
+            case b"gate":
+                self._gate(peer, message)
+            case b"watch":
+                self._watch_session(peer, SessionId(message["session"].decode()))
+            case b"look":
+                self._engine.tend_blocks()
+                self._answer(peer, {"ok": b"1"})
             case b"invoke":
                 answer = self._invoke(peer, message)
                 run = peer.call.run
@@ -234,8 +256,22 @@ class Supervisor:
         except OSError:
             pass  # it is gone; the end of its connection is handled like any other
 
+    def _answer_hook(self, peer: Peer, reply: hookwire.HookReply) -> None:
+        self._answer(peer, {"code": str(reply.code).encode(), "out": reply.out, "err": reply.err})
+        self._gone(peer)
+
     def _pay(self) -> None:
-        """Answer those who waited for a suite to end, or waited long enough."""
+        """Answer those who waited for a suite or a check to end, or waited long enough."""
+        for held in list(self._held):
+            question = structs.replace(held.question, waited_s=mono_s() - held.since_s)
+            try:
+                heard = self._engine.weigh(question)
+            except TROUBLES as error:
+                self._engine.met(error)
+                heard = Heard()
+            if heard.held is None:
+                self._held.remove(held)
+                self._give(held, heard)
         for owed in list(self._owed):
             if mono_s() >= owed.until_s or owed.ending.isdisjoint(self._engine.runs.open):
                 self._owed.remove(owed)
@@ -245,6 +281,9 @@ class Supervisor:
         """A connection ended: what hung on it is over or unknown."""
         if peer.connection.fileno() < 0:
             return
+        self._held = [held for held in self._held if held.peer is not peer]  # Esc: the host ended the hook, and nobody waits any more
+        for session in [session for session, watcher in self._watchers.items() if watcher is peer]:
+            self._unwatch(session)
         self._selector.unregister(peer.connection)
         peer.connection.close()
         self._engine.hung_up(peer.call)
@@ -298,10 +337,59 @@ class Supervisor:
         if self._nested(peer):
             return hookwire.HookReply()
         self._compare_versions(message)
-        told = self._engine.heard(call, int(message.get("claude_pid") or b"0"))
+        heard = self._engine.heard(call, int(message.get("claude_pid") or b"0"))
         if isinstance(call, hookwire.SessionStarted) and call.session in self._engine.conversations:
             return self._session_started(call, message)
-        return hookwire.context_reply("PostToolBatch", told) if isinstance(call, hookwire.BatchEnded) else hookwire.HookReply()
+        if heard.held is not None:
+            self._held.append(Held(peer, event, heard.held, mono_s()))
+        return _reply(event, heard)
+
+    def _gate(self, peer: Peer, message: rpc.Message) -> None:
+        """Answer the `git` shim: whether a commit or a push may be done."""
+        place = message["place"].decode()
+        if place not in ("commit", "push"):
+            raise CorruptError(f"cannot answer for the gate {place!r}: there is none")
+        session = SessionId(message["session"].decode()) or None
+        if self._nested(peer):
+            self._answer(peer, {"do": b"allow", "text": b""})
+            return
+        question = gates.Question(place="commit" if place == "commit" else "push", session=session)
+        heard = self._engine.weigh(question)
+        held = Held(peer, place, question, mono_s())
+        if heard.held is not None:
+            self._held.append(held)
+        else:
+            self._give(held, heard)
+
+    def _give(self, held: Held, heard: Heard) -> None:
+        """Answer a question of a gate that was kept back, or might have been."""
+        if held.event in ("commit", "push"):
+            self._answer(held.peer, {"do": b"deny" if heard.denied else b"allow", "text": (heard.told or heard.notice).encode()})
+        else:
+            self._answer_hook(held.peer, _reply(held.event, heard))
+
+    # --- waking --------------------------------------------------------------------------------------------------------------
+
+    def _watch_session(self, peer: Peer, session: SessionId) -> None:
+        """Somebody waits to wake a session; whoever did before is let go, since each turn's end brings another."""
+        conversation = self._engine.conversations.get(session)
+        if conversation is None:
+            self._answer_hook(peer, hookwire.HookReply())
+            return
+        if (earlier := self._watchers.pop(session, None)) is not None:
+            self._answer_hook(earlier, hookwire.HookReply())
+        self._watchers[session] = peer
+        conversation.watched = True
+        self._engine.tend_blocks()
+
+    def _unwatch(self, session: SessionId) -> Peer | None:
+        if (conversation := self._engine.conversations.get(session)) is not None:
+            conversation.watched = False
+        return self._watchers.pop(session, None)
+
+    def _wake(self, session: SessionId, text: str) -> None:
+        if (peer := self._unwatch(session)) is not None:
+            self._answer_hook(peer, hookwire.HookReply(code=2, err=text.encode()))
 
     def _session_started(self, call: hookwire.SessionStarted, message: rpc.Message) -> hookwire.HookReply:
         self._engine.reload()
@@ -424,6 +512,15 @@ class Supervisor:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
             return {"ok": b"0", "reason": str(error).encode()}
+
+
+def _reply(event: str, heard: Heard) -> hookwire.HookReply:
+    """Return what the host is answered."""
+    if heard.denied:
+        return hookwire.deny_reply(heard.told)
+    if heard.goes_on or (heard.told and event == "PostToolBatch"):
+        return hookwire.context_reply(event, heard.told)
+    return hookwire.notice_reply(heard.notice) if heard.notice else hookwire.HookReply()
 
 
 def _passed_by(code: str, reason: str) -> Verdict:

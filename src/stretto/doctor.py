@@ -185,14 +185,19 @@ def _settings(patient: _Patient) -> Iterator[Check]:
 
 def _entries(scope: str, path: str, entries: list[tuple[str, Any]], base: str) -> Check:
     wired = install.wiring(base)
-    wanted = {event.name: install.entry(event, wired) for event in install.EVENTS}
-    missing = [name for name in wanted if name not in dict(entries)]
-    changed = sorted({name for name, value in entries if wanted.get(name) != value})
+    wanted = [(event.name, value) for event in install.EVENTS for value in install.entries_of(event, wired)]
+    missing = sorted({name for name, value in wanted if value not in [mine for event, mine in entries if event == name]})
+    changed = sorted({name for name, value in entries if (name, value) not in wanted})
+    gone = [name for name in missing if name not in dict(entries)]
     if missing or changed or len(entries) != len(wanted):
-        what = [f"missing: {', '.join(missing)}"] if missing else []
-        what += [f"not as this installation writes them: {', '.join(changed)}"] if changed else []
-        what += ["some twice"] if len(entries) > len({name for name, _ in entries}) else []
-        return Check("fail" if missing else "warn", f"{scope} hooks", f"{path}: {'; '.join(what)}", "run `stretto init` again")
+        what = [f"missing: {', '.join(gone)}"] if gone else []
+        what += (
+            [f"not as this installation writes them: {', '.join(sorted({*changed, *missing} - {*gone}))}"]
+            if {*changed, *missing} - {*gone}
+            else []
+        )
+        what += ["some twice"] if len(entries) > len(wanted) else []
+        return Check("fail" if gone else "warn", f"{scope} hooks", f"{path}: {'; '.join(what)}", "run `stretto init` again")
     return Check("ok", f"{scope} hooks", f"all {len(wanted)} in {path}")
 
 

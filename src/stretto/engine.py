@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, retries, rpc, rules, schedule
 from stretto.audit import Auditor
 from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
+from stretto.gatekeeper import Gatekeeper
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -33,6 +34,7 @@ from stretto.model import (
     CheckMissed,
     End,
     EpochBegan,
+    FileClass,
     InvariantBroken,
     Invocation,
     JobKey,
@@ -104,6 +106,24 @@ class Call:
         self.waits_for: Run | None = None
 
 
+class Heard(NamedTuple):
+    """What comes of a hook."""
+
+    told: str = ""
+    """What the session is told."""
+    notice: str = ""
+    """What its user is told."""
+    denied: bool = False
+    """What it is about to do is not done, for the reason in `told`."""
+    goes_on: bool = False
+    """Its turn does not end, for the reason in `told`."""
+    held: gates.Question | None = None
+    """The answer is kept back: `weigh` this question again."""
+
+
+NOTHING = Heard()
+
+
 class Answer(NamedTuple):
     do: str
     """exec, record, replay or attach."""
@@ -137,6 +157,11 @@ class Engine:
         """Sessions that were open when a line of the log could not be used, and were not told yet."""
         self._requests = Requests(world, self.log, self.state)
         self._auditor = Auditor(world, self.log, self.state)
+        self._gatekeeper = Gatekeeper(world, self.log, self.state, self.runs)
+        self._urgent: set[JobKey] = set()
+        """Checks that a gate would wait for, if they ran."""
+        self.wake: Callable[[SessionId, str], None] = lambda session, text: None
+        """Wakes an idle session; set by whoever can."""
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
         self._moves = 0
@@ -240,6 +265,7 @@ class Engine:
             self._check_sessions(now_s)
             self._tend_log()
             self.runs.prune()
+            self.guarded(self.tend_blocks)
             self.dirty = True
         if self.makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self.runs.open.values()):
             self.leaving = f"{MAKES_WAY}: {self.makes_way}, this is {__version__}"
@@ -365,37 +391,158 @@ class Engine:
 
     # --- sessions ------------------------------------------------------------------------------------------------------------
 
-    def heard(self, call: hookwire.HookCall, claude_pid: int) -> str:
-        """Take in what the host says of a session; return what that session is to be told, "" when nothing."""
+    def heard(self, call: hookwire.HookCall, claude_pid: int) -> Heard:
+        """Take in what the host says of a session; return what comes of it for that session."""
         if call.session not in self.conversations and len(self.conversations) >= SESSIONS_MOST:
             self._not_followed(call)
-            return ""
+            return NOTHING
         claude = self._world.identify(claude_pid)
         if isinstance(call, hookwire.SessionEnded):
             if call.session in self.conversations:
                 self.close_session(call.session, call.reason)
-            return ""
+            return NOTHING
         conversation = self._conversation(call, claude)
         self.guarded(self._log_openings)
         if call.mode:
             conversation.mode = call.mode
+        conversation.idle = False
         match call:
             case hookwire.BashAsked():
-                self._bash_asked(conversation, call)
+                way_out = commands.is_way_out(call.command)
+                denied = self._ask_gate(gates.Question(place="tool", session=call.session, agent=call.agent, way_out=way_out))
+                if not denied.denied:
+                    self._bash_asked(conversation, call)
+                return denied
             case hookwire.WriteAsked():
-                conversation.write_asked(call.call, self._world.real(call.path))
+                denied = self._ask_gate(gates.Question(place="edit", session=call.session, agent=call.agent))
+                if not denied.denied:
+                    conversation.write_asked(call.call, self._world.real(call.path))
+                return denied
             case hookwire.PermissionQuestion():
                 conversation.question(call.command)
-            case hookwire.PromptSubmitted() | hookwire.TurnEnded():
-                if not call.agent and conversation.may_hide_calls:
-                    self._new_epoch("what a session ran before this supervisor came was broken off", call.session)
-                    conversation.unseen_over()
-                for open_call in conversation.turn_ended(call.agent):
-                    self._call_ended(open_call, call.session)
+            case hookwire.PromptSubmitted():
+                self._turn_over(conversation, call)
+                if not (call.agent or call.machine):
+                    self._gatekeeper.prompted(call.session)
+            case hookwire.TurnEnded():
+                self._turn_over(conversation, call)
+                return self.weigh(gates.Question(place="stop", session=call.session, agent=call.agent, continues=call.continues))
             case hookwire.BatchEnded():
                 self._batch_ended(conversation, call)
-                return "\n".join(filter(None, [self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
-        return ""
+                words = "" if call.agent else self._gatekeeper.words(call.session)
+                told = [words, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]
+                return Heard(told="\n".join(filter(None, told)))
+        return NOTHING
+
+    def _turn_over(self, conversation: Conversation, call: hookwire.HookCall) -> None:
+        if not call.agent and conversation.may_hide_calls:
+            self._new_epoch("what a session ran before this supervisor came was broken off", call.session)
+            conversation.unseen_over()
+        for open_call in conversation.turn_ended(call.agent):
+            self._call_ended(open_call, call.session)
+
+    # --- gates ---------------------------------------------------------------------------------------------------------------
+
+    def weigh(self, question: gates.Question) -> Heard:
+        """Answer a gate's question about the end of a turn, a commit or a push, on the tree as it is now.
+
+        Raises:
+            one of TROUBLES: the answer is to go on.
+        """
+        self._catch_up()
+        self.guarded(self.pay_epoch)
+        trouble = f"the log has no room to say that earlier results ended: {self._owed_epoch}" if self._owed_epoch else ""
+        if not trouble:
+            self.look()
+            trouble = self._scan.problem
+        if question.session is not None:
+            self._note_writes_of_commands(question.session, question.agent)
+        if question.place == "stop" and not (trouble or question.waited_s):
+            self._hurry(question)
+        heard = self._ask_gate(question, trouble)
+        if heard.held is None:
+            self._urgent.clear()
+            conversation = self.conversations.get(question.session) if question.session is not None else None
+            if conversation is not None and question.place == "stop" and not (question.agent or heard.goes_on):
+                conversation.idle = True
+                self.guarded(self._wake)  # a block of which it was told already wakes nobody, one that came meanwhile does
+        return heard
+
+    def _ask_gate(self, question: gates.Question, trouble: str = "") -> Heard:
+        decision = self._gatekeeper.ask(
+            question,
+            standing=self.standing,
+            trouble=trouble,
+            beside=self._blocker() if question.place in ("stop", "commit", "push") else "",
+            problem=self._scan.problem,
+            invocations=self._invocations,
+            filtered={job for job, check in self._checks.items() if check.filtered},
+            generation=self._scan.generation,
+        )
+        match decision.do:
+            case "hold":
+                return Heard(held=question)
+            case "allow":
+                return Heard(told=decision.text, notice=decision.notice)
+            case "continue":
+                return Heard(told=decision.text, goes_on=True)
+            case "deny":
+                return Heard(told=decision.text, denied=True)
+            case _:
+                assert_never(decision.do)
+
+    def _note_writes_of_commands(self, session: SessionId, agent: str) -> None:
+        """Say that an agent wrote a source when one changed since the first of its commands whose effects are not known."""
+        conversation = self.conversations.get(session)
+        since = conversation.unsure.pop(agent, None) if conversation is not None else None
+        if since is None:
+            return
+        changes = self._world.tree.classify(self._world.tree.changes(since, self._scan.generation))
+        if path := next((change.path for change in changes if change.of is FileClass.SOURCE), ""):
+            self._gatekeeper.wrote(session, agent, path)
+
+    def _hurry(self, question: gates.Question) -> None:
+        """Start the quick checks that a gate would wait for: nobody edits any more, so there is no rest of the tree to wait for."""
+        turn = self.state.steering.turns.get(question.session) if question.session is not None else None
+        if turn is None or question.agent not in turn.wrote or self._held():
+            return
+        for key, check in self._checks.items():
+            job = self.state.jobs[key]
+            text = commands.display(self._invocations[key].argv)
+            gated = "stop" in rules.gate_places(self.standing.rules, text) and not check.filtered
+            quick = bool(job.durations_s) and job.median_s < gates.HOLD_S
+            if gated and quick and self.runs.wants_run(job) and not self._ineligible(job):
+                self._urgent.add(key)
+        if self._urgent:
+            self._poked_s = 0.0
+            self._plan()
+
+    def tend_blocks(self) -> None:
+        """Write down which blocks are over, and wake the idle sessions that one concerns.
+
+        Raises:
+            OSError: there is no room; the next call tries again.
+        """
+        self._catch_up()
+        if not self.state.steering.blocks:
+            return
+        about = self._gatekeeper.blocks_of()
+        passed = {job for job in about if (result := self.runs.results.get(job)) is not None and result.outcome == "pass"}
+        if passed:
+            self.look()
+            passed = {
+                job for job in passed if self.runs.still_true(self.runs.results[job], self.standing.rules.max_age_s, self._scan.problem)
+            }
+        self._gatekeeper.tend(passed)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self.standing.acts or self.standing.void:
+            return
+        for session, conversation in self.conversations.items():
+            if conversation.idle and conversation.watched and (text := self._gatekeeper.wakes(session)):
+                conversation.idle = False
+                self.wake(session, text)
 
     def _conversation(self, call: hookwire.HookCall, claude: Process | None) -> Conversation:
         conversation = self.conversations.get(call.session)
@@ -446,6 +593,8 @@ class Engine:
         effect = commands.effect_of(call.command, frozenset(self.names()))
         conversation.bash_asked(call, effect, self.names())
         if effect in UNKNOWN_EFFECTS:
+            conversation.unsure.setdefault(call.agent, self._scan.generation)
+        if effect in UNKNOWN_EFFECTS:
             what = "a package manager" if effect == "package" else "a command whose effects are not known"
             self._new_epoch(f"{what} ran: {gates.clean(call.command)[:80]}", call.session)
 
@@ -478,7 +627,9 @@ class Engine:
             if call.tool in hookwire.WRITING_TOOLS and call.path:
                 conversation.write_ended(call.id, self._world.real(call.path))
                 self.poke()
-                if not self._seen_by_scan(call.path):
+                if self._seen_by_scan(call.path):
+                    self._gatekeeper.wrote(batch.session, batch.agent, os.path.relpath(self._world.real(call.path), self._world.root))
+                else:
                     self._new_epoch(f"the session wrote outside what is scanned: {gates.clean(call.path)[:80]}", batch.session)
         conversation.forget_edits_before(
             min((run.began_mono_s for run in self.runs.open.values()), default=self._world.mono_s() - EDITS_KEPT_S)
@@ -842,7 +993,9 @@ class Engine:
                 began_s = running.get(key)
                 run_s = None if began_s is None else self._world.mono_s() - began_s
                 candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
-        return ahead.desired(self._learn(), candidates, self._world.mono_s(), preset.price)
+        urgent = [candidate.job for candidate in candidates if candidate.job in self._urgent]
+        wanted = ahead.desired(self._learn(), candidates, self._world.mono_s(), preset.price)
+        return list(dict.fromkeys([*urgent, *wanted]))
 
     def _learn(self) -> habits.Habits:
         """Return what the log's story teaches, up to its latest beat."""

@@ -31,19 +31,23 @@ from statistics import median
 
 import msgspec
 
-from stretto import habits
+from stretto import habits, steering
 from stretto.model import (
     AheadTold,
+    ArtifactMade,
     AttemptExited,
     AttemptId,
     AttemptSettled,
     AttemptSpawned,
     AttemptStarted,
     Bad,
+    BlockCleared,
+    BlockRaised,
     CheckMissed,
     End,
     EpochBegan,
     Event,
+    GateDecided,
     InvariantBroken,
     JobFlipped,
     JobKey,
@@ -56,6 +60,7 @@ from stretto.model import (
     LogEvent,
     NewsTold,
     PermissionAsked,
+    PromptBegan,
     RequestCancelled,
     RequestHeld,
     RequestLost,
@@ -63,11 +68,17 @@ from stretto.model import (
     SessionClosed,
     SessionId,
     SessionOpened,
+    SessionWoken,
+    SourceWritten,
     Streams,
     SupervisorStarted,
     SupervisorStopped,
     TreeMoved,
+    WordsTold,
+    WorkerProgressed,
+    WorkerSaid,
 )
+from stretto.steering import Block, Steering
 from stretto.tally import Ledger, Outcome
 
 RECENT = 500
@@ -407,6 +418,8 @@ class State(msgspec.Struct, kw_only=True):
     """How many there ever were."""
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     audits: deque[JoinAudited] = msgspec.field(default_factory=lambda: deque(maxlen=RECENT))
+    steering: Steering = msgspec.field(default_factory=Steering)
+    """Blocks, prompts and what gates decided."""
     last_at: float = 0.0
     last_hook_at: float = 0.0
     """When a hook last did something that is logged; 0: never."""
@@ -414,6 +427,16 @@ class State(msgspec.Struct, kw_only=True):
     def open_attempts(self) -> list[Attempt]:
         """Attempts that began and have not ended, oldest first."""
         return [attempt for attempt in self.attempts.values() if attempt.open]
+
+    def open_sessions(self) -> list[SessionId]:
+        """Sessions that opened and have not closed."""
+        return [session.session for session in self.sessions.values() if not session.closed]
+
+    def live_blocks(self, mono_s: float, boot: str) -> list[Block]:
+        """Blocks that hold at this moment, oldest first."""
+        living, sessions = {attempt.attempt for attempt in self.open_attempts()}, set(self.open_sessions())
+        blocks = self.steering.blocks.values()
+        return [block for block in blocks if not steering.over(block, mono_s=mono_s, boot=boot, living=living, open_sessions=sessions)]
 
 
 def apply(state: State, event: LogEvent | Bad, offset: int = -1) -> State:
@@ -546,6 +569,7 @@ def _session_opened(state: State, event: SessionOpened) -> str:
         opened_at=event.ts,
     )
     state.last_hook_at = event.ts
+    steering.session_opened(state.steering, event.session)
     _beat(state, event, "session")
     return ""
 
@@ -562,6 +586,7 @@ def _session_closed(state: State, event: SessionClosed) -> str:
     if session is None:
         return f"session.closed for session {event.session}, which was never opened"
     session.closed = True
+    steering.session_closed(state.steering, event.session)
     return ""
 
 
@@ -660,6 +685,7 @@ def _forget_oldest(state: State) -> None:
     for attempt in list(islice(state.attempts.values(), len(state.attempts) - ATTEMPTS_KEPT)):
         if not attempt.open:
             del state.attempts[attempt.attempt]
+            steering.attempt_forgotten(state.steering, attempt.attempt)
 
 
 def _attempt_step(state: State, event: AttemptSpawned | AttemptExited | AttemptSettled) -> str:
@@ -727,6 +753,8 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
     job.reached = job.reached or event.reached
     if not (job.clean or event.torn) and attempt.end is not None and attempt.end.by_itself:
         job.clean = True
+    if not event.torn and attempt.kind != "requested":
+        steering.check_ended(state.steering, state.open_sessions(), attempt.job, event.outcome)
     return ""
 
 
@@ -879,6 +907,62 @@ def _ahead_told(state: State, event: AheadTold) -> str:
     return f"ahead.told of unknown job {unknown[0]}" if unknown else ""
 
 
+def _prompt_began(state: State, event: PromptBegan) -> str:
+    state.last_hook_at = event.ts
+    steering.prompt_began(state.steering, event.session)
+    return ""
+
+
+def _source_written(state: State, event: SourceWritten) -> str:
+    state.last_hook_at = event.ts
+    steering.source_written(state.steering, event)
+    return ""
+
+
+def _block_raised(state: State, event: BlockRaised) -> str:
+    return steering.raise_block(state.steering, event)
+
+
+def _block_cleared(state: State, event: BlockCleared) -> str:
+    return steering.clear_block(state.steering, event)
+
+
+def _worker_said(state: State, event: WorkerSaid) -> str:
+    steering.said(state.steering, event)
+    return ""
+
+
+def _words_told(state: State, event: WordsTold) -> str:
+    state.last_hook_at = event.ts
+    turn = state.steering.turn(event.session)
+    turn.told = min(max(turn.told, event.count), state.steering.said_count)
+    return ""
+
+
+def _worker_progressed(state: State, event: WorkerProgressed) -> str:
+    if event.attempt not in state.attempts:
+        return f"worker.progressed for unknown attempt {event.attempt}"
+    steering.progressed(state.steering, event)
+    return ""
+
+
+def _artifact_made(state: State, event: ArtifactMade) -> str:
+    if event.attempt not in state.attempts:
+        return f"artifact.made for unknown attempt {event.attempt}"
+    steering.artifact_made(state.steering, event)
+    return ""
+
+
+def _gate_decided(state: State, event: GateDecided) -> str:
+    state.last_hook_at = event.ts
+    return steering.decided(state.steering, event)
+
+
+def _session_woken(state: State, event: SessionWoken) -> str:
+    state.steering.turn(event.session).woken.add(event.block)
+    return ""
+
+
 def _invariant_broken(state: State, event: InvariantBroken) -> str:
     state.broken.append(event)
     state.broken_count += 1
@@ -914,6 +998,16 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JoinAudited: _join_audited,
     NewsTold: _news_told,
     AheadTold: _ahead_told,
+    PromptBegan: _prompt_began,
+    SourceWritten: _source_written,
+    BlockRaised: _block_raised,
+    BlockCleared: _block_cleared,
+    WorkerSaid: _worker_said,
+    WordsTold: _words_told,
+    WorkerProgressed: _worker_progressed,
+    ArtifactMade: _artifact_made,
+    GateDecided: _gate_decided,
+    SessionWoken: _session_woken,
     InvariantBroken: _invariant_broken,
 }
 """Each returns what was wrong with the event, "" when it was applied."""

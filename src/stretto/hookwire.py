@@ -15,6 +15,8 @@ import msgspec
 
 from stretto.model import Record, SessionId
 
+MACHINE_PROMPT = "<task-notification>"
+"""How the host's own prompts begin."""
 WRITING_TOOLS = frozenset({"Edit", "Write", "MultiEdit", "NotebookEdit"})
 
 
@@ -45,11 +47,16 @@ class SessionEnded(HookCall, frozen=True, kw_only=True):
 
 
 class PromptSubmitted(HookCall, frozen=True, kw_only=True):
-    pass
+    machine: bool = False
+    """The host's own notification and nobody's prompt: a background task ended, a hook woke the session."""
 
 
 class TurnEnded(HookCall, frozen=True, kw_only=True):
     """Stop or SubagentStop."""
+
+    continues: bool = False
+    """It goes on only because a hook made it go on."""
+    subagent: bool = False
 
 
 class BashAsked(HookCall, frozen=True, kw_only=True):
@@ -114,9 +121,9 @@ def parse(event: str, body: bytes) -> HookCall:
         case "SessionEnd":
             return SessionEnded(**common, reason=_text(raw, "reason"))
         case "UserPromptSubmit":
-            return PromptSubmitted(**common)
+            return PromptSubmitted(**common, machine=_text(raw, "prompt").lstrip().startswith(MACHINE_PROMPT))
         case "Stop" | "SubagentStop":
-            return TurnEnded(**common)
+            return TurnEnded(**common, continues=raw.get("stop_hook_active") is True, subagent=event == "SubagentStop")
         case "PreToolUse" if raw.get("tool_name") == "Bash":
             background = tool_input.get("run_in_background") is True
             return BashAsked(**common, call=_text(raw, "tool_use_id"), command=_text(tool_input, "command"), background=background)
@@ -138,6 +145,15 @@ def context_reply(event: str, text: str) -> HookReply:
     if not text:
         return HookReply()
     return HookReply(out=msgspec.json.encode({"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}))
+
+
+def deny_reply(reason: str) -> HookReply:
+    """Return the reply to a PreToolUse that keeps the tool from running, with the reason for the model.
+
+    Not exit 2: that would show the model the hook's command line.
+    """
+    decision = {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": reason}
+    return HookReply(out=msgspec.json.encode({"hookSpecificOutput": decision}))
 
 
 def notice_reply(text: str) -> HookReply:

@@ -56,19 +56,28 @@ class HookEvent:
     timeout_s: int
     matcher: str = ""
     """Tool name the hook is for, "" where the event has none."""
+    status: str = ""
+    """What the host shows while it waits for this one for more than a second."""
+    watched: bool = False
+    """A second entry waits in the background from then on and can wake the session when it is idle."""
 
 
 EVENTS = (
-    HookEvent(name="SessionStart", timeout_s=10),
+    HookEvent(name="SessionStart", timeout_s=10, watched=True),
     HookEvent(name="UserPromptSubmit", timeout_s=5),
     HookEvent(name="PreToolUse", timeout_s=5, matcher="Bash|Edit|Write|MultiEdit|NotebookEdit"),
     HookEvent(name="PermissionRequest", timeout_s=5, matcher="Bash"),
     HookEvent(name="PostToolBatch", timeout_s=5),
-    HookEvent(name="Stop", timeout_s=5),
-    HookEvent(name="SubagentStop", timeout_s=5),
+    HookEvent(name="Stop", timeout_s=15, status="Waiting for checks that are about to end", watched=True),
+    HookEvent(name="SubagentStop", timeout_s=15, status="Waiting for checks that are about to end"),
     HookEvent(name="SessionEnd", timeout_s=5),
 )
 """What we listen to. The client gives up on its own before each of these seconds are over."""
+
+WATCH = "Watch"
+"""What the client of the second entry is told instead of the event's name."""
+WATCH_S = 7 * 86_400
+"""A session may be idle for so long; its watcher ends with it."""
 
 VOIDING = ("PreToolUse", "PermissionRequest")
 """One bad entry under these and Claude Code 2.1.330 ignores the whole file, its deny rules included (measured)."""
@@ -184,7 +193,7 @@ def with_hooks(text: str | None, wired: Wiring) -> str:
         faults = [fault for fault in problems(text) if fault.voids]
         if faults:
             raise ValueError(f"{faults[0].text}, so Claude Code ignores the whole file")
-        wanted = {event.name: [entry(event, wired)] for event in EVENTS}
+        wanted = {event.name: entries_of(event, wired) for event in EVENTS}
         found: dict[str, list[Any]] = {}
         for name, value in installed(text):
             found.setdefault(name, []).append(value)
@@ -286,10 +295,25 @@ def problems(text: str) -> list[Fault]:
     return faults
 
 
+def entries_of(event: HookEvent, wired: Wiring) -> list[dict[str, Any]]:
+    """Return our entries for one event, in order."""
+    return [entry(event, wired), *([_watcher(wired)] if event.watched else [])]
+
+
 def entry(event: HookEvent, wired: Wiring) -> dict[str, Any]:
-    """Return our entry for one event."""
-    args = ["-I", "-S", "-c", LAUNCH, wired.islands, wired.base, wired.supervisor, MARK, event.name]
-    return {"type": "command", "command": wired.python, "args": args, "timeout": event.timeout_s}
+    """Return the entry by which we hear of one event."""
+    status = {"statusMessage": event.status} if event.status else {}
+    return {**_command(wired, event.name), "timeout": event.timeout_s, **status}
+
+
+def _watcher(wired: Wiring) -> dict[str, Any]:
+    """Return the entry that waits in the background. In a plain `-p` the host would wait for it, so there it ends at once (client.py)."""
+    return {**_command(wired, WATCH), "timeout": WATCH_S, "asyncRewake": True}
+
+
+def _command(wired: Wiring, word: str) -> dict[str, Any]:
+    args = ["-I", "-S", "-c", LAUNCH, wired.islands, wired.base, wired.supervisor, MARK, word]
+    return {"type": "command", "command": wired.python, "args": args}
 
 
 # --- JSON as text -----------------------------------------------------------------------------------------------------------
@@ -434,7 +458,7 @@ def _event_member(indent: str, layout: _Layout, wired: Wiring, event: HookEvent)
 
 def _group(event: HookEvent, wired: Wiring) -> str:
     matcher = {"matcher": event.matcher} if event.matcher else {}
-    return json.dumps({**matcher, "hooks": [entry(event, wired)]})
+    return json.dumps({**matcher, "hooks": entries_of(event, wired)})
 
 
 def _cut(box: _Node, gone: Sequence[_Node]) -> list[tuple[int, int]]:

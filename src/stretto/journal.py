@@ -34,7 +34,7 @@ examples and with what a reader of another format makes of them. Names end in th
     attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why, audits
     attempt.spawned     its owner lives: attempt, pid, start
     attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes), held_s
-    attempt.settled     its worth: attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest, reached
+    attempt.settled     attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest, reached, outcome
     request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason
@@ -45,6 +45,16 @@ examples and with what a reader of another format makes of them. Names end in th
     join.audited        a joined run was run again: ask, job, session, attempt, again, outcome, reason
     news.told           a session was told that a check flipped: session, job, attempt, was, now, text
     ahead.told          a session was told that commands run ahead: session, jobs, text
+    prompt.began        the user gave a session something to do: session
+    source.written      an agent wrote its first source since then: session, agent, path
+    block.raised        sessions are kept from something: block, scope, reason, session, attempt, job, ttl_s
+    block.cleared       a block is over: block, how, by_whom
+    worker.said         sessions are to be told something: text, session, attempt
+    words.told          a session was told what workers said: session, count
+    worker.progressed   a worker says how far it is: attempt, done, total, text
+    artifact.made       a worker names a file that it made: attempt, path, text
+    gate.decided        a gate was asked: gate, session, agent, on, do, rule, reason, checks, blocks, facts, generation, held_s
+    session.woken       an idle session was woken: session, block, after_s
     invariant.broken    something promised was found not to hold: rule, attempt, what
 
 Appending needs the standard library only: the monitor carries this module and has to stay small. `read` imports the records.

@@ -34,6 +34,14 @@ Mode = Literal["on", "audit", "observe", "off"]
 """audit: on, and a sample of what was joined is run again and compared."""
 Fsync = Literal["exits", "always", "never"]
 """What of the log is synced: the records appended as `lasting`, all, or none."""
+Outcome = Literal["pass", "fail", ""]
+"""What a run says of the code; "" when nothing: no test was collected, a usage error, nobody knows."""
+BlockScope = Literal["stop", "commit", "edit", "all"]
+"""What a block keeps a session from: ending its turn, commits and pushes, writing files, or any of these and every other tool."""
+BLOCK_SCOPES: tuple[BlockScope, ...] = ("stop", "commit", "edit", "all")
+GatePlace = Literal["stop", "commit", "push"]
+"""Where a red check holds a session up."""
+GATE_PLACES: tuple[GatePlace, ...] = ("stop", "commit", "push")
 Kind = Literal["foreground", "ahead", "requested"]
 """foreground: the session's own run; ahead: started by us before it is asked for; requested: a job that was asked for."""
 Streams = Literal["merged", "split"]
@@ -369,6 +377,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     """`bundle.digest_of` what it printed; "" when that was not read (lost, cancelled, a line of format 1)."""
     reached: str = ""
     """A service of this machine that it was seen to use, or a fixed port that it served itself, in words; "" when none was seen."""
+    outcome: Outcome = ""
+    """What it says of the code (`gates.outcome`)."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
@@ -455,6 +465,11 @@ class CheckMissed(Event, tag="check.missed", frozen=True, kw_only=True):
     """One of `MISS_CODES`."""
 
 
+BlockEnd = Literal["clear", "owner", "expired", "user", "superseded", "session"]
+"""clear: who raised it took it back. owner: that worker ended. expired: its time was over. user: a person removed it. superseded: the
+check that it is about passed. session: the session that it meant is over."""
+GateAct = Literal["allow", "continue", "deny"]
+"""continue: a turn that was about to end goes on, with the reason. deny: a tool, a commit or a push is not done, with the reason."""
 AuditOutcome = Literal["same", "differs", "false", "unrepeatable", "void", "skipped"]
 
 
@@ -493,6 +508,121 @@ class AheadTold(Event, tag="ahead.told", frozen=True, kw_only=True):
     text: str
 
 
+class PromptBegan(Event, tag="prompt.began", frozen=True, kw_only=True):
+    """The user (not a notification of the host's) gave a session something to do: what a gate may count begins anew."""
+
+    session: SessionId
+
+
+class SourceWritten(Event, tag="source.written", frozen=True, kw_only=True):
+    """An agent of a session wrote a source for the first time since the user's last prompt."""
+
+    session: SessionId
+    agent: str = ""
+    """Id of the subagent, "" for the main one."""
+    path: str
+    """The first of what it wrote, relative to the project."""
+
+
+class BlockRaised(Event, tag="block.raised", frozen=True, kw_only=True):
+    """Somebody keeps sessions from something until it is over; the same block again changes nothing."""
+
+    block: str
+    """16 hex digits over what makes it the same block."""
+    scope: BlockScope
+    reason: str
+    session: SessionId | None = None
+    """The session that is meant, None: all of the project."""
+    attempt: AttemptId | None = None
+    """The worker that raised it; it ends with that. None: a person, or a program of theirs."""
+    job: JobKey | None = None
+    """The check that it is about: it ends when that passes."""
+    ttl_s: float
+
+
+class BlockCleared(Event, tag="block.cleared", frozen=True, kw_only=True):
+    """A block is over."""
+
+    block: str
+    how: BlockEnd
+    by_whom: str = ""
+
+
+class WorkerSaid(Event, tag="worker.said", frozen=True, kw_only=True):
+    """Somebody tells sessions something, once, as data; nothing is held up."""
+
+    text: str
+    session: SessionId | None = None
+    attempt: AttemptId | None = None
+
+
+class WordsTold(Event, tag="words.told", frozen=True, kw_only=True):
+    """A session was told what workers said, up to so many of all that was ever said."""
+
+    session: SessionId
+    count: int
+
+
+class WorkerProgressed(Event, tag="worker.progressed", frozen=True, kw_only=True):
+    """A worker says how far it is."""
+
+    attempt: AttemptId
+    done: float
+    total: float | None = None
+    text: str = ""
+
+
+class ArtifactMade(Event, tag="artifact.made", frozen=True, kw_only=True):
+    """A worker names a file that it made for somebody."""
+
+    attempt: AttemptId
+    path: str
+    text: str = ""
+
+
+class Weighed(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a gate knew of one check when it decided."""
+
+    job: JobKey
+    attempt: AttemptId | None
+    standing: str
+    outcome: Outcome
+    fact: str = ""
+    """Digest of the check and the set of its failing tests; "" when it does not fail."""
+    reason: str = ""
+
+
+class GateDecided(Event, tag="gate.decided", frozen=True, kw_only=True):
+    """A gate was asked, and this is what it answered; it is in the log before the answer is given."""
+
+    gate: str
+    """Id of this decision."""
+    session: SessionId | None
+    agent: str = ""
+    on: str
+    """Stop, SubagentStop, PreToolUse, commit or push."""
+    do: GateAct
+    rule: str
+    """Which rule decided, one of `gates.RULES`."""
+    reason: str
+    checks: tuple[Weighed, ...] = ()
+    blocks: tuple[str, ...] = ()
+    facts: tuple[str, ...] = ()
+    """What the session is held up for now, and therefore not again."""
+    generation: int = 0
+    held_s: float = 0.0
+    """For how long the answer was kept back because a check was about to end."""
+
+
+class SessionWoken(Event, tag="session.woken", frozen=True, kw_only=True):
+    """An idle session was woken because of a block."""
+
+    session: SessionId
+    block: str
+    after_s: float
+    """Seconds since the block was raised."""
+
+
 class InvariantBroken(Event, tag="invariant.broken", frozen=True, kw_only=True):
     """Something that Stretto promises was found not to hold; the result it concerns is not used."""
 
@@ -528,6 +658,16 @@ LogEvent = (
     | JoinAudited
     | NewsTold
     | AheadTold
+    | PromptBegan
+    | SourceWritten
+    | BlockRaised
+    | BlockCleared
+    | WorkerSaid
+    | WordsTold
+    | WorkerProgressed
+    | ArtifactMade
+    | GateDecided
+    | SessionWoken
     | InvariantBroken
 )
 

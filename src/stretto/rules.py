@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from stretto.errors import UserError
-from stretto.model import Fsync, Record
+from stretto.model import GATE_PLACES, Fsync, GatePlace, Record
 
 FILE = "stretto.toml"
 SETTINGS_FILE = "settings.toml"
@@ -33,6 +33,7 @@ DEFAULT_QUIET_S = 0.3
 LONGEST_QUIET_S = 60.0
 DEFAULT_KEEP_DAYS, LONGEST_KEEP_DAYS = 30, 3650
 DEFAULT_KEEP_MB, LARGEST_KEEP_MB = 64, 16_384
+DEFAULT_GATE: tuple[GatePlace, ...] = ("stop",)
 FSYNCS: tuple[Fsync, ...] = ("exits", "always", "never")
 LONGEST_LIST = 200
 """Entries in one list."""
@@ -108,6 +109,10 @@ class Rules(Record, frozen=True, kw_only=True):
     """How long the tree must stand still before an ahead run starts."""
     fsync: Fsync = "exits"
     """Which records of the log are on the disk before anybody acts on them."""
+    gate: tuple[GatePlace, ...] = DEFAULT_GATE
+    """Where a red check holds a session up, unless `gates` says otherwise of it."""
+    gates: tuple[tuple[str, tuple[GatePlace, ...]], ...] = ()
+    """The same for commands by patterns; the first that fits counts."""
     keep_days: int = DEFAULT_KEEP_DAYS
     """By how much a rotated part of the log may be older than the newest one."""
     keep_mb: int = DEFAULT_KEEP_MB
@@ -133,6 +138,11 @@ def eagerness(settings: Settings, rules: Rules, *, on_battery: bool) -> Eagernes
     slots = own if name == settings.preset else min(own, preset.slots)
     slots = slots if rules.slots is None else min(slots, rules.slots)
     return Eagerness(preset=preset, slots=0 if name == "off" else slots, why=why)
+
+
+def gate_places(rules: Rules, text: str) -> frozenset[GatePlace]:
+    """Return where a red check with this display text holds a session up."""
+    return frozenset(next((places for pattern, places in rules.gates if matches([pattern], text)), rules.gate))
 
 
 def matches(patterns: Iterable[str], text: str) -> bool:
@@ -168,7 +178,12 @@ def _values(text: str, form: _Form) -> dict[str, object]:
         raise UserError(f"cannot read {form.file} line {line}: it is no TOML ({cause}); mend that line") from error
     values: dict[str, object] = {}
     for key, value in found.items():
-        if key in form.tables:
+        if key == form.patterns:
+            place = _Place(form, text, "", key)
+            if not isinstance(value, dict):
+                raise place.problem(f'`{key}` is {_kind(value)}, not a table of patterns; write [{key}] and under it "pytest*" = ["stop"]')
+            values[key] = tuple((pattern, _places(_Place(form, text, key, pattern), each)) for pattern, each in value.items())
+        elif key in form.tables:
             if not isinstance(value, dict):
                 place = _Place(form, text, "", key)
                 raise place.problem(f"`{key}` is a table of its own, not {_kind(value)}; write [{key}] above its keys")
@@ -178,7 +193,7 @@ def _values(text: str, form: _Form) -> dict[str, object]:
                 values[field] = reader(place, each)
         else:
             place = _Place(form, text, "", key)
-            field, reader = _key(place, form.top, also=form.tables)
+            field, reader = _key(place, form.top, also=[*form.tables, *filter(None, [form.patterns])])
             values[field] = reader(place, value)
     return values
 
@@ -192,6 +207,8 @@ class _Form(NamedTuple):
     file: str
     top: Mapping[str, tuple[str, _Reader]]
     tables: Mapping[str, Mapping[str, tuple[str, _Reader]]]
+    patterns: str = ""
+    """A table whose keys are patterns on commands, each with a list of gates."""
 
 
 class _Place(NamedTuple):
@@ -230,6 +247,14 @@ def _texts(place: _Place, value: object, what: str = "a command") -> tuple[str, 
         if not each.strip() or not each.isprintable():
             raise place.problem(f"entry {number} of `{place.key}` is empty or does not print; write {what}")
     return tuple(value)
+
+
+def _places(place: _Place, value: object) -> tuple[GatePlace, ...]:
+    texts = _texts(place, value, what="a place") if value != [] else ()
+    for each in texts:
+        if each not in GATE_PLACES:
+            raise place.problem(f"{each!r} in `{place.key}` is no gate; the gates are {', '.join(GATE_PLACES)}")
+    return tuple(each for each in GATE_PLACES if each in texts)
 
 
 def _names(place: _Place, value: object) -> tuple[str, ...]:
@@ -318,7 +343,11 @@ def _kind(value: object) -> str:
     return next((name for kind, name in names if isinstance(value, kind)), "a date")
 
 
-_TOP: Mapping[str, tuple[str, _Reader]] = {"exclude": ("exclude", _texts), "inputs": ("inputs", _paths)}
+_TOP: Mapping[str, tuple[str, _Reader]] = {
+    "exclude": ("exclude", _texts),
+    "inputs": ("inputs", _paths),
+    "gate": ("gate", _places),
+}
 _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
     "commands": {"add": ("add", _names), "remove": ("remove", _names)},
     "ahead": {
@@ -336,7 +365,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
         "keep_mb": ("keep_mb", _number(1, LARGEST_KEEP_MB, DEFAULT_KEEP_MB, "choose a value between")),
     },
 }
-_RULES = _Form(FILE, _TOP, _TABLES)
+_RULES = _Form(FILE, _TOP, _TABLES, "gates")
 _SETTINGS = _Form(
     SETTINGS_FILE,
     {

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from stretto import fold, freshness
+from stretto import fold, freshness, gates
 from stretto.bundle import Exit, Seal
 from stretto.executors import Owner, Place
 from stretto.fold import Begun, Exited, Job, Settled, State
@@ -34,6 +34,7 @@ from stretto.model import (
     Invocation,
     JobFlipped,
     JobKey,
+    Outcome,
     SessionId,
     Standing,
     Verdict,
@@ -131,6 +132,8 @@ class Result:
         self.seal: Seal | None = None
         """What its files were; None when they cannot be replayed, and then `spoiled` says why."""
         self.spoiled = "what it printed was not kept whole"
+        self.outcome: Outcome = ""
+        """What it says of the code; "" while it is torn, or nobody knows."""
         self.replays = 0
 
 
@@ -349,6 +352,9 @@ class Runs:
         wrote = self._attributed(run, settled.wrote, end)
         evidence = self._evidence(run, scan.generation)
         seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
+        judged = end.by_itself and not torn and run.kind != "requested"
+        text = " ".join(self._state.jobs[run.job].argv)
+        outcome: Outcome = gates.outcome(end, self._executor.last_line(run.attempt), text) if judged else ""
         self._log(
             AttemptSettled,
             attempt=run.attempt,
@@ -360,10 +366,11 @@ class Runs:
             left=left,
             digest=seal.digest if seal else "",
             reached=run.reached,
+            outcome=outcome,
         )
         self._close(run)
         result = Result(run, end, evidence, torn, took_s)
-        result.seal = seal
+        result.seal, result.outcome = seal, outcome
         if seal is not None and seal.exit != Exit(end, out_bytes, err_bytes):
             self._broken(result, "output", "what is on disk of it is not what its owner told")
         if run.kind != "foreground" and (alive := self._executor.outlived(run.attempt)):
@@ -455,11 +462,15 @@ class Runs:
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
-    def judge(self, job: JobKey, max_age_s: float, problem: str) -> tuple[Verdict, Run | None]:
-        """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for."""
+    def judge(self, job: JobKey, max_age_s: float, problem: str, *, shown: bool = False) -> tuple[Verdict, Run | None]:
+        """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for.
+
+        Args:
+            shown: a failure that was replayed already is as true as before: nobody asks for it, a gate looks at it.
+        """
         result = self.results.get(job)
         if result is not None and any(run.job == job and run.audits is not None for run in self.open.values()):
-            verdict = self._judge(result, max_age_s, problem, result.replays)
+            verdict = self._judge(result, max_age_s, problem, 0 if shown else result.replays)
             if verdict.standing is Standing.FRESH:
                 return verdict, result.run  # what is only run again to be compared keeps nobody waiting
         for run in self.open.values():
@@ -485,7 +496,7 @@ class Runs:
             if running:
                 return Verdict(standing=Standing.TORN, reason="it is running on files that have changed since", code="running-moved"), None
             return Verdict(standing=Standing.UNKNOWN, reason="it has not run on this tree before", code="never-run"), None
-        return self._judge(result, max_age_s, problem, result.replays), result.run
+        return self._judge(result, max_age_s, problem, 0 if shown else result.replays), result.run
 
     def still_true(self, result: Result, max_age_s: float, problem: str) -> bool:
         """Say whether a result holds on the tree as last scanned; a failure that was replayed already is as true as before."""

@@ -69,6 +69,12 @@ class Conversation:
         self._unseen_since_s = awake_s() if unseen else None
         self.mode = ""
         """Claude Code's permission mode as last seen."""
+        self.idle = False
+        """Its turn has ended and nothing was asked of it since."""
+        self.watched = False
+        """Something waits that can wake it."""
+        self.unsure: dict[str, int] = {}
+        """The generation of the tree before the first command of unknown effects of each agent that was not looked at since."""
         self.notices = 0
         """How often it was told that commands run ahead."""
         self.known: dict[JobKey, str] = {}

@@ -59,7 +59,7 @@ def test_init_adds_our_entries_and_keeps_all_that_was_there(text):
     for event in install.EVENTS:
         *others, ours = hooks[event.name]
         assert others == old.get(event.name, [])
-        assert ours["hooks"] == [install.entry(event, WIRED)]
+        assert ours["hooks"] == install.entries_of(event, WIRED)
         assert ours.get("matcher", "") == event.matcher
     assert {name: hooks[name] for name in old if name not in {event.name for event in install.EVENTS}} == {
         name: value for name, value in old.items() if name not in {event.name for event in install.EVENTS}
@@ -99,7 +99,9 @@ def test_f69_any_settings_are_byte_equal_after_uninstall_and_hold_us_once_in_bet
     text = text.replace("\n", "\r\n") if crlf else text
     once = install.with_hooks(text, WIRED)
     assert install.with_hooks(once, WIRED) == once
-    assert sorted(event for event, _ in install.installed(once)) == sorted(event.name for event in install.EVENTS)
+    assert sorted(event for event, _ in install.installed(once)) == sorted(
+        event.name for event in install.EVENTS for _ in install.entries_of(event, WIRED)
+    )
     assert install.with_hooks(install.with_hooks(text, OTHER), WIRED) == once
     assert install.without_hooks(once) == text
 
@@ -231,10 +233,13 @@ def test_f30_user_and_project_file_get_identical_entries_which_the_host_runs_onc
     assert user == project
 
 
-def test_f71_timeouts_are_whole_seconds_within_a_minute():
-    seconds = [entry["timeout"] for _, entry in install.installed(install.with_hooks(None, WIRED))]
-    assert len(seconds) == len(install.EVENTS)
-    assert all(type(value) is int and 1 <= value <= 60 for value in seconds)
+def test_f71_timeouts_are_whole_seconds_within_a_minute_and_only_what_waits_in_the_background_has_days():
+    entries = [entry for _, entry in install.installed(install.with_hooks(None, WIRED))]
+    waiting = [entry for entry in entries if entry.get("asyncRewake")]
+    assert [type(entry["timeout"]) for entry in entries] == [int] * len(entries)
+    assert all(1 <= entry["timeout"] <= 60 for entry in entries if entry not in waiting)
+    assert len(entries) - len(waiting) == len(install.EVENTS)
+    assert [entry["timeout"] for entry in waiting] == [install.WATCH_S] * 2
 
 
 def test_the_hook_interpreter_is_a_real_file_outside_any_virtual_environment():

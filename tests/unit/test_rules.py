@@ -38,6 +38,8 @@ def test_parse_documented_example_sets_every_key():
     example = re.search(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert example is not None
     assert parse(example[1]) == Rules(
+        gate=("stop", "commit"),
+        gates=(("ruff*", ()), ("pytest*", ("stop", "commit", "push"))),
         add=("run-checks",),
         remove=("golangci-lint",),
         exclude=("pytest -m db*", "make test-hardware"),
@@ -57,7 +59,7 @@ def test_parse_documented_example_sets_every_key():
 
 def test_documentation_table_lists_exactly_the_keys_that_are_read():
     listed = re.findall(r"^\| `([\w.]+)` \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted([*_TOP, *(f"{table}.{key}" for table, keys in _TABLES.items() for key in keys)])
+    assert sorted(listed) == sorted([*_TOP, *(f"{table}.{key}" for table, keys in _TABLES.items() for key in keys), "gates"])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,10 @@ def test_parse_duration_is_seconds_or_a_text_with_unit(written, seconds):
         ("slots = 3", "line 1: `slots` is no key of the file; did you mean [ahead] slots?"),
         ("[ahead]\nexclude = []", "line 2: `exclude` is no key of [ahead]; did you mean exclude, above all tables?"),
         ("[comands]\nadd = []", "line 1: `comands` is no key of the file; did you mean `commands`?"),
-        ("enabled = true", "line 1: `enabled` is no key of the file; the keys are exclude, inputs, commands, ahead, join, log"),
+        (
+            "enabled = true",
+            "line 1: `enabled` is no key of the file; the keys are exclude, inputs, gate, commands, ahead, join, log, gates",
+        ),
         ("# x\n[ahead]\n# y\nslots = '3'", "line 4: `slots` is the text '3', not a whole number"),
         ("[ahead]\nslots = true", "line 2: `slots` is true or false, not a whole number"),
         ("[ahead]\nslots = -1", "line 2: `slots` is -1, not between 0 and 64"),
@@ -238,6 +243,7 @@ def test_no_key_grants_or_enables():
     assert words == {
         "exclude",
         "inputs",
+        "gate",
         "commands",
         "ahead",
         "join",

@@ -104,6 +104,22 @@ def effect_of(text: str, names: Collection[str]) -> Effect:
     return "checks" if "checks" in effects else "reads"
 
 
+def is_way_out(text: str) -> bool:
+    """Say whether a Bash command only looks at Stretto, or ends what it does to a session: such a one is never held up."""
+    found, opaque = split(text)
+    return bool(found) and not opaque and all(_leads_out(simple) for simple in found)
+
+
+def _leads_out(simple: Simple) -> bool:
+    words = [word.text for word in simple.words]
+    if simple.flaw or simple.assigns or len(words) < 2 or not all(word.literal for word in simple.words):
+        return False
+    return (words[0] == "stretto" and words[1] in _WAYS_OUT) or (words[0] == "claude-hook" and words[1] == "--clear")
+
+
+_WAYS_OUT = frozenset({"unblock", "pause", "status", "why", "explain-stop", "doctor", "logs", "events"})
+
+
 def parts_of(text: str, names: Collection[str]) -> tuple[Part, ...]:
     """Return the simple commands of `text` with their effects; what could not be read is one last part, with the reason."""
     return tuple(_judge_text(text, names, 0))

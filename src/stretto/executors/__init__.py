@@ -106,6 +106,9 @@ class Executor(Protocol):
     def last_line(self, attempt: AttemptId) -> str:
         """Return the last line it printed that is not blank; "" when there is none."""
 
+    def tail(self, attempt: AttemptId, most_bytes: int) -> str:
+        """Return the end of what it printed so far, the second stream behind the first, at most so much of each; "" without any."""
+
     def printed(self, attempt: AttemptId, most_bytes: int) -> tuple[bytes, bytes] | None:
         """Return the two streams of an ended run (the second empty when they were one); None when they are not whole, or longer."""
 

@@ -252,13 +252,19 @@ class Local:
         return sum(1 for _ in kin.carrying(attempt, since=owner.start if owner is not None and owner.boot == boot_id() else "0"))
 
     def last_line(self, attempt: AttemptId) -> str:
+        text = self._end_of(attempt, "out", LAST_BYTES)
+        return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+
+    def tail(self, attempt: AttemptId, most_bytes: int) -> str:
+        return "\n".join(filter(None, (self._end_of(attempt, name, most_bytes) for name in ("out", "err"))))
+
+    def _end_of(self, attempt: AttemptId, name: str, most_bytes: int) -> str:
         try:
-            with open(os.path.join(self.folder(attempt), "out"), "rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - LAST_BYTES))
-                text = file.read().decode("utf-8", "replace")
+            with open(os.path.join(self.folder(attempt), name), "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+                return file.read(most_bytes).decode("utf-8", "replace")
         except OSError:
             return ""
-        return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
     def printed(self, attempt: AttemptId, most_bytes: int) -> tuple[bytes, bytes] | None:
         return bundle.printed(self.folder(attempt), most_bytes)

@@ -1315,6 +1315,9 @@ class FakeExecutor:
     def last_line(self, attempt: AttemptId) -> str:
         return "1 failed"
 
+    def tail(self, attempt: AttemptId, most_bytes: int) -> str:
+        return "FAILED test_it.py::test_it - assert 0\n1 failed"[-most_bytes:]
+
     def printed(self, attempt: AttemptId, most_bytes: int) -> tuple[bytes, bytes] | None:
         return (b"", b"") if self.exit_of(attempt) is not None and most_bytes >= 0 else None
 
