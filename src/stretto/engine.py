@@ -409,15 +409,11 @@ class Engine:
         match call:
             case hookwire.BashAsked():
                 way_out = commands.is_way_out(call.command)
-                denied = self._ask_gate(gates.Question(place="tool", session=call.session, agent=call.agent, way_out=way_out))
-                if not denied.denied:
-                    self._bash_asked(conversation, call)
-                return denied
+                self._bash_asked(conversation, call)  # first: should its denial not reach the host, it runs
+                return self._ask_gate(gates.Question(place="tool", session=call.session, agent=call.agent, way_out=way_out))
             case hookwire.WriteAsked():
-                denied = self._ask_gate(gates.Question(place="edit", session=call.session, agent=call.agent))
-                if not denied.denied:
-                    conversation.write_asked(call.call, self._world.real(call.path))
-                return denied
+                conversation.write_asked(call.call, self._world.real(call.path))
+                return self._ask_gate(gates.Question(place="edit", session=call.session, agent=call.agent))
             case hookwire.PermissionQuestion():
                 conversation.question(call.command)
             case hookwire.PromptSubmitted():

@@ -32,21 +32,24 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from stretto import commands, hookwire, schedule, snapshot
+from stretto import commands, gates, hookwire, schedule, snapshot
 from stretto.bundle import Exit, Seal, parse_exit
-from stretto.engine import TROUBLES, Call, Engine
+from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import UserError
 from stretto.executors import Executor
 from stretto.fold import Cancelled, Passed, State, apply, fold
 from stretto.journal import parse, sealed
 from stretto.model import (
+    ENCODER,
     FORMAT_VERSION,
     AttemptExited,
     AttemptId,
     AttemptStarted,
+    BlockRaised,
     Change,
     End,
     FileClass,
+    GateDecided,
     InvariantBroken,
     Invocation,
     JobKey,
@@ -369,6 +372,10 @@ class Sitting:
         self.over: list[hookwire.Call] = []
         """Calls of the batch under way that have ended; the host says so once all have."""
         self.calls = 0
+        self.continued = 0
+        """How often it was made to go on since its user's last prompt."""
+        self.held: tuple[gates.Question, float] | None = None
+        """The end of a turn whose answer is kept back, and since when."""
 
 
 class Host:
@@ -548,6 +555,8 @@ class Host:
                 self.inside(act)
         if self.engine is not None:
             self.inside(self.engine.tick)
+        for sitting in self.sittings:
+            self.ask_again(sitting)
         engine = self.engine
         if engine is not None and engine.leaving:
             self.note(f"supervisor leaves: {engine.leaving}")
@@ -681,14 +690,70 @@ class Host:
             engine = self.engine
             if engine is None:
                 continue
-            told = self.inside(lambda: engine.heard(call, sitting.claude.pid))  # noqa: B023  (called at once)
+            heard = self.inside(lambda: engine.heard(call, sitting.claude.pid))  # noqa: B023  (called at once)
             if self.engine is engine:
-                if told:
+                if heard is not None and isinstance(call, hookwire.BatchEnded) and heard.told:
                     self.count("told")
                     for _, event in self.parsed()[-3:]:
-                        if isinstance(event, NewsTold) and event.text in told:
+                        if isinstance(event, NewsTold) and event.text in heard.told:
                             self.check_result(event.attempt, "told", running=False)
+                if heard is not None and isinstance(call, hookwire.TurnEnded):
+                    self.gate_answers(sitting, heard, waited_s=0.0)
                 return
+
+    def gate_answers(self, sitting: Sitting, heard: Heard, waited_s: float) -> None:
+        """Take what a gate says to the end of a turn: it says "go on" at most so often for one prompt, and only of what is true."""
+        sitting.held = None
+        if heard.held is not None:
+            self.count("gate holds")
+            sitting.held = (heard.held, self.mono - waited_s)
+            if waited_s > gates.HOLD_S:
+                self.broken(f"a gate has kept its answer back for {waited_s:.1f} s")
+            return
+        decided = next((event for _, event in reversed(self.parsed()) if isinstance(event, GateDecided)), None)
+        if decided is None:
+            self.broken("a gate has answered what is not in the log")
+        elif heard.goes_on:
+            self.count(f"gate: {decided.rule}")
+            sitting.continued += 1
+            for check in decided.checks:
+                if check.fact in decided.facts and check.attempt is not None:
+                    self.check_result(check.attempt, "held for", running=False)
+        if sitting.continued > gates.CONTINUED_MOST:
+            self.broken(f"a session was made to go on {sitting.continued} times for one prompt")
+
+    def ask_again(self, sitting: Sitting) -> None:
+        """The daemon weighs again what it keeps back."""
+        engine, held = self.engine, sitting.held
+        if held is None:
+            return
+        sitting.held = None  # its hook hears it when nobody is there to answer, and the turn ends
+        if engine is not None:
+            waited_s = self.mono - held[1]
+            heard = self.inside(lambda: engine.weigh(msgspec.structs.replace(held[0], waited_s=waited_s)))
+            if heard is not None:
+                self.gate_answers(sitting, heard, waited_s)
+
+    def stops(self, sitting: Sitting) -> None:
+        """A session comes to the end of its turn; sometimes somebody blocks it just before."""
+        if sitting.unknown is not None or sitting.shims or sitting.held is not None:
+            return
+        if self.rng.random() < 0.3 and not self.full:
+            self.ids += 1
+            event = BlockRaised(
+                v=FORMAT_VERSION,
+                ts=self.wall,
+                mono=self.mono,
+                boot=self.boot,
+                by="cli:1",
+                block=f"{self.ids:016x}",
+                scope=self.rng.choice(("stop", "all", "edit", "commit")),
+                reason="wait",
+                session=self.rng.choice((None, sitting.id)),
+                ttl_s=self.rng.choice((1.0, 30.0)),
+            )
+            self.append(ENCODER.encode(event))
+        self.hook(sitting, hookwire.TurnEnded(session=sitting.id, mode="acceptEdits"))
 
     def opens(self) -> None:
         self.ids += 1
@@ -738,6 +803,7 @@ class Host:
         for shim in list(sitting.shims):
             self.shim_dies(shim)
         sitting.over.clear()
+        sitting.continued, sitting.held = 0, None
         self.hook(sitting, hookwire.PromptSubmitted(session=sitting.id, mode="acceptEdits"))
 
     def unknown_begins(self, sitting: Sitting) -> None:
@@ -1003,6 +1069,8 @@ class Host:
         elif roll < 0.92:
             if self.asked and rng.random() < 0.3:
                 self.drops()
+            elif rng.random() < 0.5:
+                self.stops(sitting)
         elif roll < 0.94:
             if len(self.sittings) < 3:
                 self.opens()
