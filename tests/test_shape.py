@@ -52,6 +52,7 @@ RANKS = {
     "runs": 5,
     "sessions": 5,
     "requests": 5,
+    "revival": 5,
     "audit": 5,
     "engine": 6,
     "daemon": 7,

@@ -434,6 +434,10 @@ class JoinDecided(Event, tag="join.decided", frozen=True, kw_only=True):
     """How the check stands in its Bash command (`commands.shape_of`); "" when that was not seen."""
     nested: bool = False
     """It came from inside another recorded run."""
+    mode: str = ""
+    """The permission mode in which the host ran it without a question, for a reason that goes for later sessions, too; "" if not known."""
+    host: str = ""
+    """A digest of what else decided that (`sessions.Approvals.host`); "" together with `mode`."""
 
 
 class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):
