@@ -178,11 +178,11 @@ def blocker(conversations: Iterable[Conversation]) -> str:
 
 
 class Approvals:
-    """In which permission mode the host last ran each command without a question; none of a command it asked about.
+    """In which permission mode each host last ran each command without a question; none of a command that one asked about.
 
-    One approval is no standing one, and a settings file that changed may deny what it allowed. Of what an earlier session ran less is
-    known (decision 0014): it counts in a later one only when the mode or a rule in the settings explains why no question was put, and
-    when all that decides about that is as it was.
+    One approval is no standing one, and a settings file that changed may deny what it allowed. What was agreed on in one session holds
+    in no other: what another host process ran, now or before this supervisor, counts only when the mode or a rule in the settings
+    explains why no question was put, and when all that decides about that is as it was (decision 0014).
     """
 
     def __init__(self, settings: tuple[str, ...], salt: bytes = b"") -> None:
@@ -195,7 +195,7 @@ class Approvals:
         self._settings, self._salt = settings, salt
         self._stamp = self._now()
         self._allowed = _allowed_by(settings)
-        self._modes: dict[JobKey, str] = {}
+        self._modes: dict[JobKey, dict[Process | None, str]] = {}
 
     def note(self, job: Job, conversation: Conversation | None, argv: Sequence[bytes], *, named: bool) -> tuple[str, str]:
         """A session ran this job just now; only within a call whose hooks we saw do we know that no question was put.
@@ -210,7 +210,7 @@ class Approvals:
             self._modes.pop(job.job, None)
             return "", ""
         self._look()
-        self._modes[job.job] = conversation.mode
+        self._modes.setdefault(job.job, {})[conversation.claude] = conversation.mode
         host = self.host(conversation)
         if host and named and conversation.seen_whole and self._explains(conversation, argv):
             return conversation.mode, host
@@ -219,17 +219,18 @@ class Approvals:
     def withheld(self, job: Job, conversations: Iterable[Conversation]) -> str:
         """Say why the host cannot be taken to run this again without asking, "" when it can."""
         self._look()
-        mode = self._modes.get(job.job)
-        conversations = list(conversations)
-        if mode is None and any(self._carried(job, conversation) for conversation in conversations):
-            return ""
-        if mode is None:
-            return "the host asked before running it, or its settings changed, or it was not seen in a session"
-        approved = PERMISSION_STRICTNESS.get(mode, STRICTEST)
-        now = min((PERMISSION_STRICTNESS.get(item.mode, STRICTEST) for item in conversations), default=STRICTEST)
-        if approved >= STRICTEST or now >= STRICTEST or now > approved:
+        modes = self._modes.get(job.job, {})
+        known = False
+        for conversation in conversations:
+            if self._carried(job, conversation):
+                return ""
+            if (mode := modes.get(conversation.claude)) is not None:
+                known = True
+                if _strictness(conversation.mode) <= _strictness(mode) < STRICTEST:
+                    return ""
+        if known:
             return "the permission mode has become stricter"
-        return ""
+        return "the host asked before running it, or its settings changed, or it was not seen in a session"
 
     def host(self, conversation: Conversation) -> str:
         """Return a digest of all that decides about questions besides mode and command: settings files, command line; "" if unknown."""
@@ -239,13 +240,12 @@ class Approvals:
 
     def _carried(self, job: Job, conversation: Conversation) -> bool:
         """Say whether what an earlier session ran without a question runs without one in this session, too."""
-        names = {job.name, commands.python_module([os.fsencode(word) for word in job.argv])}
+        names = {job.name, commands.python_module(job.argv)}
         if conversation.mode in UNEXPLAINED_MODES or not names.isdisjoint(conversation.questioned_names):
             return False
-        strictness = PERMISSION_STRICTNESS.get(conversation.mode, STRICTEST)
-        if strictness >= STRICTEST or strictness > PERMISSION_STRICTNESS.get(job.allowed_mode, -1):
+        if not job.allowed_host or not _strictness(conversation.mode) <= _strictness(job.allowed_mode) < STRICTEST:
             return False
-        return bool(job.allowed_host) and self.host(conversation) == job.allowed_host
+        return self.host(conversation) == job.allowed_host
 
     def _explains(self, conversation: Conversation, argv: Sequence[bytes]) -> bool:
         """Say whether mode or settings are the reason why nothing was asked, and not what was agreed on in that session alone."""
@@ -264,6 +264,10 @@ class Approvals:
 
     def _now(self) -> tuple[object, ...]:
         return tuple(_stamp(path) for path in self._settings)
+
+
+def _strictness(mode: str) -> int:
+    return PERMISSION_STRICTNESS.get(mode, STRICTEST)
 
 
 UNEXPLAINED_MODES = ("auto", "plan")
