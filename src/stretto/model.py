@@ -437,7 +437,7 @@ class JoinDecided(Event, tag="join.decided", frozen=True, kw_only=True):
     mode: str = ""
     """The permission mode in which the host ran it without a question, for a reason that goes for later sessions, too; "" if not known."""
     host: str = ""
-    """A digest of what else decided that (`sessions.Approvals.host`); "" together with `mode`."""
+    """A digest of what else decided that, settings files and command line (decision 0014); "" together with `mode`."""
 
 
 class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):

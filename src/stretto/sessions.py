@@ -204,14 +204,14 @@ class Approvals:
             named: the text of an open Bash call names this check, so that the host judged it and not only something that started it.
 
         Returns:
-            what a later session may go by: the permission mode and `host`; "" and "" when nothing.
+            what a later session may go by: the permission mode and a digest of what else decided; "" and "" when nothing.
         """
         if conversation is None or not conversation.has_open_calls or conversation.questioned:
             self._modes.pop(job.job, None)
             return "", ""
         self._look()
         self._modes.setdefault(job.job, {})[conversation.claude] = conversation.mode
-        host = self.host(conversation)
+        host = self._host(conversation)
         if host and named and conversation.seen_whole and self._explains(conversation, argv):
             return conversation.mode, host
         return (job.allowed_mode, host) if host == job.allowed_host else ("", "")
@@ -222,21 +222,21 @@ class Approvals:
         modes = self._modes.get(job.job, {})
         known = False
         for conversation in conversations:
+            mode = modes.get(conversation.claude)
+            known = known or mode is not None
+            if mode is not None and _strictness(conversation.mode) <= _strictness(mode) < STRICTEST:
+                return ""
             if self._carried(job, conversation):
                 return ""
-            if (mode := modes.get(conversation.claude)) is not None:
-                known = True
-                if _strictness(conversation.mode) <= _strictness(mode) < STRICTEST:
-                    return ""
         if known:
             return "the permission mode has become stricter"
         return "the host asked before running it, or its settings changed, or it was not seen in a session"
 
-    def host(self, conversation: Conversation) -> str:
+    def _host(self, conversation: Conversation) -> str:
         """Return a digest of all that decides about questions besides mode and command: settings files, command line; "" if unknown."""
         if conversation.flags is None:
             return ""
-        return hashlib.blake2b(repr((self._now(), conversation.flags)).encode(), key=self._salt[:64], digest_size=16).hexdigest()
+        return hashlib.blake2b(repr((self._stamp, conversation.flags)).encode(), key=self._salt[:64], digest_size=16).hexdigest()
 
     def _carried(self, job: Job, conversation: Conversation) -> bool:
         """Say whether what an earlier session ran without a question runs without one in this session, too."""
@@ -245,7 +245,7 @@ class Approvals:
             return False
         if not job.allowed_host or not _strictness(conversation.mode) <= _strictness(job.allowed_mode) < STRICTEST:
             return False
-        return self.host(conversation) == job.allowed_host
+        return self._host(conversation) == job.allowed_host
 
     def _explains(self, conversation: Conversation, argv: Sequence[bytes]) -> bool:
         """Say whether mode or settings are the reason why nothing was asked, and not what was agreed on in that session alone."""
