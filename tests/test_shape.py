@@ -21,6 +21,7 @@ RANKS = {
     "rpc": 1,
     "tally": 1,
     "workshops": 1,
+    "steering": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -81,6 +82,7 @@ PURE = (
     "meter",
     "compare",
     "workshops",
+    "steering",
 )
 ISLANDS = ("client", "shim")
 WORLD = {
