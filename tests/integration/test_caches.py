@@ -219,6 +219,31 @@ def test_eslint_says_something_else_without_its_cache_where_another_file_counts_
     assert say(folder, argv)[0] == 1
 
 
+PRETTY = {
+    "pass": {".prettierrc": '{"semi": true}', "src/a.js": "export const a = 1;\n", "src/b.ts": "export const b: number = 2;\n"},
+    "fail": {"src/a.js": "export const   a = 1\n"},
+    "another setting": {".prettierrc": '{"semi": false}'},
+    "broken": {"src/b.ts": "export const b: number = (\n"},
+    "pass again": {"src/a.js": "export const a = 1\n", "src/b.ts": "export const b: number = 2\n"},
+}
+
+
+@pytest.mark.slow
+def test_prettier_says_the_same_without_its_cache_in_every_state_of_the_project(node: Node):  # noqa: F811
+    folder, carried = node.project("pretty"), 0
+    words = (["--check"], ["--list-different", "--cache-strategy", "metadata"], ["--check", "--cache-strategy", "content"])
+    for number, (state, files) in enumerate(some(PRETTY)):
+        for file, text in files.items():
+            write(folder / file, text)
+        argv = [*node.tool("prettier"), "src", "--cache", *words[number % len(words)]]
+        if SOAK or not number:
+            say(folder, argv)
+        with_cache = say(folder, argv)
+        carried += take_away(folder / "node_modules", ".cache")
+        assert say(folder, argv) == with_cache, state
+    assert carried, "there was no cache to take away"
+
+
 # --- vitest
 
 
