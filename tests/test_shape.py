@@ -21,6 +21,7 @@ RANKS = {
     "rpc": 1,
     "tally": 1,
     "workshops": 1,
+    "carryover": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -82,6 +83,7 @@ PURE = (
     "meter",
     "compare",
     "workshops",
+    "carryover",
 )
 ISLANDS = ("client", "shim")
 WORLD = {
