@@ -22,6 +22,7 @@ RANKS = {
     "tally": 1,
     "steering": 1,
     "workshops": 1,
+    "carryover": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -54,6 +55,7 @@ RANKS = {
     "runs": 5,
     "sessions": 5,
     "requests": 5,
+    "revival": 5,
     "audit": 5,
     "gatekeeper": 6,
     "engine": 7,
@@ -86,6 +88,7 @@ PURE = (
     "meter",
     "compare",
     "workshops",
+    "carryover",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

@@ -83,10 +83,10 @@ class Group:
     def hold(self, held: bool) -> bool:
         """Hold all that is in the group back, and what comes into it, or let it go on; False where the kernel cannot.
 
-        By `cpu.idle` where processors are shared out by group: it runs when nobody else wants to. Else by `cgroup.freeze` (Linux 5.2),
-        which needs no controller, and which no process, parent or shell can notice; a frozen group can be killed.
+        By `cgroup.freeze` (Linux 5.2), which needs no controller, and which no process, parent or shell can notice; a frozen group can be
+        killed. Not by a weight (`cpu.idle`): the kernel has none in a group whose parent has processes, as ours always has.
         """
-        return self._write("cpu.idle", "1" if held else "0") or self._write("cgroup.freeze", "1" if held else "0")
+        return self._write("cgroup.freeze", "1" if held else "0")
 
     def remove(self) -> bool:
         """Remove the group, and what was made inside it; False while something is still in it."""

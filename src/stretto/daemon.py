@@ -87,7 +87,6 @@ class Supervisor:
         self._lock = lock
         self.paths = project.paths
         self.root = os.fsencode(project.root)
-        self._salt = Path(self.paths.salt).read_bytes()
         self._selector = selectors.DefaultSelector()
         self._machine = Machine(project, lock, self._selector, settings_of_host(project.root))
         self._engine = Engine(self._machine)
@@ -422,9 +421,8 @@ class Supervisor:
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
-        tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, _search_path(invocation), self.root, invocation.env)
         not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
-        job = invocation.key(self._salt, tools)
+        job = self._machine.identity(invocation)
         answer = engine.ask(peer.call, job, invocation, check, not_ours=not_ours, nested=nested, began_s=began_s)
         if answer.run is None:
             return {"do": answer.do.encode(), "reason": answer.reason.encode()}
@@ -536,10 +534,6 @@ def _shown_to(message: rpc.Message) -> SessionId | None:
         return hookwire.parse(event, message["input"]).session
     except ValueError:
         return None  # the host said nothing we can read; nothing is wrong with us
-
-
-def _search_path(invocation: Invocation) -> bytes:
-    return next((entry[5:] for entry in invocation.env if entry.startswith(b"PATH=")), b"")
 
 
 def _same_user(connection: socket.socket) -> bool:

@@ -54,6 +54,7 @@ from stretto.model import (
     Verdict,
 )
 from stretto.requests import WALL_S, Requests
+from stretto.revival import Revival
 from stretto.runs import Run, Runs
 from stretto.sessions import CALL_LIFE_S, UNKNOWN_EFFECTS, Approvals, Conversation, OpenCall, blocker
 from stretto.system import Process
@@ -162,13 +163,14 @@ class Engine:
         """Checks that a gate would wait for, if they ran."""
         self.wake: Callable[[SessionId, str], None] = lambda session, text: None
         """Wakes an idle session; set by whoever can."""
+        self._revival = Revival(world, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
         self._moves = 0
         """How often something moved; unlike the scanner's generations these stand still beside a development server."""
         self._busy_s = -DISTURBED_S
         """When a development server was last seen to write."""
-        self._approvals = Approvals(world.settings)
+        self._approvals = Approvals(world.settings, world.salt)
         self.conversations: dict[SessionId, Conversation] = {}
         self._unopened: dict[SessionId, tuple[str, Process | None]] = {}
         """Sessions whose opening is not in the log yet, with its source and the host's process."""
@@ -199,7 +201,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether something is due soon."""
-        return bool(self.runs.open or self._poked_s)
+        return bool(self.runs.open or self._poked_s or self._revival.pending)
 
     def end(self) -> None:
         """We leave, as `leaving` says or because of an error: nothing goes on that nobody waits for."""
@@ -267,6 +269,8 @@ class Engine:
             self.runs.prune()
             self.guarded(self.tend_blocks)
             self.dirty = True
+        if self._revival.pending:
+            self.guarded(self._revive)
         if self.makes_way and not any(run.readers or (run.kind == "foreground" and not run.adopted) for run in self.runs.open.values()):
             self.leaving = f"{MAKES_WAY}: {self.makes_way}, this is {__version__}"
             return
@@ -567,7 +571,8 @@ class Engine:
             self._new_epoch(f"more than {SESSIONS_MOST} sessions are open, and one that is not followed ran something", call.session)
 
     def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
-        return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen)
+        arguments = self._world.arguments(claude) if claude is not None else None
+        return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen, arguments=arguments)
 
     def close_session(self, session: SessionId, reason: str) -> None:
         if session in self._unopened:
@@ -740,7 +745,7 @@ class Engine:
         would = ""
         if usable and not self.standing.acts:
             do, would = "record", do
-        self._approvals.note(job, conversation)
+        allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape) and not nested)
         if do == "record":
             joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, nested=nested)
         else:
@@ -749,9 +754,11 @@ class Engine:
             self.runs.attach(run, call.ask)
             if do == "replay":
                 self.runs.results[job].replays += 1
-        self._decided(call, job, verdict, do, joined, began_s, shape=shape, nested=nested, would=would, differs=differs)
+        self._decided(call, job, verdict, do, joined, began_s, shape=shape, nested=nested, would=would, differs=differs, allowed=allowed)
         if call.session is not None and conversation is not None and conversation.questioned:
             self.log(PermissionAsked, job=job, session=call.session)
+        if self.standing.acts:
+            self._revival.asked(invocation)
         self.dirty = True
         return Answer(do, verdict.reason, joined)
 
@@ -779,6 +786,7 @@ class Engine:
         nested: bool,
         would: str = "",
         differs: tuple[str, ...] = (),
+        allowed: tuple[str, str] = ("", ""),
     ) -> None:
         """Log what is about to be answered; nothing is answered that is not in the log."""
         join = do in ("replay", "attach")
@@ -798,6 +806,8 @@ class Engine:
             differs=differs,
             shape=shape,
             nested=nested,
+            mode=allowed[0],
+            host=allowed[1],
         )
         if join and self.standing.mode == "audit":
             self._auditor.joined(self.state.joins[-1], self._scan.generation)
@@ -1000,6 +1010,21 @@ class Engine:
             self._learned = self.state.beats
         return self._habits
 
+    def _revive(self) -> None:
+        """Know again what earlier sessions ran in an environment that was just asked in."""
+        learned = self._learn()
+        often = sorted(learned.sessions_of, key=lambda name: -learned.sessions_of[name])
+        worth = (JobKey(name) for name in dict.fromkeys([*learned.lately, *often]) if ahead.is_considered(learned, JobKey(name)))
+        for key, invocation in self._revival.some(worth, self._invocations):
+            check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=self.standing.rules.add)
+            if check is None or check.steered or rules.matches(self.standing.rules.exclude, commands.display(invocation.argv)):
+                continue
+            self._invocations[key], self._checks[key] = invocation, check
+            if self._world.tree.spares(invocation.argv, invocation.cwd):
+                self.runs.sparing.add(key)
+            self.runs.revived[key] = self._scan.generation
+            self.dirty = True
+
     def _is_disturbed(self, job: JobKey) -> bool:
         """Say whether a development server writes what this command may read: its run would only be torn."""
         return job not in self.runs.sparing and self._world.mono_s() - self._busy_s < DISTURBED_S
@@ -1023,7 +1048,7 @@ class Engine:
             idle_input=self._invocations[job.job].stdin == "idle",
             allowed=rules.matches(self.standing.rules.ahead, text),
             forbidden=rules.matches(self.standing.rules.never_ahead, text),
-            withheld=self._approvals.withheld(job.job, self.conversations.values()),
+            withheld=self._approvals.withheld(job, self.conversations.values()),
         )
 
     def _crashed_ago_s(self, job: Job) -> float:

@@ -322,6 +322,10 @@ class Job(msgspec.Struct, kw_only=True):
     last_asked_mono: float = 0.0
     asked: bool = False
     """The host put a permission question at its latest foreground call."""
+    allowed_mode: str = ""
+    """The permission mode in which the host ran it, as last asked, without a question that a later session would see; "" if not known."""
+    allowed_host: str = ""
+    """The digest of what else decided that; "" together with `allowed_mode`."""
     clean: bool = False
     """Observed at least once: ended by itself, wrote nothing but caches, left nothing, called nobody."""
     mutating: bool = False
@@ -641,6 +645,7 @@ def _permission_asked(state: State, event: PermissionAsked) -> str:
     if job is None:
         return f"permission.asked for unknown job {event.job}"
     job.asked = True
+    job.allowed_mode = job.allowed_host = ""
     state.last_hook_at = event.ts
     return ""
 
@@ -821,6 +826,7 @@ def _join_decided(state: State, event: JoinDecided) -> str:
     if job is None:
         return f"join.decided for unknown job {event.job}"
     job.last_asked_mono = event.mono
+    job.allowed_mode, job.allowed_host = event.mode, event.host
     if event.do != "exec":
         _beat(state, event, "asked", event.job)
     job.asks_since_bet += 1

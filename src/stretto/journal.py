@@ -39,7 +39,7 @@ examples and with what a reader of another format makes of them. Names end in th
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason
     request.lost        it can never start: job, reason
-    join.decided        answered: ask, job, session, standing, do, attempt, of, reason, would, decide_ms, code, differs, shape, nested
+    join.decided        ask, job, session, standing, do, attempt, of, reason, would, decide_ms, code, differs, shape, nested, mode, host
     join.done           a join came to its end: ask, attempt, waited_s, saved_s
     check.missed        a Bash command held a check that no shim asked about: session, name, shape, code
     join.audited        a joined run was run again: ask, job, session, attempt, again, outcome, reason

@@ -6,18 +6,19 @@ import os
 import selectors
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import psutil
 
-from stretto import disk, journal, observe, power, rules, snapshot, system, trust
+from stretto import commands, disk, journal, observe, power, rules, shellenv, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
-from stretto.fold import State
-from stretto.model import SessionId
+from stretto.fold import Job, State
+from stretto.model import Invocation, JobKey, SessionId
 from stretto.system import Lock, Process, is_locked, private_directory
-from stretto.tree import Scanner
+from stretto.tree import Scanner, steered, tool_identity, unseen_tool
 from stretto.world import Allowed, Tree
 
 PROMISE_BYTES = 48
@@ -196,6 +197,7 @@ class Machine:
         self.project = project
         self.root = project.root
         self.settings = settings
+        self.salt = Path(project.paths.salt).read_bytes()
         self._scanner = Scanner(os.fsencode(project.root))
         self.tree: Tree = self._scanner
         self._local = Local(project.paths.folder)
@@ -241,6 +243,10 @@ class Machine:
     def lives(self, process: Process) -> bool:
         return system.lives(process)
 
+    def arguments(self, process: Process) -> tuple[str, ...] | None:
+        found = observe.arguments(process.pid)
+        return found if system.lives(process) else None  # else it may be another one's
+
     # --- the log
 
     def load(self) -> tuple[State, int]:
@@ -285,6 +291,41 @@ class Machine:
 
     def real(self, path: str) -> str:
         return os.path.realpath(path)
+
+    def changed_at(self, paths: Iterable[str]) -> float:
+        latest_s = 0.0
+        for path in paths:
+            try:
+                latest_s = max(latest_s, os.lstat(path).st_ctime)
+            except OSError:
+                continue
+        return latest_s
+
+    def identity(self, invocation: Invocation) -> JobKey:
+        """Return the key of a call, with the tool as it is now."""
+        path = next((entry[5:] for entry in invocation.env if entry.startswith(b"PATH=")), b"")
+        tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, path, os.fsencode(self.root), invocation.env)
+        return invocation.key(self.salt, tools)
+
+    def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
+        path = next((entry[5:] for entry in like.env if entry.startswith(b"PATH=")), b"/usr/bin:/bin")
+        cwd = os.path.normpath(os.path.join(self.root, job.cwd))
+        exe = shellenv.which(job.name, os.fsdecode(path), cwd)
+        if exe is None or not os.path.isdir(cwd):
+            return None
+        argv = tuple(os.fsencode(word) for word in job.argv)
+        again = Invocation(
+            name=job.name,
+            exe=os.fsencode(exe),
+            argv=argv,
+            cwd=os.fsencode(cwd),
+            env=like.env,
+            context=like.context,
+            streams=job.streams,
+        )
+        if steered(argv, again.cwd, again.env) or unseen_tool(argv) or trust.excludes(self.project.grant.excluded, commands.redact(argv)):
+            return None
+        return self.identity(again), again
 
     def forget(self, session: SessionId) -> None:
         try:

@@ -225,8 +225,9 @@ MISS_CODES = {
     "outside": "it ran in, or was about, something outside the project",
     "disabled": "it was excluded, or Stretto was switched off for it",
     "not-intercepted": "its name is not intercepted",
-    "by-path": "it was called by a path, past its shim",
+    "by-path": "it was called by a path, or its file by an interpreter, past its shim",
     "login-shell": "it stood in a shell that reads profiles, or under sudo",
+    "elsewhere": "it ran in a container, on another machine or on a PATH of its own",
     "stdin": "its standard input was not empty",
     "no-answer": "its shim did not ask: its streams, or no answer in time",
     "": "the log does not say why",
@@ -444,6 +445,10 @@ class JoinDecided(Event, tag="join.decided", frozen=True, kw_only=True):
     """How the check stands in its Bash command (`commands.shape_of`); "" when that was not seen."""
     nested: bool = False
     """It came from inside another recorded run."""
+    mode: str = ""
+    """The permission mode in which the host ran it without a question, for a reason that goes for later sessions, too; "" if not known."""
+    host: str = ""
+    """A digest of what else decided that, settings files and command line (decision 0014); "" together with `mode`."""
 
 
 class JoinDone(Event, tag="join.done", frozen=True, kw_only=True):

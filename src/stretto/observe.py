@@ -256,6 +256,12 @@ def _ours(pid: int) -> bool:
     return b"stretto." in peek(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in peek(f"/proc/{pid}/environ")
 
 
+def arguments(pid: int) -> tuple[str, ...] | None:
+    """Return a process's command line, None when it cannot be read or is empty (a process that ended, a system without /proc)."""
+    text = peek(f"/proc/{pid}/cmdline")
+    return tuple(os.fsdecode(word) for word in text.removesuffix(b"\0").split(b"\0")) if text else None
+
+
 def carries(pid: int, entry: bytes) -> bool:
     """Say whether a process has this entry in its environment; one without any (it may have wiped it) counts as having it.
 

@@ -40,7 +40,7 @@ from stretto.model import (
     Verdict,
 )
 from stretto.system import Process
-from stretto.tree import Scan
+from stretto.tree import MANIFESTS, Scan
 from stretto.world import World
 
 LIMIT_BYTES = 64 * 1024 * 1024
@@ -58,34 +58,6 @@ HELD_MOST_S = 1.0
 """An ahead run that was held back for longer may have met a time limit of its own (the shortest usual one of a single test is 2 s): nobody
 attaches to it any more, and when it fails that is not its result. When it passes it is."""
 PRODUCTS_KEPT = 50
-MANIFESTS = frozenset(
-    [
-        "pyproject.toml",
-        "setup.py",
-        "setup.cfg",
-        "requirements.txt",
-        "uv.lock",
-        "poetry.lock",
-        "Pipfile",
-        "package.json",
-        "package-lock.json",
-        "pnpm-lock.yaml",
-        "yarn.lock",
-        "bun.lock",
-        "go.mod",
-        "go.sum",
-        "Cargo.toml",
-        "Cargo.lock",
-        "pom.xml",
-        "build.gradle",
-        "build.gradle.kts",
-        "Gemfile",
-        "Gemfile.lock",
-        "composer.json",
-        "mise.toml",
-    ]
-)
-"""What declares dependencies."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -154,6 +126,8 @@ class Runs:
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
+        self.revived: dict[JobKey, int] = {}
+        """Commands of earlier sessions that are known again, and the generation in which that was found."""
         self.sparing: set[JobKey] = set()
         """Commands known not to read what development servers write for themselves."""
 
@@ -543,16 +517,21 @@ class Runs:
     def wants_run(self, job: Job) -> bool:
         """Say whether a source or a dependency changed since this command last came to an end (since it began, when torn).
 
-        After a change of what declares dependencies the next run may fetch packages: that one is the session's own.
+        Of a command of an earlier session no result is known here, so it is wanted. After a change of what declares dependencies the next
+        run may fetch packages: that one is the session's own.
         """
         result = self.results.get(job.job)
-        if result is None or result.evidence is None:
+        evidence = result.evidence if result is not None else None
+        if result is None and job.job in self.revived:
+            since = self.revived[job.job]
+        elif result is not None and evidence is not None:
+            since = evidence.before if result.torn else evidence.after
+        else:
             return False
-        since = result.evidence.before if result.torn else result.evidence.after
         changes = self._tree.classify(self._changes(job.job, since))
         if any(os.path.basename(change.path) in MANIFESTS for change in changes):
             return False
-        return any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)
+        return result is None or any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)
 
     # --- after a restart -----------------------------------------------------------------------------------------------------
 

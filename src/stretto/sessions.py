@@ -7,13 +7,18 @@ prompt, or after `CALL_LIFE_S`.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Collection, Iterable
+import re
+import shlex
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from stretto import commands
+from stretto.fold import Job
 from stretto.hookwire import BashAsked
 from stretto.model import PERMISSION_STRICTNESS, JobKey
-from stretto.system import Process
+from stretto.system import Process, peek
 
 CALL_LIFE_S = 900.0
 """A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
@@ -56,10 +61,19 @@ class Edit:
 class Conversation:
     """One session of Claude Code, its subagents included."""
 
-    def __init__(self, claude: Process | None, mono_s: Callable[[], float], awake_s: Callable[[], float], *, unseen: bool = False) -> None:
+    def __init__(
+        self,
+        claude: Process | None,
+        mono_s: Callable[[], float],
+        awake_s: Callable[[], float],
+        *,
+        unseen: bool = False,
+        arguments: Sequence[str] | None = None,
+    ) -> None:
         """Begin to follow a session.
 
         Args:
+            arguments: the host's command line, None when it could not be read.
             mono_s: the clock of edits and runs.
             awake_s: the clock of calls: while the machine sleeps a command does not come nearer to its end.
             unseen: it was under way before: calls may be open of which no hook of ours has told this supervisor.
@@ -67,6 +81,12 @@ class Conversation:
         self.claude = claude
         self._mono_s, self._awake_s = mono_s, awake_s
         self._unseen_since_s = awake_s() if unseen else None
+        self.flags = deciding_flags(arguments) if arguments is not None else None
+        """What on the host's command line may decide whether it asks; None when that cannot be known."""
+        self.seen_whole = not unseen
+        """Every question that the host put in it went by this supervisor."""
+        self.questioned_names: set[str] = set()
+        """The checks in commands about which the host put a question."""
         self.mode = ""
         """Claude Code's permission mode as last seen."""
         self.idle = False
@@ -101,9 +121,11 @@ class Conversation:
 
     def question(self, command: str) -> None:
         """The host asks the user about this command; the hook does not say which call it is."""
+        self.seen_whole = False  # from here on an answer may hold for the rest of the session, and for no other
         for call in self._calls.values():
             if call.command == command:
                 call.question = True
+                self.questioned_names.update(check.name for check in call.checks)
 
     @property
     def has_open_calls(self) -> bool:
@@ -162,45 +184,194 @@ def blocker(conversations: Iterable[Conversation]) -> str:
 
 
 class Approvals:
-    """In which permission mode the host last ran each command without a question; none of a command it asked about.
+    """In which permission mode each host last ran each command without a question; none of a command that one asked about.
 
-    One approval is no standing one, and a settings file that changed may deny what it allowed.
+    One approval is no standing one, and a settings file that changed may deny what it allowed. What was agreed on in one session holds
+    in no other: what another host process ran, now or before this supervisor, counts only when the mode or a rule in the settings
+    explains why no question was put, and when all that decides about that is as it was (decision 0014).
     """
 
-    def __init__(self, settings: tuple[str, ...]) -> None:
-        self._settings = settings
+    def __init__(self, settings: tuple[str, ...], salt: bytes = b"") -> None:
+        """Know nothing yet.
+
+        Args:
+            settings: the files in which the host's permission rules stand.
+            salt: random bytes of the project, so that nothing on the host's command line can be guessed from the log.
+        """
+        self._settings, self._salt = settings, salt
         self._stamp = self._now()
-        self._modes: dict[JobKey, str] = {}
+        self._allowed = _allowed_by(settings)
+        self._modes: dict[JobKey, dict[Process | None, str]] = {}
 
-    def note(self, job: JobKey, conversation: Conversation | None) -> None:
-        """A session ran this job just now; only within a call whose hooks we saw do we know that no question was put."""
-        if conversation is not None and conversation.has_open_calls and not conversation.questioned:
-            self._modes[job] = conversation.mode
-        else:
-            self._modes.pop(job, None)
+    def note(self, job: Job, conversation: Conversation | None, argv: Sequence[bytes], *, named: bool) -> tuple[str, str]:
+        """A session ran this job just now; only within a call whose hooks we saw do we know that no question was put.
 
-    def withheld(self, job: JobKey, conversations: Iterable[Conversation]) -> str:
+        Args:
+            named: the text of an open Bash call names this check, so that the host judged it and not only something that started it.
+
+        Returns:
+            what a later session may go by: the permission mode and a digest of what else decided; "" and "" when nothing.
+        """
+        if conversation is None or not conversation.has_open_calls or conversation.questioned:
+            self._modes.pop(job.job, None)
+            return "", ""
+        self._look()
+        self._modes.setdefault(job.job, {})[conversation.claude] = conversation.mode
+        host = self._host(conversation)
+        if host and named and conversation.seen_whole and self._explains(conversation, argv):
+            return conversation.mode, host
+        return (job.allowed_mode, host) if host == job.allowed_host else ("", "")
+
+    def withheld(self, job: Job, conversations: Iterable[Conversation]) -> str:
         """Say why the host cannot be taken to run this again without asking, "" when it can."""
-        if (stamp := self._now()) != self._stamp:
-            self._stamp = stamp
-            self._modes.clear()
-        mode = self._modes.get(job)
-        if mode is None:
-            return "the host asked before running it, or its settings changed, or it was not seen in a session"
-        approved = PERMISSION_STRICTNESS.get(mode, STRICTEST)
-        now = min((PERMISSION_STRICTNESS.get(item.mode, STRICTEST) for item in conversations), default=STRICTEST)
-        if approved >= STRICTEST or now >= STRICTEST or now > approved:
+        self._look()
+        modes = self._modes.get(job.job, {})
+        known = False
+        for conversation in conversations:
+            mode = modes.get(conversation.claude)
+            known = known or mode is not None
+            if mode is not None and _strictness(conversation.mode) <= _strictness(mode) < STRICTEST:
+                return ""
+            if self._carried(job, conversation):
+                return ""
+        if known:
             return "the permission mode has become stricter"
-        return ""
+        return "the host asked before running it, or its settings changed, or it was not seen in a session"
+
+    def _host(self, conversation: Conversation) -> str:
+        """Return a digest of all that decides about questions besides mode and command: settings files, command line; "" if unknown."""
+        if conversation.flags is None:
+            return ""
+        return hashlib.blake2b(repr((self._stamp, conversation.flags)).encode(), key=self._salt[:64], digest_size=16).hexdigest()
+
+    def _carried(self, job: Job, conversation: Conversation) -> bool:
+        """Say whether what an earlier session ran without a question runs without one in this session, too."""
+        names = {job.name, commands.python_module(job.argv)}
+        if conversation.mode in UNEXPLAINED_MODES or not names.isdisjoint(conversation.questioned_names):
+            return False
+        if not job.allowed_host or not _strictness(conversation.mode) <= _strictness(job.allowed_mode) < STRICTEST:
+            return False
+        return self._host(conversation) == job.allowed_host
+
+    def _explains(self, conversation: Conversation, argv: Sequence[bytes]) -> bool:
+        """Say whether mode or settings are the reason why nothing was asked, and not what was agreed on in that session alone."""
+        if conversation.mode == "bypassPermissions":
+            return True
+        if conversation.mode in UNEXPLAINED_MODES or conversation.mode not in PERMISSION_STRICTNESS:
+            return False
+        text = shlex.join(os.fsdecode(word) for word in argv)
+        return any(_rule_names(rule, text) for rule in (*self._allowed, *_allowed_on(conversation.flags or ())))
+
+    def _look(self) -> None:
+        """Forget what was allowed under settings that have changed."""
+        if (stamp := self._now()) != self._stamp:
+            self._stamp, self._allowed = stamp, _allowed_by(self._settings)
+            self._modes.clear()
 
     def _now(self) -> tuple[object, ...]:
         return tuple(_stamp(path) for path in self._settings)
 
 
+def _strictness(mode: str) -> int:
+    return PERMISSION_STRICTNESS.get(mode, STRICTEST)
+
+
+UNEXPLAINED_MODES = ("auto", "plan")
+"""auto: the host judges each call by what was said in its session, so one that it let pass says nothing about the next session."""
+PLAIN_FLAGS = {
+    **dict.fromkeys(("-p", "--print", "-c", "--continue", "--verbose", "--fork-session", "--include-partial-messages"), 0),
+    **dict.fromkeys(("--include-hook-events", "--replay-user-messages", "--no-session-persistence"), 0),
+    **dict.fromkeys(("-r", "--resume", "--session-id", "--model", "--fallback-model", "--output-format", "--input-format"), 1),
+    **dict.fromkeys(("--max-turns", "--max-budget-usd", "--effort", "-n", "--name", "--json-schema"), 1),
+}
+"""Flags of Claude Code that say nothing about permissions, and how many values they take at most."""
+DECIDING_FLAGS = {"--dangerously-skip-permissions": 0, "--allow-dangerously-skip-permissions": 0, "--permission-mode": 1, "--settings": 1}
+"""Flags that decide, and how many values they take; any other takes all up to the next flag."""
+OPAQUE_FLAGS = ("--permission-prompt-tool", "--plugin-dir")
+"""What they bring in decides about questions and cannot be looked at."""
+ALLOWING_FLAGS = ("--allowedTools", "--allowed-tools")
+
+
+def deciding_flags(arguments: Sequence[str]) -> tuple[str, ...] | None:
+    """Return what on the host's command line may decide whether it asks, in order; None when that depends on what cannot be seen.
+
+    Prompts and flags known to be beside the point are left out; what is not known counts, so that a difference in it is one.
+    """
+    kept: list[str] = []
+    keeping, values = False, 0
+    words = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]
+    for at, word in enumerate(words):
+        if not word.startswith("-"):
+            if values > 0 and keeping:
+                kept.append(word)
+            values -= 1
+            continue
+        flag, equals, value = word.partition("=")
+        if flag in OPAQUE_FLAGS:
+            return None
+        if flag == "--settings" and not (value or " ".join(words[at + 1 : at + 2])).lstrip().startswith("{"):
+            return None  # another file, which no stamp of ours covers
+        keeping = flag not in PLAIN_FLAGS
+        values = 0 if equals else PLAIN_FLAGS.get(flag, DECIDING_FLAGS.get(flag, len(words)))
+        if keeping:
+            kept.append(word)
+    return tuple(kept)
+
+
+def _allowed_on(flags: Sequence[str]) -> list[str]:
+    """Return the rules for Bash that a command line allows, `--settings` included."""
+    found: list[str] = []
+    current = ""
+    for word in flags:
+        flag, equals, value = word.partition("=")
+        if word.startswith("-"):
+            current, word = flag, value if equals else ""
+        if current in ALLOWING_FLAGS:
+            found += _BASH_RULE.findall(word)
+        elif current == "--settings":
+            found += _allowed_in(word)
+    return found
+
+
+_BASH_RULE = re.compile(r"Bash(?:\([^()]*\))?")
+
+
+def _allowed_by(settings: Iterable[str]) -> list[str]:
+    return [rule for path in settings for rule in _allowed_in(peek(path))]
+
+
+def _allowed_in(text: bytes | str) -> list[str]:
+    """Return what a settings file allows; nothing where it is not as expected."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return []
+    permissions = value.get("permissions") if isinstance(value, dict) else None
+    allow = permissions.get("allow") if isinstance(permissions, dict) else None
+    return [rule for rule in allow if isinstance(rule, str)] if isinstance(allow, list) else []
+
+
+def _rule_names(rule: str, text: str) -> bool:
+    """Say whether an allow rule is certain to cover a command: forms that are not understood cover none."""
+    if rule in ("Bash", "Bash(*)"):
+        return True
+    if not (rule.startswith("Bash(") and rule.endswith(")")):
+        return False
+    pattern = rule[5:-1]
+    prefix = pattern[:-2] if pattern.endswith((":*", " *")) else ""
+    if prefix and "*" not in prefix:
+        return text == prefix or text.startswith(prefix + " ")
+    return "*" not in pattern and text == pattern
+
+
+MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
+"""Where an administrator's rules stand, on Linux and macOS."""
+
+
 def settings_of_host(root: str) -> tuple[str, ...]:
     """Return the settings files in which Claude Code's permission rules for a project stand."""
     home = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
-    return (f"{home}/settings.json", f"{root}/.claude/settings.json", f"{root}/.claude/settings.local.json")
+    return (f"{home}/settings.json", f"{root}/.claude/settings.json", f"{root}/.claude/settings.local.json", *MANAGED_SETTINGS)
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -110,6 +110,16 @@ def find(names: Iterable[str], search_path: str, root: str) -> Found:
     return Found(tuple(name for name in wanted if name in on_path), tuple(name for name in wanted if name in beside))
 
 
+def which(name: str, search_path: str, cwd: str) -> str | None:
+    """Return the program that a shim called by this name runs (`shim.resolve`), absolute; None when there is none."""
+    for folder in search_path.split(":"):
+        candidate = f"{folder or '.'}/{name}"
+        absolute = candidate if candidate.startswith("/") else f"{cwd}/{candidate}"
+        if _is_tool(absolute):
+            return absolute
+    return None
+
+
 def _in(folders: Sequence[str], names: Sequence[str]) -> set[str]:
     return {name for name in names if any(_is_tool(os.path.join(folder, name)) for folder in folders)}
 

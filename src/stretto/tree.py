@@ -43,6 +43,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from stretto.carryover import PYTEST_CONFIG, STEERING_FILES, is_vitest_config, steers, steers_by_env, steers_jest
 from stretto.model import Change, FileClass
 from stretto.workshops import WORKSHOPS, Workshop, is_config, is_named, part, spares
 
@@ -64,11 +65,17 @@ without the cache they can say something else. A run that begins one is none the
 
 NODE_CACHES = {
     ".cache": "caches by tool; not looked at, but that one is gone counts",
+    ".vite-temp": "a configuration while it is loaded, under a name that only the process knows that wrote it",
     ".bin": "links made from the packages' own lists; the folder's times are compared",
     ".pnpm": "the packages, named by version; the folder's times and the links to them are compared",
     ".store": "the same for yarn",
 }
 """Folders right in a node_modules with a lock file that are not walked; other hidden ones there are generated code or state, and are."""
+
+_VITEST = re.compile(r"(?:^|/)node_modules/(?:\.vitest|\.vite(?:/vitest(?:/[0-9a-f]{40})?)?)$")
+"""Folders in which vitest keeps how long each test file took and whether it failed (`VITEST_RESULTS`), by version and by project."""
+VITEST_RESULTS = "results.json"
+"""Read only to choose the order of test files; looked at where a setting makes the order count (decision 0015)."""
 
 NODE_MARKERS = (".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml")
 
@@ -112,15 +119,6 @@ for _name in """
     ABOVE[os.path.dirname(_name)] = ABOVE.get(os.path.dirname(_name), frozenset()) | {os.path.basename(_name)}
 """Configuration that tools look for in the folders above a project and in the home folder, by the folder it lies in there."""
 
-PYTEST_CONFIG = frozenset({"pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg"})
-STEERING_FILES = PYTEST_CONFIG | frozenset(
-    {"Makefile", "makefile", "GNUmakefile", "justfile", "Justfile", ".justfile", "noxfile.py", "Taskfile.yml", "Taskfile.yaml"}
-    | {"package.json", "mise.toml", ".mise.toml", "tasks.py"}
-)
-"""Where a call of pytest may stand with its options."""
-_STEERING = re.compile(rb"(?<![\w-])--(?:lf|ff|nf|sw|last-failed|failed-first|new-first|stepwise)\b")
-"""Options that make `.pytest_cache` an input of every plain `pytest` when they stand in its configuration."""
-
 REWRITTEN = "//written anew"
 """`freshness.REWRITTEN`; a test compares the two."""
 TOUCHED = " (index rewritten)"
@@ -151,6 +149,8 @@ class _Names:
     folders: tuple[str, ...]
     files: tuple[str, ...]
     """And everything else."""
+    vite: tuple[str, ...]
+    """Of the files, those in which settings of vitest may stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ def _listed_names(folder: int, own: tuple[int, ...]) -> _Names:
                 folders.append(entry.name)
             else:
                 files.append(entry.name)
-    return _Names(own, tuple(links), tuple(folders), tuple(files))
+    return _Names(own, tuple(links), tuple(folders), tuple(files), tuple(filter(is_vitest_config, files)))
 
 
 def _is_taken_unseen(name: str, folder: int) -> bool:
@@ -589,8 +589,8 @@ class _Pass:
         self.changed: set[str] = set()
         self.problems: list[str] = []
         self.devices: set[int] = set()
-        self.steered = False
-        """A configuration file makes pytest read its cache back."""
+        self.steered: set[str] = set()
+        """The tools that a configuration file makes go by their cache (`carryover.steers`)."""
 
     def note(self, path: str, key: str, record: Stat | None) -> Stat | None:
         """Have a file compared by content while it is racy; -> its record."""
@@ -652,8 +652,10 @@ class Scanner:
         self._folders = _Folders()
         self._kinds: dict[int, str] = {}
         self._caches = frozenset(CACHES)
-        self._steering: dict[str, tuple[Stat, bool]] = {}
-        """pytest's configuration files -> record, whether it steers by the cache."""
+        self._by_order = False
+        """The order in which vitest runs its files counts, so its earlier results do."""
+        self._steering: dict[str, tuple[Stat, frozenset[str]]] = {}
+        """Configuration files -> record, which tools they make go by their cache."""
         self._configured: dict[str, tuple[Stat, list[str]]] = {}
         """Folder above the project -> its record, the configuration files in it."""
         self._log: dict[int, frozenset[str]] = {}
@@ -755,9 +757,10 @@ class Scanner:
         self._walk(found, self.root, "", _Budget(MAX_ENTRIES, "the project"))
         self._above(found)
         self._named_inputs(found)
-        caches = frozenset(CACHES) - ({".pytest_cache"} if found.steered else set())
-        if caches != self._caches:
-            self._caches = caches
+        caches = frozenset(CACHES) - ({".pytest_cache"} if "pytest" in found.steered else set())
+        by_order = "vitest" in found.steered
+        if (caches, by_order) != (self._caches, self._by_order):
+            self._caches, self._by_order = caches, by_order
             raise _Again
         followed = 0
         walked: set[str] = set()
@@ -844,6 +847,9 @@ class Scanner:
                     racy = [name for name in racy if name != ".eslintcache"]
             finally:
                 os.close(folder)
+            if "node_modules" in key and not (repository and repository.tracks(key)):
+                self._without_vitest(key, names, below)
+                racy = [name for name in racy if name in names]
             budget.take(len(names))
             if ".git" in names:
                 inner = self._repository(found, path, key)
@@ -865,8 +871,9 @@ class Scanner:
             for name in racy:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
-            if not STEERING_FILES.isdisjoint(names):
-                found.steered = found.steered or any(self._steers(f"{path}/{name}", line_ns) for name in STEERING_FILES & names.keys())
+            if inside.vite or not STEERING_FILES.isdisjoint(names):
+                for name in (*inside.vite, *(STEERING_FILES & names.keys())):
+                    found.steered |= self._steers(f"{path}/{name}", line_ns)
             for name in below:
                 child = f"{path}/{name}"
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
@@ -878,6 +885,20 @@ class Scanner:
                         stack += [(f"{child}/{folder}", f"{prefix}{name}/{folder}", repository, budget) for folder in hidden]
                 elif child != self.root:
                     stack.append((child, prefix + name, repository, budget))
+
+    def _without_vitest(self, key: str, names: Listing, below: list[str]) -> None:
+        """Leave out what vitest only orders its files by, and the folders made for it: what else lies in them is looked at."""
+        if key.endswith("node_modules"):
+            names.pop(".vite-temp", None)
+            below[:] = [name for name in below if name != ".vite-temp"]
+            for name in (".vite", ".vitest"):
+                names.pop(name, None)
+        elif _VITEST.search(key):
+            for name in below:
+                if name == "vitest" or _VITEST.search(f"{key}/{name}"):
+                    names.pop(name, None)
+            if not self._by_order:
+                names.pop(VITEST_RESULTS, None)
 
     def _names_in(self, found: _Pass, folder: int, path: str) -> _Names:
         """Return the names in an open folder, listed again unless its own times say that none came or went.
@@ -1011,13 +1032,13 @@ class Scanner:
                 else:
                     names[name] = _record(seen)
 
-    def _steers(self, path: str, line_ns: int) -> bool:
+    def _steers(self, path: str, line_ns: int) -> frozenset[str]:
         record = _stat(path)
         if record is None:
-            return False
+            return frozenset()
         known = self._steering.get(path)
         if known is None or known[0] != record or record[4] >= line_ns:
-            known = self._steering[path] = (record, _STEERING.search(_read(path)) is not None)
+            known = self._steering[path] = (record, steers(os.path.basename(path), _read(path)))
         return known[1]
 
     def _device(self, found: _Pass, device: int, path: str) -> None:
@@ -1174,7 +1195,10 @@ class Scanner:
                     if name == ".cache" and not scope:
                         self._cache_of_packages(found, f"{path}/.cache", f"{key}/.cache")
                         continue
-                    if name == ".cache" or name in CACHES:
+                    if name in (".cache", ".vite-temp") or name in CACHES:
+                        continue
+                    if name in (".vite", ".vitest") and not scope:
+                        hidden.append(name)  # walked; it comes with the first run of vitest
                         continue
                     try:
                         names[name] = record = fields(stat_of(name, dir_fd=folder, follow_symlinks=False))
@@ -1280,7 +1304,8 @@ class Scanner:
                     file = _stat(path)
                     if file is not None and not stat.S_ISDIR(file[0]) and not _within(path, self.root):
                         found.facts[path] = (found.note(path, path, file),)
-                        found.steered = found.steered or (os.path.basename(path) in PYTEST_CONFIG and self._steers(path, found.line_ns))
+                        if os.path.basename(path) in PYTEST_CONFIG:  # vitest looks for its own no higher than where it runs
+                            found.steered |= self._steers(path, found.line_ns) & {"pytest"}
 
     # -- comparing
 
@@ -1394,6 +1419,36 @@ LAUNCHERS = {
 """Programs that choose another by a file in the home folder -> what they choose by."""
 
 
+MANIFESTS = frozenset(
+    [
+        "pyproject.toml",
+        "setup.py",
+        "setup.cfg",
+        "requirements.txt",
+        "uv.lock",
+        "poetry.lock",
+        "Pipfile",
+        "package.json",
+        "package-lock.json",
+        "pnpm-lock.yaml",
+        "yarn.lock",
+        "bun.lock",
+        "go.mod",
+        "go.sum",
+        "Cargo.toml",
+        "Cargo.lock",
+        "pom.xml",
+        "build.gradle",
+        "build.gradle.kts",
+        "Gemfile",
+        "Gemfile.lock",
+        "composer.json",
+        "mise.toml",
+    ]
+)
+"""What declares dependencies."""
+
+
 def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> bytes:
     """Return what tells one installed tool from its next version.
 
@@ -1449,18 +1504,15 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
 
 
 def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes]) -> bool:
-    """Say whether PYTEST_ADDOPTS, or jest's configuration beside the call, has it go by what an earlier run left."""
-    if any(entry.startswith(b"PYTEST_ADDOPTS=") and _STEERING.search(entry) for entry in env):
+    """Say whether the environment, or jest's configuration beside the call, has it go by what an earlier run left."""
+    if steers_by_env(env):
         return True
     name = os.path.basename(argv[0]) if argv else b""
     if name not in (b"jest", b"npx", b"npm", b"yarn", b"pnpm", b"bun"):
         return False
     here = os.fsdecode(cwd)
     files = ["package.json", *(f"jest.config.{kind}" for kind in ("js", "cjs", "mjs", "ts", "json"))]
-    return any(_JEST_STEERING.search(_read(f"{here}/{file}")) for file in files)
-
-
-_JEST_STEERING = re.compile(rb"\b(?:onlyChanged|onlyFailures|lastCommit|changedSince)\b")
+    return any(steers_jest(_read(f"{here}/{file}")) for file in files)
 
 
 def unseen_tool(argv: Sequence[bytes]) -> str:

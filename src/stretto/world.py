@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from stretto.executors import Executor, Owner, Place
-from stretto.fold import State
-from stretto.model import Change, Mode, Record, SessionId
+from stretto.fold import Job, State
+from stretto.model import Change, Invocation, JobKey, Mode, Record, SessionId
 from stretto.observe import Reach
 from stretto.rules import Rules, Settings
 from stretto.system import Process
@@ -58,6 +58,8 @@ class World(Protocol):
     """Real path of the project."""
     settings: tuple[str, ...]
     """Files in which the host's permission rules stand."""
+    salt: bytes
+    """Random bytes of the project: what is hashed with them cannot be guessed from the log."""
     tree: Tree
     executor: Executor
     umask: int
@@ -83,6 +85,9 @@ class World(Protocol):
         """Return the identity of a living process, None when there is none."""
 
     def lives(self, process: Process) -> bool: ...
+
+    def arguments(self, process: Process) -> tuple[str, ...] | None:
+        """Return the command line of a living process, None when it cannot be read."""
 
     # --- the log
 
@@ -116,6 +121,17 @@ class World(Protocol):
 
     def real(self, path: str) -> str:
         """Return a path with its links resolved."""
+
+    def changed_at(self, paths: Iterable[str]) -> float:
+        """Return when one of these files last changed in any way, seconds since 1970; 0 when none is there."""
+
+    def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
+        """Make the call of a command of the log as a shim would see it now, with everything else as in another call.
+
+        Returns:
+            its key and the call: only when the key is the command's own is it the same call. None when no such program is found, or
+            when it would be left alone if it was asked for.
+        """
 
     def forget(self, session: SessionId) -> None:
         """Remove what was written for a session that is over."""

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from stretto import control
 from stretto.model import AttemptStarted, SessionOpened, SupervisorStarted
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
 from stretto.testing.claude import StreamSession, find_shell
@@ -123,6 +124,44 @@ def test_a_check_asked_while_it_runs_ahead_is_attached_to(world):
     assert seen.texts[-1] == "two\nrun 2"
     assert world.runs() == 2
     assert world.state().joins[-1].of == "ahead"
+
+
+def test_a_check_of_an_earlier_session_runs_ahead_in_a_later_one(world):
+    """Two processes of Claude Code, each with a supervisor of its own; mypy is asked for in the second only after it has run ahead."""
+    for name in ("pytest", "mypy"):
+        world.tool(name, SLOW_ENOUGH)
+
+    def first():
+        yield world.edit("one", "two")
+        yield bash("pytest -q && mypy src.py")
+        world.settled(2)
+        yield world.edit("two", "three")
+        yield bash("pytest -q && mypy src.py")
+        world.settled(4)
+
+    def second():
+        yield bash("pytest -q")
+        world.settled(5)
+        yield world.edit("three", "four")
+        wait_until(lambda: ran_ahead(world, "mypy src.py"), 60, f"mypy ahead; {world.why()}")
+        yield bash("mypy src.py 2>&1 | tail -5")
+
+    with world.api(first(), second()) as api:
+        world.session_at(api)
+        control.stop(world.paths)
+        world.session_at(api)
+        assert api.tool_results()[-1].text.startswith("four\n")
+    last = world.state().joins[-1]
+    assert (last.do, last.of) == ("replay", "ahead")
+    assert len(world.events(SupervisorStarted)) == 2
+
+
+def ran_ahead(world, command):
+    """Whether the latest supervisor had this run ahead, and it has ended."""
+    state = world.state()
+    since = state.supervisor.mono
+    runs = [run for run in state.attempts.values() if run.kind == "ahead" and run.started_mono >= since and not run.open]
+    return any(" ".join(state.jobs[run.job].argv) == command for run in runs)
 
 
 def test_a_failing_suite_is_told_the_same_with_and_without(bare):

@@ -55,6 +55,8 @@ class Bench:
         }
         self._numbers = itertools.count(1)
         """Of calls; several may be under way at the same time."""
+        self.mode = "default"
+        """The session's permission mode."""
         self.notices: list[str] = []
         """Lines that hooks showed the user."""
         self.islands = install.wiring(str(base)).islands
@@ -73,7 +75,7 @@ class Bench:
         """Call our hook as Claude Code would."""
         wired = dataclasses.replace(install.wiring(str(self.base)), python=self.client_python, supervisor=self.python, islands=self.islands)
         entry = install.entry(next(item for item in install.EVENTS if item.name == event), wired)
-        body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": "default", **fields})
+        body = json.dumps({"session_id": SESSION, "cwd": str(self.root), "hook_event_name": event, "permission_mode": self.mode, **fields})
         env = {**self.env, "CLAUDE_ENV_FILE": str(self.env_file)} if event == "SessionStart" else self.env
         done = subprocess.run(
             [entry["command"], *entry["args"]], input=body.encode(), capture_output=True, env=env, cwd=self.root, check=False, timeout=30

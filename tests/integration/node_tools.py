@@ -18,8 +18,13 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("typescript@5.9.3", "vitest@3.2.4", "eslint@9.39.1")
-PROGRAMS = {"tsc": "typescript/bin/tsc", "vitest": "vitest/vitest.mjs", "eslint": "eslint/bin/eslint.js"}
+PACKAGES = ("typescript@5.9.3", "vitest@3.2.4", "eslint@9.39.1", "prettier@3.10.1")
+PROGRAMS = {
+    "tsc": "typescript/bin/tsc",
+    "vitest": "vitest/vitest.mjs",
+    "eslint": "eslint/bin/eslint.js",
+    "prettier": "prettier/bin/prettier.cjs",
+}
 PLACE = Path(sys.prefix) / "node-tools"
 LIMIT_S = 120
 

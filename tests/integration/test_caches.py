@@ -18,6 +18,7 @@ import pytest
 
 from integration.node_tools import Node, node  # noqa: F401  (a fixture)
 from integration.test_tree import Watch, quiet_home, same_size_same_times, write  # noqa: F401  (a fixture)
+from stretto import commands
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
 """All states; else those without which nothing is said."""
@@ -216,6 +217,89 @@ def test_eslint_says_something_else_without_its_cache_where_another_file_counts_
     (folder / place).unlink() if (folder / place).is_file() else shutil.rmtree(folder / place)
     assert watch.moved() == {place}
     assert say(folder, argv)[0] == 1
+
+
+PRETTY = {
+    "pass": {".prettierrc": '{"semi": true}', "src/a.js": "export const a = 1;\n", "src/b.ts": "export const b: number = 2;\n"},
+    "fail": {"src/a.js": "export const   a = 1\n"},
+    "another setting": {".prettierrc": '{"semi": false}'},
+    "broken": {"src/b.ts": "export const b: number = (\n"},
+    "pass again": {"src/a.js": "export const a = 1\n", "src/b.ts": "export const b: number = 2\n"},
+}
+
+
+@pytest.mark.slow
+def test_prettier_says_the_same_without_its_cache_in_every_state_of_the_project(node: Node):  # noqa: F811
+    folder, carried = node.project("pretty"), 0
+    words = (["--check"], ["--list-different", "--cache-strategy", "metadata"], ["--check", "--cache-strategy", "content"])
+    for number, (state, files) in enumerate(some(PRETTY)):
+        for file, text in files.items():
+            write(folder / file, text)
+        argv = [*node.tool("prettier"), "src", "--cache", *words[number % len(words)]]
+        if SOAK or not number:
+            say(folder, argv)
+        with_cache = say(folder, argv)
+        carried += take_away(folder / "node_modules", ".cache")
+        assert say(folder, argv) == with_cache, state
+    assert carried, "there was no cache to take away"
+
+
+# --- vitest
+
+
+CASES = "import {test, expect} from 'vitest';\ntest('one', () => { expect(%s).toBe(1); });\n"
+SUITES = {
+    "pass": {f"src/{name}.test.js": CASES % 1 for name in ("a", "b", "c")},
+    "one fails": {"src/c.test.js": CASES % 2},
+    "another, and one is broken": {"src/c.test.js": CASES % 1, "src/a.test.js": CASES % 3, "src/b.test.js": "import 'nothing-there';\n"},
+    "one is gone, one longer": {"src/b.test.js": CASES % 1, "src/a.test.js": CASES % 1 + "// more\n" * 50},
+    "pass again": {"src/c.test.js": CASES % 1},
+}
+
+
+def in_any_order(said: Said) -> tuple[int, list[str], list[str]]:
+    """Lines without the numbers that a failure gets by its place in the order."""
+    return said[0], *(sorted(re.sub(r"⎯+|\[\d+/\d+\]", "", line).strip() for line in text.splitlines()) for text in said[1:])
+
+
+@pytest.mark.slow
+def test_vitest_says_the_same_without_its_earlier_results_in_every_state_but_for_the_order_of_files(node: Node):  # noqa: F811
+    """In a default run; the scan sees neither that they come, nor that they change, nor that they are gone (decision 0015)."""
+    folder, carried = node.project("suites"), 0
+    argv = [*node.tool("vitest"), "run", "--reporter=verbose"]
+    for state, files in some(SUITES):
+        for file, text in files.items():
+            write(folder / file, text)
+        watch = Watch(folder)
+        with_cache = in_any_order(say(folder, argv))
+        assert watch.moved() == set(), state
+        carried += take_away(folder, "results.json")
+        assert in_any_order(say(folder, argv)) == with_cache, state
+        assert watch.moved() == set(), state
+    assert carried, "there was no cache to take away"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["argv", "configuration"])
+def test_vitest_may_say_something_else_by_the_order_of_files_where_they_see_each_other_so_its_results_count(node: Node, where):  # noqa: F811
+    """Without isolation and side by side no more, a file that failed goes first the next time and may find another world."""
+    folder = node.project(f"order-{where}")
+    write(folder / "src" / "a.test.js", "globalThis.seen = true;\n" + CASES % 1 + "// long\n" * 50)
+    write(folder / "src" / "b.test.js", CASES % "globalThis.seen ? 2 : 1")
+    argv = [*node.tool("vitest"), "run"]
+    if where == "argv":
+        argv += ["--no-isolate", "--no-file-parallelism"]
+        check = commands.check_of("vitest", ["vitest", *argv[2:]])
+        assert check is not None and check.steered
+    else:
+        write(folder / "vitest.config.mjs", "export default {test: {isolate: false, fileParallelism: false}};\n")
+    watch = Watch(folder)
+    assert say(folder, argv)[0] == 1  # the longer file goes first
+    if where == "configuration":
+        assert any(path.endswith("results.json") for path in watch.moved())
+    assert say(folder, argv)[0] == 0  # the one that failed goes first
+    if where == "configuration":
+        assert any(path.endswith("results.json") for path in watch.moved())
 
 
 # --- a development server's folder

@@ -333,6 +333,54 @@ def test_scan_pytest_cache_is_an_input_where_configuration_steers_by_it(root, sh
     assert watch.moved() == set()
 
 
+ORDER = (".vite/vitest/da39a3ee5e6b4b0d3255bfef95601890afd80709/results.json", ".vite/vitest/results.json", ".vite/results.json")
+
+
+@pytest.mark.parametrize("lock", [True, False])
+@pytest.mark.parametrize("place", [*ORDER, ".vitest/results.json", ".vite-temp/vitest.config.ts.timestamp-1.mjs"])
+def test_scan_what_vitest_leaves_at_each_run_does_not_count_from_the_first_on(root, place, lock):
+    write(root / ".gitignore", "node_modules\n")
+    write(root / "node_modules" / "a" / "package.json", "{}")
+    if lock:
+        write(root / "node_modules" / ".package-lock.json", "{}")
+    watch = Watch(root)
+    for text in ("1", "2"):
+        write(root / "node_modules" / place, text)
+        assert watch.moved() == set()
+    shutil.rmtree(root / "node_modules" / place.split("/")[0])
+    assert watch.moved() == set()
+    for other in (".vite/deps/a.js", f"{ORDER[0].rpartition('/')[0]}/deps/a.js", ".vitest/x/results.json", "a/results.json"):
+        write(root / "node_modules" / other, "1")
+        assert watch.moved() & {f"node_modules/{other}", "deps:node_modules"}, other
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [("vitest.config.mts", "export default {test: {isolate: false}}"), ("a/package.json", '{"scripts": {"test": "vitest run --bail 1"}}')],
+)
+def test_scan_results_of_vitest_are_an_input_where_the_order_of_files_may_decide(root, where, text):
+    write(root / ".gitignore", "node_modules\n")
+    write(root / "node_modules" / ".package-lock.json", "{}")
+    write(root / "node_modules" / ORDER[0], "1")
+    watch = Watch(root)
+    config = write(root / where, text)
+    watch.moved()
+    write(root / "node_modules" / ORDER[0], "2")
+    assert watch.moved() == {f"node_modules/{ORDER[0]}"}
+    write(config, "{}")
+    watch.moved()
+    write(root / "node_modules" / ORDER[0], "3")
+    assert watch.moved() == set()
+
+
+def test_scan_results_of_vitest_that_git_tracks_are_sources(root):
+    write(root / "node_modules" / ORDER[1], "1")
+    git(root, "add", "-f", ".")
+    watch = Watch(root)
+    write(root / "node_modules" / ORDER[1], "2")
+    assert watch.moved() == {f"node_modules/{ORDER[1]}"}
+
+
 @pytest.mark.parametrize("name", sorted(tree.FORGETFUL))
 def test_scan_cache_without_which_its_tool_may_say_something_else_is_a_change_when_it_is_gone(root, watch, name):
     """ruff and eslint hold a finding against its own file only (tests/integration/test_caches.py shows it)."""

@@ -49,10 +49,12 @@ from stretto.model import (
     JobSeen,
     JoinDecided,
     JoinDone,
+    PermissionAsked,
     RequestCancelled,
     RequestHeld,
     RequestLost,
     RequestMade,
+    SessionId,
 )
 
 STAMP = {"ts": 1.0, "mono": 1.0, "boot": "b", "by": "test"}
@@ -208,6 +210,19 @@ def test_seconds_saved_are_the_sum_over_finished_joins():
     state = fold([*run_of(PASS), (20, join), (21, done)])
     assert state.saved_s == pytest.approx(1.9)
     assert state.attempts[ATTEMPT].joined == 1
+
+
+@pytest.mark.parametrize("then", ["asked again without that knowledge", "a question was put"])
+def test_what_a_later_session_may_go_by_is_what_was_known_at_the_latest_question(then: str):
+    """Decision 0014."""
+    join = JoinDecided(
+        **STAMP, ask="q", job=JOB, session=None, standing="none", do="exec", attempt=None, reason="", mode="default", host="4d"
+    )
+    state = fold(enumerate([SEEN, join]))
+    assert (state.jobs[JOB].allowed_mode, state.jobs[JOB].allowed_host) == ("default", "4d")
+    asked = PermissionAsked(**STAMP, job=JOB, session=SessionId("s"))
+    state = apply(state, asked if then == "a question was put" else msgspec.structs.replace(join, ask="r", mode="", host=""))
+    assert (state.jobs[JOB].allowed_mode, state.jobs[JOB].allowed_host) == ("", "")
 
 
 def test_ended_attempts_beyond_the_limit_are_forgotten_but_open_ones_never(monkeypatch):

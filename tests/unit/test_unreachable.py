@@ -8,39 +8,41 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stretto.commands import NAMES, check_of, effect_of, parts_of, unreachable
+from stretto.commands import MODULES, NAMES, Spotted, check_of, checks_in, effect_of, parts_of
+from stretto.commands.shape import SCRIPTS
+from stretto.model import MISS_CODES
 
-# command | what is not met, and a piece of the reason
+# command | what is not met, and the code of the reason
 MISSED = """
-    .venv/bin/pytest -q                                 | .venv/bin/pytest: by its path
-    ./.venv/bin/pytest tests 2>&1 | tail -5             | ./.venv/bin/pytest: by its path
-    venv/bin/python -m pytest                           | venv/bin/python: by its path
-    ./node_modules/.bin/jest --ci                       | ./node_modules/.bin/jest: by its path
-    node_modules/.bin/tsc --noEmit && npm test          | node_modules/.bin/tsc: by its path
-    ./gradlew test                                      | ./gradlew: by its path
-    cd android && ./gradlew :app:lintDebug              | ./gradlew: by its path
-    ./mvnw -q verify                                    | ./mvnw: by its path
-    ./vendor/bin/phpunit --filter A                     | ./vendor/bin/phpunit: by its path
-    vendor/bin/phpstan analyse src                      | vendor/bin/phpstan: by its path
-    vendor/bin/pint --test                              | vendor/bin/pint: by its path
-    bin/rails test                                      | bin/rails: by its path
-    ./manage.py test app                                | ./manage.py: by its path
-    /usr/bin/make check                                 | /usr/bin/make: by its path
-    timeout 60 ./gradlew test                           | ./gradlew: by its path
-    bash -c './gradlew test'                            | ./gradlew: by its path
-    python manage.py test                               | python: an interpreter
-    php artisan test --parallel                         | php: an interpreter
-    php vendor/bin/phpunit                              | php: an interpreter
-    php ./vendor/bin/phpstan.phar analyse               | php: an interpreter
-    node node_modules/.bin/jest                         | node: an interpreter
-    node node_modules/mocha/bin/mocha.js                | node: an interpreter
-    ruby bin/rails test                                 | ruby: an interpreter
-    docker compose run --rm app pytest -q               | docker: in a container
-    docker exec web npm test                            | docker: in a container
-    ssh box make test                                   | ssh: on another machine
-    sudo npm test                                       | sudo: as another user
-    conda run -n a pytest                               | conda: an environment that makes
-    direnv exec . go test ./...                         | direnv: an environment that makes
+    .venv/bin/pytest -q                                 | pytest: by-path
+    ./.venv/bin/pytest tests 2>&1 | tail -5             | pytest: by-path
+    venv/bin/python -m pytest                           | pytest: by-path
+    ./node_modules/.bin/jest --ci                       | jest: by-path
+    node_modules/.bin/tsc --noEmit && npm test          | tsc: by-path
+    ./gradlew test                                      | gradlew: by-path
+    cd android && ./gradlew :app:lintDebug              | gradlew: by-path
+    ./mvnw -q verify                                    | mvnw: by-path
+    ./vendor/bin/phpunit --filter A                     | phpunit: by-path
+    vendor/bin/phpstan analyse src                      | phpstan: by-path
+    vendor/bin/pint --test                              | pint: by-path
+    bin/rails test                                      | rails: by-path
+    ./manage.py test app                                | manage.py: by-path
+    /usr/bin/make check                                 | make: by-path
+    timeout 60 ./gradlew test                           | gradlew: by-path
+    bash -c './gradlew test'                            | gradlew: by-path
+    python manage.py test                               | manage.py: by-path
+    php artisan test --parallel                         | artisan: by-path
+    php vendor/bin/phpunit                              | phpunit: by-path
+    php ./vendor/bin/phpstan.phar analyse               | phpstan: by-path
+    node node_modules/.bin/jest                         | jest: by-path
+    node node_modules/mocha/bin/mocha.js                | mocha: by-path
+    ruby bin/rails test                                 | rails: by-path
+    docker compose run --rm app pytest -q               | pytest: elsewhere
+    docker exec web npm test                            | npm: elsewhere
+    ssh box make test                                   | make: elsewhere
+    sudo npm test                                       | npm: login-shell
+    conda run -n a pytest                               | pytest: elsewhere
+    direnv exec . go test ./...                         | go: elsewhere
 """
 # a check that is met, or no check
 MET = """
@@ -57,39 +59,42 @@ MET = """
 """
 
 
+def unreachable(text: str, names=NAMES) -> list[Spotted]:
+    return [each for each in checks_in(text, names) if each.code]
+
+
 @pytest.mark.parametrize("row", [line.strip() for line in MISSED.strip().splitlines()])
 def test_unreachable_check_is_named_with_its_reason(row):
     command, _, expected = row.rpartition("|")
-    name, _, reason = expected.strip().partition(": ")
-    (found,) = unreachable(command.strip(), NAMES)
-    assert (found.name, reason in found.reason) == (name, True), found
+    name, _, code = expected.strip().partition(": ")
+    (found,) = unreachable(command.strip())
+    assert (found.name, found.code) == (name, code)
     assert effect_of(command.strip(), NAMES) != "checks"
 
 
 @pytest.mark.parametrize("command", [each.strip() for line in MET.strip().splitlines() for each in line.split("¦")])
 def test_unreachable_is_said_of_nothing_that_is_met_or_checks_nothing(command):
-    assert unreachable(command, NAMES) == ()
+    assert unreachable(command) == []
 
 
 def test_unreachable_check_whose_name_was_taken_out_says_so():
-    (found,) = unreachable("cd a && pytest -q", NAMES - {"pytest"})
-    assert (found.name, found.reason) == ("pytest", "its name is not intercepted in this session")
-    (found,) = unreachable("python -m pytest", NAMES - {"pytest"})
-    assert found.name == "python"
-    assert unreachable("python -m unittest", ()) == ()
+    for text in ("cd a && pytest -q", "python -m pytest"):
+        (found,) = unreachable(text, NAMES - {"pytest"})
+        assert (found.name, found.code) == ("pytest", "not-intercepted")
+    assert unreachable("python -m unittest", ()) == []
 
 
 def test_unreachable_finds_each_of_several():
-    found = unreachable("./gradlew lint && pytest -q; .venv/bin/ruff check . || vendor/bin/phpunit", NAMES)
-    assert [each.name for each in found] == ["./gradlew", ".venv/bin/ruff", "vendor/bin/phpunit"]
+    found = unreachable("./gradlew lint && pytest -q; .venv/bin/ruff check . || vendor/bin/phpunit")
+    assert [each.name for each in found] == ["gradlew", "ruff", "phpunit"]
 
 
 @settings(max_examples=100)
 @given(st.text(), st.booleans())
 def test_unreachable_of_any_text_never_raises_and_shows_no_argument(text, quoted):
-    for each in unreachable(f"./gradlew test {shlex.quote(text) if quoted else text}", NAMES):
-        assert len(each.name) <= 40
-        assert each.reason
+    for each in unreachable(f"./gradlew test {shlex.quote(text) if quoted else text}"):
+        assert each.name in NAMES | MODULES.keys() | SCRIPTS
+        assert each.code in MISS_CODES
 
 
 @settings(max_examples=100)
@@ -101,8 +106,8 @@ def test_a_check_is_met_by_name_and_missed_by_path_never_both_and_never_neither(
     if check_of(name, [name, *args]) is None:
         return
     text = shlex.join([name, *args])
-    assert unreachable(text, NAMES) == ()
-    assert [each.name for each in unreachable(f"./bin/{text}", NAMES)] == [f"./bin/{name}"]
+    assert unreachable(text) == []
+    assert [(each.name, each.code) for each in unreachable(f"./bin/{text}")] == [(name, "by-path")]
 
 
 # --- what changes dependencies ----------------------------------------------------------------------------------------------

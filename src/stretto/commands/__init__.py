@@ -21,7 +21,7 @@ from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckK
 from stretto.model import Record
 
 __all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Effect", "Part", "check_of", "display", "effect_of"]
-__all__ += ["Spotted", "Unreachable", "checks_in", "parts_of", "python_module", "redact", "shape_of", "unreachable"]
+__all__ += ["Spotted", "checks_in", "parts_of", "python_module", "redact", "shape_of"]
 
 Effect = Literal["reads", "checks", "package", "other"]
 Argv = Sequence[bytes] | Sequence[str]
@@ -290,86 +290,6 @@ def _sources(args: Sequence[Word]) -> bool:
 
 
 _SETUP: Mapping[str, Callable[[Sequence[Word]], bool]] = {"export": _exports, "unset": _unsets, "source": _sources, ".": _sources}
-
-
-# --- what nobody can meet ---------------------------------------------------------------------------------------------------
-
-
-class Unreachable(Record, frozen=True, kw_only=True):
-    """A check in a text that runs without passing a function or an entry on the PATH: it is never recorded and never joined."""
-
-    name: str
-    """As it is called, "" when it may not be shown."""
-    reason: str
-
-
-_BY_PATH = "it is called by its path, which no function and no entry on the PATH sees"
-_BY_INTERPRETER = "an interpreter runs it, which is not intercepted"
-_ELSEWHERE: Mapping[str, str] = {
-    **dict.fromkeys(("sudo", "su", "doas"), "it runs as another user"),
-    **dict.fromkeys(("docker", "podman", "docker-compose", "kubectl", "nerdctl"), "it runs in a container"),
-    **dict.fromkeys(("ssh", "mosh", "vagrant"), "it runs on another machine"),
-    **dict.fromkeys(("nix-shell", "direnv", "conda", "micromamba", "devbox"), "it runs in an environment that makes its own PATH"),
-}
-_INTERPRETERS = frozenset({"node", "php", "ruby", "perl", "tsx", "ts-node", "bash", "sh", "zsh", "java"}) | PYTHONS
-_FRAMEWORKS = frozenset({"manage.py", "artisan", "rails"})
-"""Scripts of a project that have a `test` of their own."""
-
-
-def unreachable(text: str, names: Collection[str]) -> tuple[Unreachable, ...]:
-    """Return the checks of `text` that cannot be intercepted, each with the reason; what cannot be read is left out.
-
-    Args:
-        names: what is intercepted in this session.
-    """
-    return tuple(_unreached(text, names, 0))
-
-
-def _unreached(text: str, names: Collection[str], depth: int) -> list[Unreachable]:
-    found: list[Unreachable] = []
-    for simple in split(text)[0]:
-        words, _, _ = _without_prefixes(simple)
-        if not words or not words[0].literal:
-            continue
-        name, texts = words[0].text, [word.text for word in words[1:]]
-        inside = _shell_text(words[1:]) if name in _SHELLS and depth < _SHELL_DEPTH else None
-        if inside is not None:
-            found += _unreached(inside, names, depth + 1)
-        elif reason := _why_unreachable(name, texts, names):
-            found.append(Unreachable(name=name if _SHOWN.fullmatch(name) else "", reason=reason))
-    return found
-
-
-def _why_unreachable(name: str, texts: Sequence[str], names: Collection[str]) -> str:
-    """Say why a call that checks is met by nobody, "" when it is met or checks nothing."""
-    base = name.rpartition("/")[2]
-    if "/" in name:
-        return _BY_PATH if _checks_as(base, texts) or _checks_by(base, texts) else ""
-    if base in _ELSEWHERE:  # wherever in its words the command begins
-        begins = (at for at, word in enumerate(texts[:NESTED]) if word.rpartition("/")[2] in TOOLS or word.rpartition("/")[2] in PYTHONS)
-        return _ELSEWHERE[base] if any(_checks_as(texts[at].rpartition("/")[2], texts[at + 1 :]) for at in begins) else ""
-    if _checks_by(base, texts):
-        return _BY_INTERPRETER
-    called = module(texts)[0] if base in PYTHONS else ""
-    met = base in names or (called in MODULES and (called in names or called not in NAMES))
-    return "its name is not intercepted in this session" if not met and _checks_as(base, texts) else ""
-
-
-def _checks_as(base: str, texts: Sequence[str]) -> bool:
-    if base in _FRAMEWORKS:
-        return texts[:1] == ["test"]
-    return check_of(base, [base, *texts]) is not None
-
-
-def _checks_by(base: str, texts: Sequence[str]) -> bool:
-    """Say whether an interpreter runs a check's file: `node node_modules/.bin/jest`, `php artisan test`, `python manage.py test`."""
-    at = next((n for n, word in enumerate(texts) if not word.startswith("-")), -1)
-    if base not in _INTERPRETERS or at < 0 or "-m" in texts[:at]:
-        return False
-    folder, _, script = texts[at].rpartition("/")
-    tool = re.sub(r"\.(?:[cm]?js|phar|py|rb|php|jar)$", "", script)
-    known = script in _FRAMEWORKS or (bool(folder or tool != script) and tool in TOOLS)
-    return known and _checks_as(script if script in _FRAMEWORKS else tool, texts[at + 1 :])
 
 
 # --- display ----------------------------------------------------------------------------------------------------------------

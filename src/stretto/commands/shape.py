@@ -67,7 +67,7 @@ class Spotted(Record, frozen=True, kw_only=True):
     """One check in a Bash command."""
 
     name: str
-    """The name of a known tool."""
+    """The name of a known tool, or of a project's script that has a `test` of its own."""
     code: str
     """Why no shim will be asked about it, one of `model.MISS_CODES`; "" when one should be."""
     certain: bool
@@ -80,6 +80,15 @@ _OFF = re.compile(r"STRETTO=off|STRETTO_FRESH=1")
 _NEVER_FAIL = frozenset({"cd", "pushd", "source", ".", "export", "unset", "set", "echo", "true", ":", "clear", "pwd"})
 """What stands before `&&` and as good as always succeeds."""
 _DEPTH = 4
+_INTERPRETERS = frozenset({"node", "php", "ruby", "perl", "tsx", "ts-node", "bash", "sh", "zsh", "java"}) | PYTHONS
+SCRIPTS = frozenset({"manage.py", "artisan"})
+"""Of a project, with a `test` of their own."""
+_ELSEWHERE = frozenset({"docker", "podman", "docker-compose", "kubectl", "nerdctl", "ssh", "mosh", "vagrant", "su", "doas"}) | frozenset(
+    {"nix-shell", "direnv", "conda", "micromamba", "devbox"}
+)
+"""Commands that run the rest of their words in a container, on another machine, as another user, or on a PATH of their own."""
+_NESTED = 20
+"""Words of these in which the command may begin."""
 
 
 def checks_in(text: str, names: Collection[str]) -> tuple[Spotted, ...]:
@@ -113,6 +122,10 @@ def _spotted(text: str, names: Collection[str], code: str, depth: int, *, certai
             found += _spotted(inside[-1], names, why or ("login-shell" if login else ""), depth + 1, certain=runs)
         elif name := _check_name(base, inside):
             found.append(Spotted(name=name, code=why or _unseen(words[0].text, base, name, names), certain=runs and sure))
+        elif name := _file_name(base, inside):
+            found.append(Spotted(name=name, code=why or "by-path", certain=runs and sure))
+        elif base in _ELSEWHERE and (name := _name_within(inside)):
+            found.append(Spotted(name=name, code=why or "elsewhere", certain=runs and sure))
         runs = runs and not (conditional and base not in _NEVER_FAIL)
     return tuple(found)
 
@@ -134,6 +147,25 @@ def _check_name(base: str, args: list[str]) -> str:
         called = module(args)[0]
         return called if called in MODULES and inner("python", args) is not None else ""
     return base if base in TOOLS and inner(base, args) is not None else ""
+
+
+def _file_name(base: str, args: list[str]) -> str:
+    """Return the name of a check whose file is run: `node node_modules/.bin/jest`, `php artisan test`, `./manage.py test`."""
+    if base in SCRIPTS:
+        return base if args[:1] == ["test"] else ""
+    at = next((n for n, word in enumerate(args) if not word.startswith("-")), -1)
+    if base not in _INTERPRETERS or at < 0 or "-m" in args[:at]:
+        return ""
+    folder, _, script = args[at].rpartition("/")
+    if script in SCRIPTS:
+        return _file_name(script, args[at + 1 :])
+    tool = re.sub(r"\.(?:[cm]?js|phar|py|rb|php|jar)$", "", script)
+    return _check_name(tool, args[at + 1 :]) if folder or tool != script else ""
+
+
+def _name_within(args: list[str]) -> str:
+    """Return the name of the check that begins somewhere in these words."""
+    return next((name for at, word in enumerate(args[:_NESTED]) if (name := _check_name(word.rpartition("/")[2], args[at + 1 :]))), "")
 
 
 def _unseen(typed: str, base: str, name: str, names: Collection[str]) -> str:

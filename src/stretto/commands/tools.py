@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from stretto.carryover import by_order
+
 CheckKind = Literal["test", "lint", "types", "build"]
 
 
@@ -193,7 +195,7 @@ def joined(checks: Iterable[Check | None], args: Sequence[str] = ()) -> Check | 
         found.append(check)
     if not found or _forbidden(args) or "-u" in args:
         return None
-    steered = any(check.steered for check in found) or has(args, _STEERED)
+    steered = any(check.steered for check in found) or has(args, _STEERED) or by_order(args)
     return Check(
         kind=min((check.kind for check in found), key=_ORDER.index),
         ahead=all(check.ahead for check in found) and not steered and not has(args, _WRITES),
@@ -528,8 +530,17 @@ _JEST = _tool(
     steered="-o --onlyChanged -f --onlyFailures --changedSince --changedFilesWithAncestor --lastCommit",
     filtered="-t --testNamePattern --onlyChanged -o --onlyFailures -f",
 )
-_VITEST = _tool("test", never="-u -w --browser --standalone", steered="--changed", filtered="-t --testNamePattern --changed")
-_VITEST_ONCE = _VITEST._replace(needs=_set("--run"))
+_VITEST_RUN = _tool("test", never="-u -w --browser --standalone", steered="--changed", filtered="-t --testNamePattern --changed")
+
+
+def _vitest(tool: Tool) -> Reader:
+    def reader(args: Sequence[str]) -> Check | None:
+        check = _read_tool(tool, args)
+        return Check(kind="test", ahead=False, steered=True, filtered=check.filtered) if check and by_order(args) else check
+
+    return reader
+
+
 _RUBOCOP = _tool("lint", never="-a -A -x --server --start-server --stop-server --lsp", writes="-o --out")
 _MAKE = "-C -f -I -o -W -l --directory --file --makefile"
 _UV_RUN = _runs("--with --extra --group --python -p --directory --project --env-file --package --only-group --index --with-editable")
@@ -574,7 +585,7 @@ TOOLS: Mapping[str, Entry] = {
     "coverage": _coverage,
     # JavaScript, TypeScript
     "jest": _JEST,
-    "vitest": {"run": _VITEST, "*": _VITEST_ONCE},
+    "vitest": {"run": _vitest(_VITEST_RUN), "*": _vitest(_VITEST_RUN._replace(needs=_set("--run")))},
     "mocha": _tool("test", never="-w", filtered="-g -f --fgrep --grep"),
     "ava": _tool("test", never="-w -u", filtered="-m --match"),
     "eslint": _tool("lint", never="--env-info --print-config", writes="-o --cache --cache-location"),

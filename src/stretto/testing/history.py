@@ -47,12 +47,15 @@ import msgspec
 
 from stretto import journal
 from stretto.model import (
+    ArtifactMade,
     AttemptExited,
     AttemptId,
     AttemptSettled,
     AttemptSpawned,
     AttemptStarted,
     Bad,
+    BlockCleared,
+    BlockRaised,
     End,
     EpochBegan,
     JobKey,
@@ -68,6 +71,8 @@ from stretto.model import (
     SessionId,
     SupervisorStarted,
     TreeMoved,
+    WorkerProgressed,
+    WorkerSaid,
 )
 
 LATE_S = 10.0
@@ -76,6 +81,9 @@ REWRITTEN = " (index rewritten)"
 """So ends the path of a move that changed git's index file and no entry of it; after a run it means nothing."""
 SAMPLE = 5
 """So many changed paths at most are in a `tree.moved`."""
+VOICES = ("worker", "cli")
+SAID_FROM_OUTSIDE = (BlockRaised, BlockCleared, WorkerSaid, WorkerProgressed, ArtifactMade)
+"""What a worker or a person writes by themselves, so that it holds with the supervisor dead, too."""
 PRODUCTS_TOLD = 50
 """So many products at most are in an `attempt.settled`."""
 
@@ -250,6 +258,8 @@ def _writers(book: _Book) -> Iterator[Violation]:
                     supervisors.append(writer)
                 else:
                     yield _wrong("two supervisors", f"{event.by} wrote after {supervisors[-1][1]} had begun to", offset)
+        elif role in VOICES and isinstance(event, SAID_FROM_OUTSIDE):
+            continue
         elif role != "monitor" or not isinstance(event, AttemptExited):
             yield _wrong("wrong writer", f"{event.by} wrote {_tag(event)}", offset)
         else:

@@ -10,5 +10,5 @@ export default defineConfig({
       { find: /^zod\/v4\/(core|mini|locales)$/, replacement: `${src}v4/$1/index.ts` },
     ],
   },
-  test: { include: ["src/v4/**/*.test.ts"], watch: false, testTimeout: 60_000, cache: false },
+  test: { include: ["src/v4/**/*.test.ts"], watch: false, testTimeout: 60_000 },
 });
