@@ -5,16 +5,19 @@ The tool `pytest` of these tests fails as long as BROKEN stands in src.py, and n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 
 import pytest
 
+from stretto import control, journal
 from stretto.gates import CONTINUED_MOST
-from stretto.model import BlockRaised, GateDecided, SessionWoken
+from stretto.model import ENCODER, FORMAT_VERSION, BlockRaised, BlockScope, GateDecided, SessionWoken
+from stretto.system import boot_id, mono_s, wall_s
 from stretto.testing.api import Turn, bash
-from stretto.testing.claude import StreamSession
+from stretto.testing.claude import StreamSession, run
 from stretto.testing.terminal import Interactive
 from stretto.testing.wait import wait_until
 
@@ -41,7 +44,7 @@ def stops(world: World) -> list[tuple[str, str]]:
 def said_at_stop(seen_or_api: object) -> list[str]:
     """What the model was told instead of the end of its turn."""
     api = getattr(seen_or_api, "api", seen_or_api)
-    texts = [json.dumps(request.body["messages"][-1]) for request in api.main_requests()]
+    texts = [json.dumps(request.body["messages"][-1], ensure_ascii=False) for request in api.main_requests()]
     return [text for text in texts if "Stop hook additional context" in text]
 
 
@@ -156,33 +159,22 @@ def test_a_turn_waits_for_a_quick_check_that_runs_and_is_not_held_by_one_that_ha
     assert any("still runs" in notice for notice in seen.notices())
 
 
-def raised(world: World, scope: str, ttl_s: float = 600.0) -> str:
-    """Raise a block as a person's program would, through the log."""
-    return world.cli("test-block") if False else append_block(world, scope, ttl_s)
-
-
-def append_block(world: World, scope: str, ttl_s: float) -> str:
-    from stretto import control, journal
-    from stretto.model import ENCODER, FORMAT_VERSION
-    from stretto.system import boot_id, mono_s, wall_s
-
-    block = os.urandom(8).hex()
+def raised(world: World, scope: BlockScope) -> None:
+    """Raise a block as a person's program does: a line in the log, and a word to the supervisor."""
     event = BlockRaised(
         v=FORMAT_VERSION,
         ts=wall_s(),
         mono=mono_s(),
         boot=boot_id(),
         by=f"cli:{os.getpid()}",
-        block=block,
-        scope=scope,  # type: ignore[arg-type]
+        block=os.urandom(8).hex(),
+        scope=scope,
         reason="the migration is not done",
-        ttl_s=ttl_s,
+        ttl_s=600.0,
     )
-    log = journal.Journal(world.paths.folder)
-    log.append(ENCODER.encode(event))
-    log.close()
+    with contextlib.closing(journal.Journal(world.paths.folder)) as log:
+        log.append(ENCODER.encode(event))
     control.ask(world.paths, {"op": b"look"})
-    return block
 
 
 def test_a_block_of_edits_denies_writes_with_its_reason_and_lets_the_rest_go_on(checked):
@@ -193,10 +185,7 @@ def test_a_block_of_edits_denies_writes_with_its_reason_and_lets_the_rest_go_on(
         yield bash("cat src.py")
         yield Turn(text="finished")
 
-    with_errors = checked.api(script())
-    with with_errors as api:
-        from stretto.testing.claude import run
-
+    with checked.api(script()) as api:
         outcome = run("go", api=api, project=checked.root, home=checked.home, env={"PATH": checked.path}, output="stream-json")
     results = api.tool_results()
     assert outcome.code == 0
