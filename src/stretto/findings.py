@@ -6,7 +6,8 @@ not by the command, because `make test` and `npm run check` print the same; of e
 - lines are in the order of the output and bounded in number; whoever shows them cleans them (`gates.clean`);
 - an output that is understood only in part gives what is understood; one in which nothing is gives no names.
 
-Source of the forms: the tools' own outputs, in tests/unit/test_findings.py with the version that printed them.
+Source of the forms: the tools' own outputs, kept in tests/unit/outputs; tests/unit/test_findings.py names the versions. rspec's is from its
+documentation.
 """
 
 from __future__ import annotations
@@ -40,15 +41,17 @@ def findings(output: str) -> Findings:
     """Return what the output of a check that failed says."""
     text = _COLOURS.sub("", output[-READ_CHARACTERS:]).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n")
-    shown: dict[str, tuple[int, str]] = {}
+    names: set[str] = set()
+    shown: dict[str, int] = {}
     for read in _FORMS:
         for at, name, line in read(lines):
-            shown.setdefault(name, (at, line.strip()))
+            names.add(name)
+            shown.setdefault(line.strip(), at)  # some tools repeat at their end what they said before
     if not shown:
         said = [line.strip() for line in lines if line.strip()]
         return Findings(lines=tuple(said[-TAIL_LINES:]))
-    in_order = [line for _, line in sorted(shown.values())]
-    return Findings(names=tuple(sorted(shown)[:NAMES_MOST]), lines=tuple(in_order[:LINES_MOST]), more=max(0, len(in_order) - LINES_MOST))
+    in_order = sorted(shown, key=lambda line: shown[line])
+    return Findings(names=tuple(sorted(names)[:NAMES_MOST]), lines=tuple(in_order[:LINES_MOST]), more=max(0, len(in_order) - LINES_MOST))
 
 
 Found = Iterator[tuple[int, str, str]]
@@ -111,13 +114,14 @@ _FORMS: tuple[Callable[[Sequence[str]], Found], ...] = (
     ),  # jest, vitest
     _each(r"\s*--- FAIL: (\S+)", why=r"\s+\S+\.go:\d+:"),  # go test
     _each(r"FAIL\t(\S+) \[(?:build|setup) failed\]"),
+    _each(r"(\S+\.go):\d+:\d+: (\S.*)$"),  # go build, go vet
     _each(r"test (\S+)(?: - should panic)? \.\.\. FAILED$"),  # cargo test
     _above_its_place(r"error(?:\[(E\d+)\])?: .+"),  # rustc
     _above_its_place(r"([A-Z]{1,4}\d{1,4}|invalid-syntax):? .+"),  # ruff
     _each(r"(\S+\.pyi?):\d+:\d+: ([A-Z]{1,4}\d{1,4}) "),  # ruff and flake8, concise
     _each(r"(\S+?)(?:\(\d+,\d+\):|:\d+:\d+ -) error (TS\d+):"),  # tsc, plain and pretty
     _each(r"(\S+\.pyi?):\d+(?::\d+)?: error: .*?(?:\s+\[([\w-]+)\])?$"),  # mypy
-    _each(r"\s+(\S+\.pyi?):\d+:\d+ - error: .*?(?:\((\w+)\))?$"),  # pyright
+    _each(r"\s+(\S+\.pyi?):\d+:\d+ - error: (.*)$"),  # pyright
     _each(r"rspec (\S+?):\d+ #"),
     _eslint,
 )

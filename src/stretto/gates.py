@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from stretto.model import AttemptId, End, GateAct, GatePlace, JobKey, Outcome, Record, SessionId, Standing, Weighed, WorkerSaid
-from stretto.steering import Block, Turn
+from stretto.steering import FACTS_MOST, Block, Turn
 
 NEWS_LIMIT = 3
 """Flips told in one batch, at most."""
@@ -260,7 +260,7 @@ def _decide_tool(question: Question, mine: Sequence[Block]) -> Decision:
 
 def _decide_stop(question: Question, view: View, mine: Sequence[Block]) -> Decision:
     turn = view.turn
-    room = turn.continued < CONTINUED_MOST
+    room = turn.continued < CONTINUED_MOST and len(turn.facts) < FACTS_MOST
     ids = tuple(block.id for block in mine)
     new_blocks = [block for block in mine if turn.facts.get(block.id) != turn.prompts]
     if new_blocks and room:
