@@ -169,7 +169,7 @@ class Question(Record, frozen=True, kw_only=True):
     way_out: bool = False
     """It is a command by which somebody looks at us or ends a block."""
     continues: bool = False
-    """The host says that this turn goes on only because a hook made it go on (`stop_hook_active`)."""
+    """The host says that this turn goes on only because a hook made it go on (`stop_hook_active`), whoever's: it counts as once."""
     waited_s: float = 0.0
     """For how long its answer was kept back already."""
 
@@ -260,7 +260,7 @@ def _decide_tool(question: Question, mine: Sequence[Block]) -> Decision:
 
 def _decide_stop(question: Question, view: View, mine: Sequence[Block]) -> Decision:
     turn = view.turn
-    room = turn.continued < CONTINUED_MOST and len(turn.facts) < FACTS_MOST
+    room = max(turn.continued, question.continues) < CONTINUED_MOST and len(turn.facts) < FACTS_MOST
     ids = tuple(block.id for block in mine)
     new_blocks = [block for block in mine if turn.facts.get(block.id) != turn.prompts]
     if new_blocks and room:
