@@ -100,7 +100,8 @@ def watch(state, body):
     import time
 
     message = {b"op": b"watch", b"session": session_of(body)}
-    while True:
+    parent, host = posix.getppid(), int(posix.environ[b"CLAUDE_PID"])
+    while posix.getppid() == parent and alive(host):
         try:
             reply = exchange(connect(state, None), message)
         except OSError:
@@ -110,6 +111,17 @@ def watch(state, body):
         if not exists(state + b"/grant"):
             return 0, b"", b""
         time.sleep(WATCH_AGAIN_S)  # its supervisor is gone: the next one takes us in
+    return 0, b"", b""
+
+
+def alive(pid):
+    try:
+        posix.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return False  # somebody else's by now
+    return True
 
 
 def wakeable(environ):

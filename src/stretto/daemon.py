@@ -260,7 +260,10 @@ class Supervisor:
         self._gone(peer)
 
     def _pay(self) -> None:
-        """Answer those who waited for a suite or a check to end, or waited long enough."""
+        """Answer those who waited for a suite or a check to end, or waited long enough; let those go whose session is over."""
+        for session in [session for session in self._watchers if session not in self._engine.conversations]:
+            if (peer := self._unwatch(session)) is not None:
+                self._answer_hook(peer, hookwire.HookReply())
         for held in list(self._held):
             question = structs.replace(held.question, waited_s=mono_s() - held.since_s)
             try:

@@ -254,7 +254,7 @@ class Gatekeeper:
         """
         turn = self._turn(session)
         for block in self._state.live_blocks(self._world.mono_s(), self._world.boot_id()):
-            if block.raised.scope in ("stop", "all") and block.concerns(session) and block.id not in turn.woken:
+            if block.raised.scope in ("stop", "all") and block.concerns(session) and block.id not in turn.woken | turn.facts.keys():
                 after_s = max(0.0, self._world.mono_s() - block.raised.mono)
                 self._log(SessionWoken, session=session, block=block.id, after_s=round(after_s, 3))
                 return gates.wake_text(block)

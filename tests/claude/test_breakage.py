@@ -258,5 +258,6 @@ def test_a_state_directory_that_takes_no_new_run_leaves_every_call_as_it_was(wor
         yield bash("pytest -q; echo code $?")
         yield bash("pytest -q; echo code $?")
 
-    seen = world.session(script())
+    seen = world.session(script(), silent=False)
+    assert len(seen.notices()) == 1
     assert seen.texts[-2:] == ["two\nrun 2\ncode 0", "two\nrun 3\ncode 0"]
