@@ -1,4 +1,4 @@
-"""The command line: `stretto` and `claude-hook`.
+"""The command line `stretto`.
 
 Hides nothing but the mapping from words to calls; what is shown comes from `render`, what is looked at from `doctor`. Promises:
 - `status`, `why`, `logs` and `events` read the log on disk: they work with the supervisor dead, and make no file and no process;
@@ -11,6 +11,7 @@ It is one idea in one file: every command is a few lines, and they are read side
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -43,7 +44,9 @@ from stretto import (
     rules,
     saved,
     schedule,
+    shellenv,
     trust,
+    worker,
 )
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
@@ -90,12 +93,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         where = _write_report(arguments)
         click.echo(f"stretto: this is a bug in Stretto {__version__}; please report it with {where}", err=True)
         return BUG
-
-
-def claude_hook() -> NoReturn:
-    """Console script `claude-hook`, by which a worker will speak to the session."""
-    click.echo("claude-hook: not yet: workers cannot speak to the session in this version; nothing was sent", err=True)
-    sys.exit(1)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -356,11 +353,22 @@ def _grant_state(project: Project) -> str:
 
 
 @stretto.command()
-@click.argument("count", type=click.IntRange(min=1), default=10)
+@click.argument("what", metavar="[COUNT | ID]", default="10")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def why(count: int, as_json: bool) -> None:
-    """Show the last COUNT decisions: what was joined, what was run, and the reason."""
-    decisions = render.why(control.fold_log(_project().paths), count, time.time())
+def why(what: str, as_json: bool) -> None:
+    """Show the last COUNT decisions: what was joined, what was run, who was held up, and the reason; or explain the one with this ID.
+
+    ID is that of a decision, of a block, or of a run whose result was joined, or a beginning of it that no other has.
+    """
+    state = control.fold_log(_project().paths)
+    if not (what.isdecimal() and len(what) < render.SHORT_ID and int(what) > 0):
+        found = render.explain(state, _resolve(what, render.explainable(state)))
+        if as_json:
+            _echo_json(found)
+        for line in [] if as_json else render.explanation_lines(found):
+            click.echo(line)
+        return
+    decisions = render.why(state, int(what), time.time())
     if as_json:
         for decision in decisions:
             _echo_json(decision)
@@ -548,12 +556,14 @@ def ask_for(after: tuple[str, ...], priority: int, memory: str, retries: int, ke
     known = list(control.fold_log(project.paths).requests) if after else []
     mask = os.umask(0o077)
     os.umask(mask)
+    own_path = os.fsencode(shellenv.write_voice(project.paths.base))
+    env = {**os.environb, b"PATH": own_path + b":" + os.environb.get(b"PATH", os.fsencode(os.defpath))}
     message = {
         "op": b"request",
         "job": secrets.token_hex(16).encode(),
         "exe": os.fsencode(_executable(command[0], here, project.paths.bin)),
         "argv": b"\0".join(os.fsencode(word) for word in command),
-        "env": b"\0".join(name + b"=" + value for name, value in os.environb.items()),
+        "env": b"\0".join(name + b"=" + value for name, value in env.items()),
         "cwd": os.fsencode(here),
         "umask": oct(mask)[2:].encode(),
         "after": " ".join(_resolve(prefix, known) for prefix in after).encode(),
@@ -652,8 +662,14 @@ def wait(context: click.Context, ids: tuple[str, ...]) -> None:
                 control.wake(project)
         return False
 
-    for offset, event in journal.follow(project.paths.folder, 0, over, FOLLOW_PAUSE_S):
-        state = apply(state, event, offset)
+    session = os.environ.get("CLAUDE_CODE_SESSION_ID", "")
+    with contextlib.ExitStack() as stack:
+        if session:
+            known = list(control.fold_log(project.paths).requests)
+            on = [f"job {_resolve(prefix, known)}" for prefix in ids]
+            stack.enter_context(worker.waiting(project, f"session {session}", on, "stretto wait"))
+        for offset, event in journal.follow(project.paths.folder, 0, over, FOLLOW_PAUSE_S):
+            state = apply(state, event, offset)
     codes = [_exit_code(state.requests[job]) for job in jobs]
     context.exit(next((code for code in codes if code), 0))
 
@@ -672,6 +688,64 @@ def _exit_code(request: Request) -> int:
             end = End(how="lost")
     click.echo(f"stretto: {request.job[: render.SHORT_ID]} {render.plain(f'{word}: {reason}')}", err=True)
     return 128 + end.value if end.how == "signal" else NO_EXIT[end.how]
+
+
+# --- control ----------------------------------------------------------------------------------------------------------------
+
+
+@stretto.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--all", "everything", is_flag=True, help="All that hold in this project.")
+def unblock(ids: tuple[str, ...], everything: bool) -> None:
+    """End blocks by which workers or programs hold sessions up; works with the supervisor dead. ID as `status` prints it."""
+    if bool(ids) is everything:
+        raise UserError("cannot end blocks: name some, or say --all")
+    ended = worker.unblock(worker.Place(_project(), None), list(ids))
+    for name in ended:
+        click.echo(f"Ended block {name}.")
+    if not ended:
+        click.echo("No block holds." if everything else "That was over already.")
+
+
+@stretto.command()
+@click.option("--for", "time_on", default="30m", show_default=True, metavar="TIME", help="So long, 24h at most: 90m, 12h, 1d.")
+def pause(time_on: str) -> None:
+    """Do nothing in this project for a while: nothing is joined, run ahead, held up or told. Works with the supervisor dead."""
+    project = _project()
+    until_at = trust.pause(project.paths, _seconds_of(time_on))
+    control.reload(project.paths)
+    click.echo(f"Paused until {render.moment(until_at)}; `stretto resume` ends it.")
+
+
+@stretto.command()
+def resume() -> None:
+    """End a pause."""
+    project = _project()
+    was = trust.resume(project.paths)
+    control.reload(project.paths)
+    click.echo("Goes on." if was else "It was not paused.")
+
+
+@stretto.command("explain-stop")
+@click.option("--session", default="", metavar="ID", help="As `status` prints it; the latest without it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def explain_stop(session: str, as_json: bool) -> None:
+    """Say whether a session may end its turn at this moment, and why."""
+    project = _project()
+    state = control.fold_log(project.paths)
+    opened = [str(each) for each in state.open_sessions()]
+    if session:
+        session = _resolve(session, opened)
+    try:
+        answer = control.ask(project.paths, {"op": b"explain", "session": (session or (opened[-1] if opened else "")).encode()})
+        found = json.loads(answer["found"])
+    except UnavailableError:
+        found = {"may_stop": True, "rule": "no-supervisor", "why": "no supervisor lives: nothing of Stretto can hold it up"}
+    if as_json:
+        _echo_json(found)
+        return
+    for line in render.explain_lines(found):
+        click.echo(line)
 
 
 # --- shared by the commands -------------------------------------------------------------------------------------------------

@@ -53,6 +53,30 @@ def ask(paths: ProjectPaths, message: rpc.Message, limit_s: float = ASK_LIMIT_S)
     raise UnavailableError(f"cannot reach the supervisor at {paths.socket}: it broke off")
 
 
+def hold(paths: ProjectPaths, message: rpc.Message, limit_s: float = ASK_LIMIT_S) -> tuple[socket.socket, rpc.Message]:
+    """Like `ask`, but leave the connection open: what was said holds for as long as that does.
+
+    Raises:
+        UnavailableError, CorruptError: as `ask`.
+    """
+    reader = rpc.Reader()
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(limit_s)
+        _connect(connection, paths.folder)
+        connection.sendall(rpc.encode(message))
+        while data := connection.recv(1 << 16):
+            for answer in reader.feed(data):
+                return connection, answer
+        raise UnavailableError(f"cannot reach the supervisor at {paths.socket}: it broke off")
+    except OSError as error:
+        connection.close()
+        raise UnavailableError(f"cannot reach the supervisor at {paths.socket}: {error.strerror or error}") from error
+    except BaseException:
+        connection.close()
+        raise
+
+
 def _connect(connection: socket.socket, folder: str) -> None:
     """Connect by a name relative to the folder: an absolute one may be longer than a socket's address can hold."""
     here = os.open(".", os.O_RDONLY | os.O_CLOEXEC)

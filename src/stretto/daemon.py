@@ -26,12 +26,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import msgspec
 import watchfiles
 from msgspec import structs
 
-from stretto import __version__, commands, gates, hookwire, observe, rpc, rules, shellenv, trust
+from stretto import __version__, commands, gates, hookwire, observe, rpc, rules, shellenv, trust, waits
 from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import CorruptError, StrettoError
+from stretto.fold import WaitsFor
 from stretto.machine import Machine
 from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
 from stretto.runs import Run
@@ -93,6 +95,8 @@ class Supervisor:
         self._owed: list[Owed] = []
         self._held: list[Held] = []
         self._watchers: dict[SessionId, Peer] = {}
+        self._waits: dict[Peer, tuple[str, waits.Wait]] = {}
+        """Who waits for whom, by the connection that said so."""
         """Who waits to wake an idle session; one for each."""
         self._engine.wake = self._wake
         self._told: set[SessionId] = set()
@@ -208,6 +212,11 @@ class Supervisor:
             case b"look":
                 self._engine.tend_blocks()
                 self._answer(peer, {"ok": b"1"})
+            case b"waits":
+                self._answer(peer, self._wait(peer, message))
+            case b"explain":
+                question = gates.Question(place="stop", session=SessionId(message["session"].decode()) or None)
+                self._answer(peer, {"found": msgspec.json.encode(self._engine.explain(question))})
             case b"invoke":
                 answer = self._invoke(peer, message)
                 run = peer.call.run
@@ -286,6 +295,7 @@ class Supervisor:
         self._held = [held for held in self._held if held.peer is not peer]  # Esc: the host ended the hook, and nobody waits any more
         for session in [session for session, watcher in self._watchers.items() if watcher is peer]:
             self._unwatch(session)
+        self._waits.pop(peer, None)
         self._selector.unregister(peer.connection)
         peer.connection.close()
         self._engine.hung_up(peer.call)
@@ -362,6 +372,26 @@ class Supervisor:
             self._held.append(held)
         else:
             self._give(held, heard)
+
+    def _wait(self, peer: Peer, message: rpc.Message) -> rpc.Message:
+        """Remember, for as long as this connection lives, who waits for whom; refuse a wait that would never end."""
+        who = message["who"].decode()
+        self._waits[peer] = (
+            who,
+            waits.Wait(on=frozenset(message["on"].decode().split("\0")), how=message["how"].decode(), any=message["any"] == b"1"),
+        )
+        known = {
+            f"job {request.job}": waits.Wait(on=frozenset(f"job {job}" for job in request.phase.others), how="stretto run --after")
+            for request in self._engine.state.requests.values()
+            if isinstance(request.phase, WaitsFor)
+        }
+        for node, wait in self._waits.values():
+            earlier = known.get(node)
+            known[node] = wait if earlier is None else waits.Wait(on=earlier.on | wait.on, how=wait.how)
+        if nodes := waits.cycle(known, who):
+            del self._waits[peer]
+            return {"ok": b"0", "reason": f"cannot wait: {waits.sentence(known, nodes)}".encode()}
+        return {"ok": b"1"}
 
     def _give(self, held: Held, heard: Heard) -> None:
         """Answer a question of a gate that was kept back, or might have been."""

@@ -21,7 +21,7 @@ from stretto import __version__, ahead, commands, gates, habits, hookwire, meter
 from stretto.audit import Auditor
 from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
-from stretto.gatekeeper import Gatekeeper
+from stretto.gatekeeper import Gatekeeper, Ground
 from stretto.journal import parse
 from stretto.model import (
     ENCODER,
@@ -251,6 +251,8 @@ class Engine:
             one of TROUBLES: the rest is done at the next call.
         """
         now_s = self._world.mono_s()
+        if now_s >= self.standing.until_mono_s:
+            self.reload()
         self.guarded(self.pay_epoch)
         self.guarded(self._log_openings)
         if self._poked_s and now_s - self._poked_s >= self.standing.rules.quiet_s:
@@ -468,9 +470,14 @@ class Engine:
                 self.guarded(self._wake)  # a block of which it was told already wakes nobody, one that came meanwhile does
         return heard
 
-    def _ask_gate(self, question: gates.Question, trouble: str = "") -> Heard:
-        decision = self._gatekeeper.ask(
-            question,
+    def explain(self, question: gates.Question) -> dict[str, object]:
+        """Say what a gate would answer at this moment, and why; nothing is logged, started or kept back."""
+        self._catch_up()
+        self.guarded(self.look)
+        return self._gatekeeper.explain(question, self._ground(question, self._scan.problem))
+
+    def _ground(self, question: gates.Question, trouble: str) -> Ground:
+        return Ground(
             standing=self.standing,
             trouble=trouble,
             beside=self._blocker() if question.place in ("stop", "commit", "push") else "",
@@ -479,6 +486,9 @@ class Engine:
             filtered={job for job, check in self._checks.items() if check.filtered},
             generation=self._scan.generation,
         )
+
+    def _ask_gate(self, question: gates.Question, trouble: str = "") -> Heard:
+        decision = self._gatekeeper.ask(question, self._ground(question, trouble))
         match decision.do:
             case "hold":
                 return Heard(held=question)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from stretto import commands, gates, rules, steering
 from stretto.findings import Findings, findings
@@ -35,6 +36,24 @@ OUTPUT_BYTES = 256 * 1024
 """So much of the end of an output is read for what failed."""
 FINDINGS_KEPT = 64
 GATES_OF = {"stop": "Stop", "edit": "PreToolUse", "tool": "PreToolUse", "commit": "commit", "push": "push"}
+
+
+class Ground(NamedTuple):
+    """What the engine knows that decides beside the log."""
+
+    standing: Allowed
+    trouble: str
+    """Why nothing is known for certain, "" when all is well."""
+    beside: str
+    """Beside what it stands so that nothing is known to hold, "" when alone."""
+    problem: str
+    """Why the project could not be read completely."""
+    invocations: dict[JobKey, Invocation]
+    """The commands that are known."""
+    filtered: Collection[JobKey]
+    """Those that run selected tests only."""
+    generation: int
+    """Of the tree, as last scanned."""
 
 
 class Gatekeeper:
@@ -75,42 +94,13 @@ class Gatekeeper:
 
     # --- deciding ------------------------------------------------------------------------------------------------------------
 
-    def ask(
-        self,
-        question: gates.Question,
-        *,
-        standing: Allowed,
-        trouble: str,
-        beside: str,
-        problem: str,
-        invocations: dict[JobKey, Invocation],
-        filtered: Collection[JobKey],
-        generation: int,
-    ) -> gates.Decision:
+    def ask(self, question: gates.Question, ground: Ground) -> gates.Decision:
         """Decide, log, and return what is answered; one that is kept back is not logged yet.
-
-        Args:
-            trouble: why nothing is known for certain, "" when all is well.
-            beside: beside what it stands so that nothing is known to hold, "" when alone.
-            problem: why the project could not be read completely.
-            invocations: the commands that are known.
-            filtered: those that run selected tests only.
-            generation: of the tree, as last scanned.
 
         Raises:
             OSError: it could not be logged, so nothing may be answered but to go on.
         """
-        wants_checks = question.place in ("stop", "commit", "push")
-        view = gates.View(
-            turn=self._turn(question.session),
-            blocks=tuple(self._state.live_blocks(self._world.mono_s(), self._world.boot_id())),
-            checks=tuple(self._checks(question, standing, problem, invocations, filtered))
-            if wants_checks and not (trouble or beside)
-            else (),
-            off=standing.void or ("" if standing.acts else f"the mode is {standing.mode}"),
-            trouble=trouble,
-            beside=beside,
-        )
+        view = self._view(question, ground)
         decision = gates.decide(question, view)
         if decision.do == "hold":
             return decision
@@ -122,14 +112,59 @@ class Gatekeeper:
             on="SubagentStop" if question.place == "stop" and question.agent else GATES_OF[question.place],
             do=decision.do,
             rule=decision.rule,
-            reason=view.off or trouble or beside or gates.RULES[decision.rule],
+            reason=view.off or view.trouble or view.beside or gates.RULES[decision.rule],
             checks=decision.checks,
             blocks=decision.blocks,
             facts=decision.facts,
-            generation=generation,
+            generation=ground.generation,
             held_s=round(question.waited_s, 3),
         )
         return decision
+
+    def explain(self, question: gates.Question, ground: Ground) -> dict[str, object]:
+        """Say what would be answered at this moment, with what that rests on."""
+        view = self._view(question, ground)
+        decision = gates.decide(question, view)
+        return {
+            "session": question.session,
+            "may_stop": decision.do == "allow",
+            "do": decision.do,
+            "rule": decision.rule,
+            "why": view.off or view.trouble or view.beside or gates.RULES[decision.rule],
+            "says": decision.text or decision.notice,
+            "wrote": sorted(view.turn.wrote.values()),
+            "continued": view.turn.continued,
+            "continued_most": gates.CONTINUED_MOST,
+            "checks": [
+                {
+                    "job": check.job,
+                    "command": check.command,
+                    "standing": check.standing.value,
+                    "outcome": check.outcome,
+                    "reason": check.reason,
+                    "gates": sorted(check.places),
+                    "filtered": check.filtered,
+                }
+                for check in view.checks
+            ],
+            "blocks": [
+                {"block": block.id, "scope": block.raised.scope, "reason": block.raised.reason}
+                for block in view.blocks
+                if block.concerns(question.session)
+            ],
+        }
+
+    def _view(self, question: gates.Question, ground: Ground) -> gates.View:
+        standing = ground.standing
+        wants_checks = question.place in ("stop", "commit", "push") and not (ground.trouble or ground.beside)
+        return gates.View(
+            turn=self._turn(question.session),
+            blocks=tuple(self._state.live_blocks(self._world.mono_s(), self._world.boot_id())),
+            checks=tuple(self._checks(question, standing, ground.problem, ground.invocations, ground.filtered)) if wants_checks else (),
+            off=standing.void or ("" if standing.acts else f"the mode is {standing.mode}"),
+            trouble=ground.trouble,
+            beside=ground.beside,
+        )
 
     def _turn(self, session: SessionId | None) -> steering.Turn:
         known = self._state.steering.turns.get(session) if session is not None else None

@@ -278,7 +278,10 @@ class Machine:
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
             settings = trust.settings(self._paths.base)
-            return Allowed(mode=project.grant.mode, rules=found, settings=settings, void=self._unfit)
+            void, until_mono_s = self._unfit, float("inf")
+            if left_s := trust.pause_left_s(self._paths):
+                void, until_mono_s = "it is paused; `stretto resume` ends that", self.mono_s() + left_s
+            return Allowed(mode=project.grant.mode, rules=found, settings=settings, void=void, until_mono_s=until_mono_s)
         except (StrettoError, UnicodeDecodeError) as error:
             return Allowed(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
 

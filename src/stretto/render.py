@@ -34,8 +34,9 @@ from stretto.fold import (
     WaitsFor,
 )
 from stretto.meter import given_up, loses
-from stretto.model import AttemptId, End, Event, JobKey, JoinAudited, JoinDecided, JoinDone
+from stretto.model import MISS_CODES, AttemptId, BlockCleared, End, Event, GateDecided, JobKey, JoinAudited, JoinDecided, JoinDone
 from stretto.retries import TRIES, pause_s
+from stretto.steering import Block
 
 SHORT_ID = 8
 """Digits of an id that are shown; any unique beginning is taken back."""
@@ -139,8 +140,36 @@ def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], 
         ],
         "requests": [_request(state, request, alive, now_at) for request in state.requests.values()],
         "running": [_attempt(attempt, alive, now_at) for attempt in state.open_attempts() if attempt.attempt in alive],
+        "blocks": [_block(block, now_at) for block in state.steering.blocks.values()],
         "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count, "broken": state.broken_count},
     }
+
+
+def _block(block: Block, now_at: float) -> dict[str, Any]:
+    event = block.raised
+    return {
+        "block": event.block,
+        "scope": event.scope,
+        "reason": event.reason,
+        "session": event.session,
+        "attempt": event.attempt,
+        "job": event.job,
+        "raised_at": event.ts,
+        "ends_in_s": round(max(0.0, event.ts + event.ttl_s - now_at), 1),
+    }
+
+
+def _progress(state: State, attempt: AttemptId | None) -> dict[str, Any] | None:
+    found = state.steering.progress.get(attempt) if attempt is not None else None
+    return None if found is None else {"done": found.done, "total": found.total, "text": found.text, "at": found.at}
+
+
+def far(progress: Mapping[str, Any] | None) -> str:
+    """Return how far a worker says it is: `3/10 indexing`, "" when it says nothing."""
+    if progress is None:
+        return ""
+    amount = f"{progress['done']:g}" + (f"/{progress['total']:g}" if progress["total"] is not None else "")
+    return f"{amount} {plain(progress['text'])}".strip()
 
 
 def _job(state: State, job: Job, alive: Collection[AttemptId], now_at: float) -> dict[str, Any]:
@@ -178,6 +207,8 @@ def _request(state: State, request: Request, alive: Collection[AttemptId], now_a
         "after": list(request.after),
         "keep": request.keep,
         "retries": request.retries,
+        "progress": _progress(state, request.attempt),
+        "artifacts": list(state.steering.artifacts.get(request.attempt, ())) if request.attempt else [],
         "asked_at": request.asked_at,
         "attempt": request.attempt,
         "end": {"how": attempt.end.how, "value": attempt.end.value} if attempt and attempt.end else None,
@@ -282,6 +313,13 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
         lines.append("log         has lines nobody can use; `stretto doctor` says more")
     if data["log"]["broken"]:
         lines.append(f"promises    {data['log']['broken']} times something was not as promised; `stretto doctor` says more")
+    for block in data["blocks"]:
+        whom = f"session {block['session'][:SHORT_ID]}" if block["session"] else "every session"
+        whose = f"worker {block['attempt'][:SHORT_ID]}" if block["attempt"] else "a person or program"
+        lines.append(
+            f"block       {block['block']} of {block['scope']} for {whom}, by {whose}, for {seconds(block['ends_in_s'])} at most: "
+            f"{plain(block['reason'])}"
+        )
     if data["requests"]:
         over = [request for request in data["requests"] if request["over"]][-REQUESTS_SHOWN:]
         shown = [request for request in data["requests"] if not request["over"] or request in over]
@@ -307,7 +345,14 @@ def _row(job: Mapping[str, Any], now_at: float) -> tuple[str, ...]:
 def _request_row(request: Mapping[str, Any]) -> tuple[str, ...]:
     took = seconds(request["took_s"]) if request["took_s"] is not None else "-"
     text = plain(" ".join(request["argv"]) + ("" if request["cwd"] == "." else f"   in {request['cwd']}"))
-    return request["job"][:SHORT_ID], request["state"], str(request["priority"]), took, plain(request["reason"]) or "-", text
+    return (
+        request["job"][:SHORT_ID],
+        request["state"],
+        str(request["priority"]),
+        took,
+        plain(request["reason"]) or far(request["progress"]) or "-",
+        text,
+    )
 
 
 def table(rows: Sequence[Sequence[str]], wide: int) -> list[str]:
@@ -334,8 +379,28 @@ def why(state: State, count: int, now_at: float) -> list[dict[str, Any]]:
     decisions += [_set_aside(job, job.crashed_at, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
     decisions += [_set_aside(job, now_at, reason) for job in state.jobs.values() if given_up(job) and (reason := loses(job))]
     decisions += [_set_aside(state.jobs[audit.job], audit.ts, _barred(audit)) for audit in _bars(state)]
+    decisions += [_held_up(gate) for gate in state.steering.decisions if gate.do != "allow" or gate.rule in TOLD_RULES]
     decisions += [_unasked(job, job.flipped_at, "flaky", flaky(job).removeprefix("flaky: ")) for job in state.jobs.values() if job.flips]
     return sorted(decisions, key=lambda decision: decision["at"])[-count:]
+
+
+TOLD_RULES = ("cap", "override", "passed-by")
+"""Rules by which a gate let something go on that a person may want to know of."""
+
+
+def _held_up(gate: GateDecided) -> dict[str, Any]:
+    """A gate that did something, in the shape of a decision."""
+    reason = f"{gate.reason}; `stretto why {gate.gate[:SHORT_ID]}` says more"
+    return {
+        **_NOTHING,
+        "at": gate.ts,
+        "ask": gate.gate,
+        "argv": [gate.on],
+        "session": gate.session,
+        "do": {"continue": "held up", "deny": "denied"}.get(gate.do, "let go"),
+        "reason": reason,
+        "code": gate.rule,
+    }
 
 
 def _refusal(state: State, request: Request) -> dict[str, Any]:
@@ -366,26 +431,29 @@ def _barred(audit: JoinAudited) -> str:
 
 def _unasked(job: Job, at: float, word: str, reason: str) -> dict[str, Any]:
     """A decision that is no answer to a shim."""
-    return {
-        "at": at,
-        "ask": "",
-        "job": job.job,
-        "argv": list(job.argv),
-        "cwd": job.cwd,
-        "session": None,
-        "do": word,
-        "would": "",
-        "standing": "",
-        "reason": reason,
-        "attempt": None,
-        "of": None,
-        "decide_ms": 0.0,
-        "waited_s": None,
-        "saved_s": None,
-        "code": "",
-        "differs": [],
-        "shape": "",
-    }
+    return {**_NOTHING, "at": at, "job": job.job, "argv": list(job.argv), "cwd": job.cwd, "do": word, "reason": reason}
+
+
+_NOTHING: dict[str, Any] = {
+    "at": 0.0,
+    "ask": "",
+    "job": None,
+    "argv": [],
+    "cwd": "",
+    "session": None,
+    "do": "",
+    "would": "",
+    "standing": "",
+    "reason": "",
+    "attempt": None,
+    "of": None,
+    "decide_ms": 0.0,
+    "waited_s": None,
+    "saved_s": None,
+    "code": "",
+    "differs": [],
+    "shape": "",
+}
 
 
 def _decision(join: JoinDecided, job: Job | None, done: JoinDone | None) -> dict[str, Any]:
@@ -430,6 +498,142 @@ def why_lines(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
 
 _DONE = {"replay": "replayed", "attach": "attached", "record": "ran", "exec": "ran bare"}
 """`ran` is recorded and can be joined; `ran bare` was not even looked at from outside."""
+
+
+# --- one decision, explained ------------------------------------------------------------------------------------------------
+
+
+def explainable(state: State) -> list[str]:
+    """Return the ids that `explain` knows: of answers to shims and gates, of blocks, of runs that were joined."""
+    steering = state.steering
+    found = [join.ask for join in state.joins] + [gate.gate for gate in steering.decisions]
+    found += [*steering.blocks, *(ended.block for ended in steering.ended)]
+    return list(dict.fromkeys([*found, *(join.attempt for join in state.joins if join.attempt)]))
+
+
+def explain(state: State, name: str) -> dict[str, Any]:
+    """Say of one id what was asked, what was known, which rule decided, and what would have changed it; from the log alone.
+
+    Args:
+        name: one of `explainable`.
+    """
+    steering = state.steering
+    for gate in steering.decisions:
+        if gate.gate == name:
+            return _explain_gate(state, gate)
+    raised = steering.blocks.get(name)
+    ended = next((event for event in reversed(steering.ended) if event.block == name), None)
+    if raised is not None or ended is not None:
+        return _explain_block(name, raised, ended, [gate for gate in steering.decisions if name in gate.blocks])
+    join = next(join for join in reversed(state.joins) if name in (join.ask, join.attempt))
+    decision = _decision(join, state.jobs.get(join.job), state.waits.get(join.ask))
+    joined = join.do in ("replay", "attach")
+    change = (
+        "a change of any file it may read" if joined else MISS_CODES.get(join.code, "") and f"that it is not so: {MISS_CODES[join.code]}"
+    )
+    return {
+        **decision,
+        "kind": "check",
+        "rule": join.code or join.do,
+        "known": [f"its last result stood {join.standing}"],
+        "change": change,
+    }
+
+
+def _explain_gate(state: State, gate: GateDecided) -> dict[str, Any]:
+    known = []
+    for check in gate.checks:
+        outcome = {"pass": "passed", "fail": "failed"}.get(check.outcome, "came to no verdict")
+        run = f", run {check.attempt[:SHORT_ID]}" if check.attempt else ""
+        known.append(f"{command(state.jobs.get(check.job))}: {outcome}, {check.standing} ({check.reason}{run})")
+    known += [f"block {block}" for block in gate.blocks]
+    return {
+        "kind": "gate",
+        "at": gate.ts,
+        "ask": gate.gate,
+        "on": gate.on,
+        "session": gate.session,
+        "agent": gate.agent,
+        "do": gate.do,
+        "rule": gate.rule,
+        "reason": gate.reason,
+        "known": known,
+        "held_s": gate.held_s,
+        "change": CHANGES.get(gate.rule, ""),
+    }
+
+
+def _explain_block(name: str, block: Block | None, ended: BlockCleared | None, gates: Sequence[GateDecided]) -> dict[str, Any]:
+    known = [f"it held {gate.on} up at {clock(gate.ts)} ({gate.gate[:SHORT_ID]})" for gate in gates if gate.do != "allow"]
+    reason = plain(block.raised.reason) if block is not None else ""
+    how = _ENDS.get(ended.how, ended.how) if ended is not None else "it holds, as far as the log says"
+    return {
+        "kind": "block",
+        "at": ended.ts if ended is not None else block.raised.ts if block is not None else 0.0,
+        "ask": name,
+        "do": "ended" if ended is not None else "holds",
+        "rule": ended.how if ended is not None else "block",
+        "reason": f"{reason}; {how}" if reason else how,
+        "known": known,
+        "change": "" if ended is not None else f"`stretto unblock {name}`, the end of its worker, or its time",
+    }
+
+
+_ENDS = {
+    "clear": "its worker ended it",
+    "owner": "its worker is gone",
+    "expired": "its time was over",
+    "user": "the user ended it",
+    "superseded": "the check it was about passed",
+    "session": "the session it was for is over",
+}
+CHANGES = {
+    "block": "the end of the block: `stretto unblock ID`, its own end, or its time",
+    "block-told": "nothing: it was told once for this prompt",
+    "red": "a pass of the check on the files as they are, or `gate = []` in stretto.toml",
+    "red-told": "other failures than those it was told",
+    "red-before": "nothing: it was red when this session first saw it",
+    "cap": "a new prompt of the user",
+    "nothing-written": "a source written since the user's last prompt",
+    "stale": "a run of the check on the files as they are",
+    "running": "the end of the run",
+    "still-running": "a quicker check",
+    "unjudged": "that what is named is in order again",
+    "off": "mode `on`, the end of a pause, or a grant that holds",
+    "not-gated": "`gate` in stretto.toml",
+    "clear": "a check that was not red before and fails now",
+}
+"""What would have led to another answer, by the rule that decided."""
+
+
+def explanation_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return an explanation as lines."""
+    what = found.get("on") or plain(" ".join(found.get("argv", []))) or f"block {found['ask']}"
+    lines = [
+        f"{moment(found['at'])}  {what}",
+        f"answer   {_DONE.get(found['do'], found['do'])}",
+        f"rule     {found['rule']}: {plain(found['reason'])}",
+    ]
+    lines += [f"known    {plain(each)}" for each in found["known"]]
+    if found["change"]:
+        lines.append(f"change   {found['change']}")
+    return lines
+
+
+def explain_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return what `stretto explain-stop` knows as lines."""
+    whom = f"Session {found['session'][:SHORT_ID]}" if found.get("session") else "A session"
+    lines = [f"{whom} {'may end its turn' if found['may_stop'] else 'is held up'}: {plain(found['why'])} ({found['rule']})."]
+    for check in found.get("checks", []):
+        outcome = {"pass": "passed", "fail": "failed"}.get(check["outcome"], "no verdict")
+        note = "" if check["gates"] and not check["filtered"] else " (holds nothing up)"
+        lines.append(f"check    {plain(check['command'])}: {outcome}, {check['standing']}: {plain(check['reason'])}{note}")
+    lines += [f"block    {block['block']} of {block['scope']}: {plain(block['reason'])}" for block in found.get("blocks", [])]
+    if found.get("wrote") is not None and not found["wrote"] and found["rule"] != "no-supervisor":
+        lines.append("written  no source since the user's last prompt")
+    if found.get("continued"):
+        lines.append(f"held up  {found['continued']} of at most {found['continued_most']} times for this prompt")
+    return lines
 
 
 # --- events -----------------------------------------------------------------------------------------------------------------

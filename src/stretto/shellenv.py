@@ -283,6 +283,23 @@ def write_entries(base: str, names: Iterable[str], python: str = "", islands_dir
     return wanted
 
 
+def write_voice(base: str, python: str = "") -> str:
+    """Write `claude-hook` where workers find it, and return its folder: for their PATH, with nothing else in it.
+
+    It starts this installation, also where that is not on the PATH, and knows its state directory.
+
+    Raises:
+        OSError: the folder or the file could not be written; files are whole, old or new.
+        UserError: the folder belongs to someone else.
+    """
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from stretto.hookcli import main; main()"
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    words = " ".join(map(shlex.quote, [python or sys.executable, "-I", "-c", start, package]))
+    folder = private_directory(os.path.join(base, "tools"))
+    _write_program(os.path.join(folder, "claude-hook"), f'#!/bin/sh\nSTRETTO_STATE_DIR={shlex.quote(base)} exec {words} "$@"\n')
+    return folder
+
+
 def write_session(
     path: str,
     names: Iterable[str],

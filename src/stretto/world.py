@@ -26,7 +26,9 @@ class Allowed(Record, frozen=True, kw_only=True):
     settings: Settings = Settings()
     """The user's own, for all projects."""
     void: str = ""
-    """Why the grant does not hold (`stretto.toml` changed), "" when it does."""
+    """Why nothing is done: the grant does not hold (`stretto.toml` changed), or the user paused it; "" when something is."""
+    until_mono_s: float = float("inf")
+    """When that has to be looked at anew."""
 
     @property
     def acts(self) -> bool:
