@@ -65,6 +65,8 @@ RANKS = {
     "waits": 1,
     "worker": 5,
     "hookcli": 6,
+    "pauses": 4,
+    "explain": 6,
     "doctor": 6,
     "saved": 6,
     "cli": 7,

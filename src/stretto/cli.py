@@ -35,10 +35,12 @@ from stretto import (
     control,
     disk,
     doctor,
+    explain,
     fold,
     install,
     journal,
     logcheck,
+    pauses,
     power,
     render,
     rules,
@@ -362,10 +364,10 @@ def why(what: str, as_json: bool) -> None:
     """
     state = control.fold_log(_project().paths)
     if not (what.isdecimal() and len(what) < render.SHORT_ID and int(what) > 0):
-        found = render.explain(state, _resolve(what, render.explainable(state)))
+        found = explain.explain(state, _resolve(what, explain.explainable(state)))
         if as_json:
             _echo_json(found)
-        for line in [] if as_json else render.explanation_lines(found):
+        for line in [] if as_json else explain.lines(found):
             click.echo(line)
         return
     decisions = render.why(state, int(what), time.time())
@@ -712,7 +714,7 @@ def unblock(ids: tuple[str, ...], everything: bool) -> None:
 def pause(time_on: str) -> None:
     """Do nothing in this project for a while: nothing is joined, run ahead, held up or told. Works with the supervisor dead."""
     project = _project()
-    until_at = trust.pause(project.paths, _seconds_of(time_on))
+    until_at = pauses.begin(project.paths, _seconds_of(time_on))
     control.reload(project.paths)
     click.echo(f"Paused until {render.moment(until_at)}; `stretto resume` ends it.")
 
@@ -721,7 +723,7 @@ def pause(time_on: str) -> None:
 def resume() -> None:
     """End a pause."""
     project = _project()
-    was = trust.resume(project.paths)
+    was = pauses.end(project.paths)
     control.reload(project.paths)
     click.echo("Goes on." if was else "It was not paused.")
 
@@ -744,7 +746,7 @@ def explain_stop(session: str, as_json: bool) -> None:
     if as_json:
         _echo_json(found)
         return
-    for line in render.explain_lines(found):
+    for line in explain.stop_lines(found):
         click.echo(line)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from stretto import commands, disk, journal, observe, power, rules, shellenv, snapshot, system, trust
+from stretto import commands, disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
@@ -279,7 +279,7 @@ class Machine:
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
             settings = trust.settings(self._paths.base)
             void, until_mono_s = self._unfit, float("inf")
-            if left_s := trust.pause_left_s(self._paths):
+            if left_s := pauses.left_s(self._paths):
                 void, until_mono_s = "it is paused; `stretto resume` ends that", self.mono_s() + left_s
             return Allowed(mode=project.grant.mode, rules=found, settings=settings, void=void, until_mono_s=until_mono_s)
         except (StrettoError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
 """What the log says, as text for a terminal and as JSON. Pure but for the local time zone: whoever calls passes the time and what is alive.
 
 Promises: a text from outside (a command, a path, a reason) never reaches a terminal with control characters in it; the JSON of
-`status` and `why` only ever gains keys.
+`status` and `why` only ever gains keys. It is one idea in one file: all views use the same words for the same thing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from stretto.fold import (
     WaitsFor,
 )
 from stretto.meter import given_up, loses
-from stretto.model import MISS_CODES, AttemptId, BlockCleared, End, Event, GateDecided, JobKey, JoinAudited, JoinDecided, JoinDone
+from stretto.model import AttemptId, End, Event, GateDecided, JobKey, JoinAudited, JoinDecided, JoinDone
 from stretto.retries import TRIES, pause_s
 from stretto.steering import Block
 
@@ -374,7 +374,7 @@ def why(state: State, count: int, now_at: float) -> list[dict[str, Any]]:
 
     They are about checks, requested jobs that did not pass, commands that are not run ahead because they died, and flaky ones.
     """
-    decisions = [_decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in state.joins]
+    decisions = [decision(join, state.jobs.get(join.job), state.waits.get(join.ask)) for join in state.joins]
     decisions += [_refusal(state, request) for request in state.requests.values() if request.over and not isinstance(request.phase, Passed)]
     decisions += [_set_aside(job, job.crashed_at, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
     decisions += [_set_aside(job, now_at, reason) for job in state.jobs.values() if given_up(job) and (reason := loses(job))]
@@ -456,7 +456,7 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _decision(join: JoinDecided, job: Job | None, done: JoinDone | None) -> dict[str, Any]:
+def decision(join: JoinDecided, job: Job | None, done: JoinDone | None) -> dict[str, Any]:
     return {
         "at": join.ts,
         "ask": join.ask,
@@ -484,156 +484,20 @@ def why_lines(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = []
     for decision in decisions:
         text = plain(" ".join(decision["argv"])) or "(unknown command)"
-        lines.append(f"{clock(decision['at'])}  {_DONE.get(decision['do'], decision['do']):<9}  {text}")
+        lines.append(f"{clock(decision['at'])}  {DONE.get(decision['do'], decision['do']):<9}  {text}")
         detail = plain(decision["reason"]) + (f" [{plain(decision['code'])}]" if decision["code"] else "")
         if decision["do"] in ("replay", "attach") and decision["attempt"]:
             detail += f"; {decision['of'] or 'a'} run {decision['attempt'][:SHORT_ID]}"
         if decision["waited_s"] is not None:
             detail += f"; waited {seconds(decision['waited_s'])}, saved {seconds(max(0.0, decision['saved_s']))}"
         if decision["would"]:
-            detail += f"; mode `on` would have made it {_DONE[decision['would']]}"
+            detail += f"; mode `on` would have made it {DONE[decision['would']]}"
         lines.append(f"                     {detail}")
     return lines
 
 
-_DONE = {"replay": "replayed", "attach": "attached", "record": "ran", "exec": "ran bare"}
+DONE = {"replay": "replayed", "attach": "attached", "record": "ran", "exec": "ran bare"}
 """`ran` is recorded and can be joined; `ran bare` was not even looked at from outside."""
-
-
-# --- one decision, explained ------------------------------------------------------------------------------------------------
-
-
-def explainable(state: State) -> list[str]:
-    """Return the ids that `explain` knows: of answers to shims and gates, of blocks, of runs that were joined."""
-    steering = state.steering
-    found = [join.ask for join in state.joins] + [gate.gate for gate in steering.decisions]
-    found += [*steering.blocks, *(ended.block for ended in steering.ended)]
-    return list(dict.fromkeys([*found, *(join.attempt for join in state.joins if join.attempt)]))
-
-
-def explain(state: State, name: str) -> dict[str, Any]:
-    """Say of one id what was asked, what was known, which rule decided, and what would have changed it; from the log alone.
-
-    Args:
-        name: one of `explainable`.
-    """
-    steering = state.steering
-    for gate in steering.decisions:
-        if gate.gate == name:
-            return _explain_gate(state, gate)
-    raised = steering.blocks.get(name)
-    ended = next((event for event in reversed(steering.ended) if event.block == name), None)
-    if raised is not None or ended is not None:
-        return _explain_block(name, raised, ended, [gate for gate in steering.decisions if name in gate.blocks])
-    join = next(join for join in reversed(state.joins) if name in (join.ask, join.attempt))
-    decision = _decision(join, state.jobs.get(join.job), state.waits.get(join.ask))
-    joined = join.do in ("replay", "attach")
-    change = (
-        "a change of any file it may read" if joined else MISS_CODES.get(join.code, "") and f"that it is not so: {MISS_CODES[join.code]}"
-    )
-    return {
-        **decision,
-        "kind": "check",
-        "rule": join.code or join.do,
-        "known": [f"its last result stood {join.standing}"],
-        "change": change,
-    }
-
-
-def _explain_gate(state: State, gate: GateDecided) -> dict[str, Any]:
-    known = []
-    for check in gate.checks:
-        outcome = {"pass": "passed", "fail": "failed"}.get(check.outcome, "came to no verdict")
-        run = f", run {check.attempt[:SHORT_ID]}" if check.attempt else ""
-        known.append(f"{command(state.jobs.get(check.job))}: {outcome}, {check.standing} ({check.reason}{run})")
-    known += [f"block {block}" for block in gate.blocks]
-    return {
-        "kind": "gate",
-        "at": gate.ts,
-        "ask": gate.gate,
-        "on": gate.on,
-        "session": gate.session,
-        "agent": gate.agent,
-        "do": gate.do,
-        "rule": gate.rule,
-        "reason": gate.reason,
-        "known": known,
-        "held_s": gate.held_s,
-        "change": CHANGES.get(gate.rule, ""),
-    }
-
-
-def _explain_block(name: str, block: Block | None, ended: BlockCleared | None, gates: Sequence[GateDecided]) -> dict[str, Any]:
-    known = [f"it held {gate.on} up at {clock(gate.ts)} ({gate.gate[:SHORT_ID]})" for gate in gates if gate.do != "allow"]
-    reason = plain(block.raised.reason) if block is not None else ""
-    how = _ENDS.get(ended.how, ended.how) if ended is not None else "it holds, as far as the log says"
-    return {
-        "kind": "block",
-        "at": ended.ts if ended is not None else block.raised.ts if block is not None else 0.0,
-        "ask": name,
-        "do": "ended" if ended is not None else "holds",
-        "rule": ended.how if ended is not None else "block",
-        "reason": f"{reason}; {how}" if reason else how,
-        "known": known,
-        "change": "" if ended is not None else f"`stretto unblock {name}`, the end of its worker, or its time",
-    }
-
-
-_ENDS = {
-    "clear": "its worker ended it",
-    "owner": "its worker is gone",
-    "expired": "its time was over",
-    "user": "the user ended it",
-    "superseded": "the check it was about passed",
-    "session": "the session it was for is over",
-}
-CHANGES = {
-    "block": "the end of the block: `stretto unblock ID`, its own end, or its time",
-    "block-told": "nothing: it was told once for this prompt",
-    "red": "a pass of the check on the files as they are, or `gate = []` in stretto.toml",
-    "red-told": "other failures than those it was told",
-    "red-before": "nothing: it was red when this session first saw it",
-    "cap": "a new prompt of the user",
-    "nothing-written": "a source written since the user's last prompt",
-    "stale": "a run of the check on the files as they are",
-    "running": "the end of the run",
-    "still-running": "a quicker check",
-    "unjudged": "that what is named is in order again",
-    "off": "mode `on`, the end of a pause, or a grant that holds",
-    "not-gated": "`gate` in stretto.toml",
-    "clear": "a check that was not red before and fails now",
-}
-"""What would have led to another answer, by the rule that decided."""
-
-
-def explanation_lines(found: Mapping[str, Any]) -> list[str]:
-    """Return an explanation as lines."""
-    what = found.get("on") or plain(" ".join(found.get("argv", []))) or f"block {found['ask']}"
-    lines = [
-        f"{moment(found['at'])}  {what}",
-        f"answer   {_DONE.get(found['do'], found['do'])}",
-        f"rule     {found['rule']}: {plain(found['reason'])}",
-    ]
-    lines += [f"known    {plain(each)}" for each in found["known"]]
-    if found["change"]:
-        lines.append(f"change   {found['change']}")
-    return lines
-
-
-def explain_lines(found: Mapping[str, Any]) -> list[str]:
-    """Return what `stretto explain-stop` knows as lines."""
-    whom = f"Session {found['session'][:SHORT_ID]}" if found.get("session") else "A session"
-    lines = [f"{whom} {'may end its turn' if found['may_stop'] else 'is held up'}: {plain(found['why'])} ({found['rule']})."]
-    for check in found.get("checks", []):
-        outcome = {"pass": "passed", "fail": "failed"}.get(check["outcome"], "no verdict")
-        note = "" if check["gates"] and not check["filtered"] else " (holds nothing up)"
-        lines.append(f"check    {plain(check['command'])}: {outcome}, {check['standing']}: {plain(check['reason'])}{note}")
-    lines += [f"block    {block['block']} of {block['scope']}: {plain(block['reason'])}" for block in found.get("blocks", [])]
-    if found.get("wrote") is not None and not found["wrote"] and found["rule"] != "no-supervisor":
-        lines.append("written  no source since the user's last prompt")
-    if found.get("continued"):
-        lines.append(f"held up  {found['continued']} of at most {found['continued_most']} times for this prompt")
-    return lines
 
 
 # --- events -----------------------------------------------------------------------------------------------------------------

@@ -202,7 +202,7 @@ def wait(block: str, *, limit_s: float | None = None, project: str = "") -> Bloc
     """Wait until a block is over; return how it ended, "" when it holds after `limit_s`.
 
     Raises:
-        UserError: no block ever had this id, or the wait could never end, since whoever it is for waits for this worker: the cycle is named.
+        UserError: no block ever had this id, or the wait could never end, as whoever it is for waits for this worker: the cycle is named.
     """
     here = place(project)
     until_s = float("inf") if limit_s is None else time.monotonic() + limit_s
