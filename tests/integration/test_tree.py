@@ -228,6 +228,20 @@ def test_scan_folder_renamed_and_renamed_back_counts_as_moved(root, watch):
     assert watch.moved() == {"src"}
 
 
+def test_scan_folder_renamed_and_renamed_back_is_unseen_once_byte_code_came_into_it(root, watch):
+    """A limit of A-3, in docs/join.md: the time that told of the renaming tells of the byte code then. A file that changed is seen."""
+    (root / "src").rename(root / "away")
+    (root / "away").rename(root / "src")
+    (root / "src" / "__pycache__").mkdir(exist_ok=True)
+    write(root / "src" / "__pycache__" / "a.cpython-311.pyc", "x")
+    assert watch.moved() == set()
+    (root / "src").rename(root / "away")
+    write(root / "away" / "a.py", "one = 3\n")
+    (root / "away").rename(root / "src")
+    write(root / "src" / "__pycache__" / "a.cpython-311.pyc", "y")
+    assert "src/a.py" in watch.moved()
+
+
 def test_scan_content_changed_within_one_tick_is_found_by_content(root, watch, monkeypatch):
     """F40: times as coarse as a second, so that two writes leave equal records; only the hash can tell."""
     path = root / "src" / "a.py"
