@@ -730,6 +730,27 @@ def test_classify_tells_ignored_files_from_sources(root, watch):
     }
 
 
+def test_classify_asks_git_once_for_what_many_ask_until_something_moves(root, watch, monkeypatch):
+    """A hundred known commands want to know of the same edit at each plan: a process for each would hold up every hook."""
+    asked = []
+    real = tree._git
+    monkeypatch.setattr(tree, "_git", lambda *args, **more: asked.append(args) or real(*args, **more))
+    write(root / "src" / "a.py", "one = 2\n")
+    write(root / "local" / "x", "1\n")
+    moved = watch.scanner.scan().moved
+    asked.clear()
+    classes = [watch.scanner.classify(moved) for _ in range(100)]
+    assert len(set(classes)) == 1
+    assert len(asked) == 1
+    write(root / ".gitignore", "build/\n*.log\n.env\n")
+    assert watch.classes()[".gitignore"] == "source"
+    assert {change.path: change.of.value for change in watch.scanner.classify(moved)} == {
+        "src/a.py": "source",
+        "local": "source",
+        "local/x": "source",
+    }
+
+
 def test_classify_folder_that_came_with_ignored_files_only_is_ignored(root, watch):
     write(root / "logs" / "deep" / "a.log")
     write(root / "mixed" / "a.log")
