@@ -33,6 +33,7 @@ def main() -> None:
     chosen = parser.parse_args()
     parts: list[Callable[[], Sequence[Figure]]] = [
         bench_hook.run,
+        bench_hook.run_known,
         bench_shim.run,
         bench_tree.run,
         bench_journal.run,

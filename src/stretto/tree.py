@@ -633,6 +633,9 @@ class Scanner:
         self.root = os.path.realpath(os.fsdecode(root))
         self.id = secrets.token_hex(8)
         self.generation = 0
+        self._answered: dict[str, dict[bytes, bool]] = {}
+        """What git said of paths in this generation, by repository: whether it ignores them rests on nothing that is not scanned, and each
+        command that is known asks for the same changes at each plan."""
         self._listings: dict[str, Listing] = {}
         self._inside: dict[str, _Names] = {}
         self._bytecode: dict[str, _ByteCode] = {}
@@ -725,7 +728,7 @@ class Scanner:
                 by_repository.setdefault(place, []).append(key)
         ignored: set[str] = set()
         for place, members in by_repository.items():
-            ignored |= self._ignored(self._repositories[place], members)
+            ignored |= self._ignored(self._repositories[place], members, self._answered.setdefault(place, {}))
         ignored |= self._ignored_folders(keys.values(), ignored)
         if self._declared:
             ignored = {key for key in ignored if not any(_within(key, declared) for declared in self._declared)}
@@ -1001,7 +1004,7 @@ class Scanner:
             if any(_within(place, declared) or declared.startswith(place) for declared in self._declared):
                 continue  # the user says that it is an input
             repository = found.repositories.get(self._repository_of(place[:-1], found.repositories) or "")
-            if repository is not None and self._ignored(repository, [place[:-1]]):
+            if repository is not None and self._ignored(repository, [place[:-1]], {}):
                 known[place] = workshop
         self._workshops = known
 
@@ -1100,18 +1103,26 @@ class Scanner:
                 return key
         return None
 
-    def _ignored(self, repository: _Repository, keys: Sequence[str]) -> set[str]:
+    def _ignored(self, repository: _Repository, keys: Sequence[str], answered: dict[bytes, bool]) -> set[str]:
+        """Return what git ignores of these.
+
+        Args:
+            answered: what it said of this repository before, by name; it is not asked for these again, and what it says is added.
+        """
         start = len(repository.key) + 1 if repository.key else 0
         names = {}
         for key in keys:
             gone_folder = key in self._came_or_went and not os.path.lexists(f"{self.root}/{key}")
             names[os.fsencode(key[start:]) + (b"/" if gone_folder else b"")] = key
-        code, out = _git(repository.path, "check-ignore", "-z", "--stdin", data=b"".join(name + b"\0" for name in names))
-        if code > 1:  # one path behind a link or in a half-made submodule spoils the answer for all: ask for the plain ones
-            folders = {key: os.path.dirname(f"{self.root}/{key}") for key in keys}
-            plain = [key for key, folder in folders.items() if os.path.realpath(folder) == folder]
-            return self._ignored(repository, plain) if len(plain) < len(keys) else set()
-        return {names[name] for name in out.split(b"\0") if name in names} if code == 0 else set()
+        if new := [name for name in names if name not in answered]:
+            code, out = _git(repository.path, "check-ignore", "-z", "--stdin", data=b"".join(name + b"\0" for name in new))
+            if code > 1:  # one path behind a link or in a half-made submodule spoils the answer for all: ask for the plain ones
+                folders = {key: os.path.dirname(f"{self.root}/{key}") for key in keys}
+                plain = [key for key, folder in folders.items() if os.path.realpath(folder) == folder]
+                return self._ignored(repository, plain, answered) if len(plain) < len(keys) else set()
+            ignored = set(out.split(b"\0")) if code == 0 else set()
+            answered.update({name: name in ignored for name in new})
+        return {key for name, key in names.items() if answered[name]}
 
     def _ignored_folders(self, keys: Iterable[str], ignored: set[str]) -> set[str]:
         """Folders that came or went with nothing but ignored files in them."""
@@ -1360,6 +1371,7 @@ class Scanner:
         self._last_ns = found.now_ns
         if first or changed:
             self.generation = generation
+            self._answered.clear()
             self._log[generation] = frozenset() if first else frozenset(changed)
             self._forget()
         if first:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from bench import Figure, bench_attach, bench_beside, bench_crowd, bench_idle, bench_jobs, bench_journal, bench_launch
+from bench import Figure, bench_attach, bench_beside, bench_crowd, bench_hook, bench_idle, bench_jobs, bench_journal, bench_launch
 from bench.__main__ import _line
 from bench.writers import WAYS, load
 
@@ -91,3 +91,9 @@ def test_a_figure_that_could_not_be_taken_says_why_and_is_never_met():
     figure = Figure(name="jobs", value=0, unit="times", target=1, missing="not installed")
     assert not figure.met
     assert "not installed" in _line(figure)
+
+
+def test_the_bench_of_a_hook_with_many_commands_known_ends_both_supervisors():
+    (figure,) = bench_hook.run_known(runs=2, known=3)
+    assert figure.value > 0
+    assert "3 commands known" in figure.name

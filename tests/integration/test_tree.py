@@ -228,6 +228,20 @@ def test_scan_folder_renamed_and_renamed_back_counts_as_moved(root, watch):
     assert watch.moved() == {"src"}
 
 
+def test_scan_folder_renamed_and_renamed_back_is_unseen_once_byte_code_came_into_it(root, watch):
+    """A limit of A-3, in docs/join.md: the time that told of the renaming tells of the byte code then. A file that changed is seen."""
+    (root / "src").rename(root / "away")
+    (root / "away").rename(root / "src")
+    (root / "src" / "__pycache__").mkdir(exist_ok=True)
+    write(root / "src" / "__pycache__" / "a.cpython-311.pyc", "x")
+    assert watch.moved() == set()
+    (root / "src").rename(root / "away")
+    write(root / "away" / "a.py", "one = 3\n")
+    (root / "away").rename(root / "src")
+    write(root / "src" / "__pycache__" / "a.cpython-311.pyc", "y")
+    assert "src/a.py" in watch.moved()
+
+
 def test_scan_content_changed_within_one_tick_is_found_by_content(root, watch, monkeypatch):
     """F40: times as coarse as a second, so that two writes leave equal records; only the hash can tell."""
     path = root / "src" / "a.py"
@@ -713,6 +727,27 @@ def test_classify_tells_ignored_files_from_sources(root, watch):
         "build": "ignored",
         "build/out.bin": "ignored",
         "git:.": "git",
+    }
+
+
+def test_classify_asks_git_once_for_what_many_ask_until_something_moves(root, watch, monkeypatch):
+    """A hundred known commands want to know of the same edit at each plan: a process for each would hold up every hook."""
+    asked = []
+    real = tree._git
+    monkeypatch.setattr(tree, "_git", lambda *args, **more: asked.append(args) or real(*args, **more))
+    write(root / "src" / "a.py", "one = 2\n")
+    write(root / "local" / "x", "1\n")
+    moved = watch.scanner.scan().moved
+    asked.clear()
+    classes = [watch.scanner.classify(moved) for _ in range(100)]
+    assert len(set(classes)) == 1
+    assert len(asked) == 1
+    write(root / ".gitignore", "build/\n*.log\n.env\n")
+    assert watch.classes()[".gitignore"] == "source"
+    assert {change.path: change.of.value for change in watch.scanner.classify(moved)} == {
+        "src/a.py": "source",
+        "local": "source",
+        "local/x": "source",
     }
 
 

@@ -33,6 +33,7 @@ KNOWN: dict[str, tuple[re.Pattern[bytes], bytes | Callable[[re.Match[bytes]], by
     ),
     "when bash tells of a job": (re.compile(rb"(?s)\A.+\Z"), notices_first),
     "a death in a subshell": (re.compile(rb"(?m)^(?:/bin/)?bash: line \w+: .*\n"), b""),
+    "a death with its errors elsewhere": (re.compile(rb"(?m)^(?:/bin/)?bash: line \w+: .*\n"), b""),
 }
 """Known differences: what of the output is put aside on both sides before comparing."""
 
@@ -229,6 +230,9 @@ SHAPES: tuple[Shape, ...] = (
     _shape("dies of INT", "pytest --signal=INT; echo $?", 0, ENDED),
     _shape("dies in a pipe", "pytest --signal=ABRT 2>&1 | cat; echo $?"),
     _shape("dies in a subshell", "(pytest --signal=ABRT); echo $?", 1, differs=("a death in a subshell",)),
+    _shape(
+        "dies with its errors elsewhere", "pytest --signal=ABRT 2>/dev/null; echo $?", 1, differs=("a death with its errors elsewhere",)
+    ),
     _shape("dies below timeout", "timeout 20 pytest --signal=TERM; echo $?", 0, ENDED),
     # what is there, and what is not
     _shape("not installed", "biome check . ; echo $?", 0, "it is not there", differs=("bash line numbers",)),

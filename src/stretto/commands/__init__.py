@@ -9,6 +9,7 @@ Hides how a whole Bash text is judged; the grammar is in `shelltext`, the reader
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -357,5 +358,10 @@ def redact(argv: Argv) -> tuple[str, ...]:
 
 def display(argv: Argv) -> str:
     """Return one line for eyes: `redact`ed, quoted as a shell would need it, at most `LINE_CHARS` characters."""
+    return _displayed(tuple(argv))
+
+
+@functools.lru_cache(maxsize=512)  # each plan asks for that of every command that is known
+def _displayed(argv: tuple[bytes, ...] | tuple[str, ...]) -> str:
     line = " ".join(word if REDACTED in word and " " not in word else shlex.quote(word) for word in redact(argv))
     return line if len(line) <= LINE_CHARS else line[: LINE_CHARS - 1] + "…"
