@@ -351,6 +351,8 @@ def _grant_state(project: Project) -> str:
         trust.verify(project)
     except UserError as error:
         return str(error)
+    if left_s := pauses.left_s(project.paths):
+        return f"paused for {render.seconds(left_s)} more; `stretto resume` ends it"
     return "ok"
 
 
@@ -742,7 +744,7 @@ def explain_stop(session: str, as_json: bool) -> None:
         answer = control.ask(project.paths, {"op": b"explain", "session": (session or (opened[-1] if opened else "")).encode()})
         found = json.loads(answer["found"])
     except UnavailableError:
-        found = {"may_stop": True, "rule": "no-supervisor", "why": "no supervisor lives: nothing of Stretto can hold it up"}
+        found = {"may_stop": True, "rule": "no-supervisor", "why": "no supervisor lives: nothing of Stretto can hold it up", "waiting": []}
     if as_json:
         _echo_json(found)
         return

@@ -216,7 +216,8 @@ class Supervisor:
                 self._answer(peer, self._wait(peer, message))
             case b"explain":
                 question = gates.Question(place="stop", session=SessionId(message["session"].decode()) or None)
-                self._answer(peer, {"found": msgspec.json.encode(self._engine.explain(question))})
+                found = self._engine.explain(question) | {"waiting": [f"{who} waits ({wait.how})" for who, wait in self._waits.values()]}
+                self._answer(peer, {"found": msgspec.json.encode(found)})
             case b"invoke":
                 answer = self._invoke(peer, message)
                 run = peer.call.run

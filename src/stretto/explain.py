@@ -140,6 +140,7 @@ def stop_lines(found: Mapping[str, Any]) -> list[str]:
         note = "" if check["gates"] and not check["filtered"] else " (holds nothing up)"
         said.append(f"check    {render.plain(check['command'])}: {outcome}, {check['standing']}: {render.plain(check['reason'])}{note}")
     said += [f"block    {block['block']} of {block['scope']}: {render.plain(block['reason'])}" for block in found.get("blocks", [])]
+    said += [f"waits    {render.plain(each)}" for each in found.get("waiting", [])]
     if found.get("wrote") is not None and not found["wrote"] and found["rule"] != "no-supervisor":
         said.append("written  no source since the user's last prompt")
     if found.get("continued"):
