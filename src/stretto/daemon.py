@@ -366,7 +366,8 @@ class Supervisor:
         if self._nested(peer):
             self._answer(peer, {"do": b"allow", "text": b""})
             return
-        question = gates.Question(place="commit" if place == "commit" else "push", session=session)
+        override = message.get("override") == b"1"
+        question = gates.Question(place="commit" if place == "commit" else "push", session=session, override=override)
         heard = self._engine.weigh(question)
         held = Held(peer, place, question, mono_s())
         if heard.held is not None:

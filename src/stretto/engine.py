@@ -159,6 +159,9 @@ class Engine:
         self._requests = Requests(world, self.log, self.state)
         self._auditor = Auditor(world, self.log, self.state)
         self._gatekeeper = Gatekeeper(world, self.log, self.state, self.runs)
+        self._head_log = world.head_log()
+        self._passed: dict[SessionId, str] = {}
+        """What users are still to be told of commits that passed by a gate."""
         self._urgent: set[JobKey] = set()
         """Checks that a gate would wait for, if they ran."""
         self.wake: Callable[[SessionId, str], None] = lambda session, text: None
@@ -428,13 +431,24 @@ class Engine:
                     self._gatekeeper.prompted(call.session)
             case hookwire.TurnEnded():
                 self._turn_over(conversation, call)
+                self._note_commits(call.session)
                 return self.weigh(gates.Question(place="stop", session=call.session, agent=call.agent, continues=call.continues))
             case hookwire.BatchEnded():
                 self._batch_ended(conversation, call)
                 words = "" if call.agent else self._gatekeeper.words(call.session)
-                told = [words, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]
-                return Heard(told="\n".join(filter(None, told)))
+                self._note_commits(call.session)
+                told = "\n".join(filter(None, [words, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
+                return Heard(told=told) if told else Heard(notice=self._passed.pop(call.session, ""))
         return NOTHING
+
+    def _note_commits(self, session: SessionId) -> None:
+        """Take note of commits that were made past a gate which was to be asked; the user of the session is told once."""
+        moves = self._world.head_log()
+        known, self._head_log = self._head_log, moves
+        new = moves[moves.index(known[-1]) + 1 :] if known and known[-1] in moves else ()
+        made = sum(move.partition("\t")[2].startswith("commit") for move in new)
+        if self.standing.acts and not self.standing.void and (said := self._gatekeeper.commits_made(session, made, self.standing.rules)):
+            self._passed[session] = said
 
     def _turn_over(self, conversation: Conversation, call: hookwire.HookCall) -> None:
         if not call.agent and conversation.may_hide_calls:
@@ -480,12 +494,27 @@ class Engine:
         return Ground(
             standing=self.standing,
             trouble=trouble,
-            beside=self._blocker() if question.place in ("stop", "commit", "push") else "",
+            beside=self._beside(question),
             problem=self._scan.problem,
             invocations=self._invocations,
             filtered={job for job, check in self._checks.items() if check.filtered},
             generation=self._scan.generation,
+            since_epoch=self._before_git(question),
         )
+
+    def _before_git(self, question: gates.Question) -> int | None:
+        """Return the epoch before the call that a commit or a push is in, when that does nothing that a scan would not see."""
+        if question.place not in ("commit", "push") or question.session not in self.conversations:
+            return None
+        return self.conversations[question.session].epoch_before_git(self.state.epoch)
+
+    def _beside(self, question: gates.Question) -> str:
+        """Say beside what a gate is asked. A commit is itself a call of unknown effects: its session does nothing else meanwhile."""
+        if question.place == "stop":
+            return self._blocker()
+        if question.place in ("commit", "push"):
+            return blocker(each for session, each in self.conversations.items() if session != question.session)
+        return ""
 
     def _ask_gate(self, question: gates.Question, trouble: str = "") -> Heard:
         decision = self._gatekeeper.ask(question, self._ground(question, trouble))
@@ -493,7 +522,8 @@ class Engine:
             case "hold":
                 return Heard(held=question)
             case "allow":
-                return Heard(told=decision.text, notice=decision.notice)
+                passed = self._passed.pop(question.session, "") if question.session is not None and not decision.notice else ""
+                return Heard(told=decision.text, notice=decision.notice or passed)
             case "continue":
                 return Heard(told=decision.text, goes_on=True)
             case "deny":
@@ -602,7 +632,8 @@ class Engine:
 
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
         effect = commands.effect_of(call.command, frozenset(self.names()))
-        conversation.bash_asked(call, effect, self.names())
+        open_call = conversation.bash_asked(call, effect, self.names())
+        open_call.epoch, open_call.only_git = self.state.epoch, commands.only_git(call.command, frozenset(self.names()))
         if effect in UNKNOWN_EFFECTS:
             conversation.unsure.setdefault(call.agent, self._scan.generation)
         if effect in UNKNOWN_EFFECTS:

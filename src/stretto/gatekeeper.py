@@ -8,6 +8,7 @@ to end in time; a block that is over is written down as over, and until then it 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
@@ -54,6 +55,8 @@ class Ground(NamedTuple):
     """Those that run selected tests only."""
     generation: int
     """Of the tree, as last scanned."""
+    since_epoch: int | None = None
+    """Results of this epoch or a later one count as of now."""
 
 
 class Gatekeeper:
@@ -67,6 +70,8 @@ class Gatekeeper:
         """
         self._world, self._log, self._state, self._runs = world, log, state, runs
         self._found: dict[AttemptId, Findings] = {}
+        self._commits_allowed: Counter[SessionId | None] = Counter()
+        """Since commits were last counted, by the session that asked."""
         self._wrote_mono_s: dict[tuple[SessionId, str], float] = {}
         """When an agent first wrote a source since the last prompt."""
 
@@ -104,6 +109,8 @@ class Gatekeeper:
         decision = gates.decide(question, view)
         if decision.do == "hold":
             return decision
+        if question.place == "commit" and decision.do == "allow":
+            self._commits_allowed[question.session] += 1
         self._log(
             GateDecided,
             gate=self._world.new_id()[:16],
@@ -160,7 +167,7 @@ class Gatekeeper:
         return gates.View(
             turn=self._turn(question.session),
             blocks=tuple(self._state.live_blocks(self._world.mono_s(), self._world.boot_id())),
-            checks=tuple(self._checks(question, standing, ground.problem, ground.invocations, ground.filtered)) if wants_checks else (),
+            checks=tuple(self._checks(question, ground)) if wants_checks else (),
             off=standing.void or ("" if standing.acts else f"the mode is {standing.mode}"),
             trouble=ground.trouble,
             beside=ground.beside,
@@ -170,37 +177,23 @@ class Gatekeeper:
         known = self._state.steering.turns.get(session) if session is not None else None
         return known if known is not None else steering.Turn()
 
-    def _checks(
-        self,
-        question: gates.Question,
-        standing: Allowed,
-        problem: str,
-        invocations: dict[JobKey, Invocation],
-        filtered: Collection[JobKey],
-    ) -> list[gates.Checked]:
+    def _checks(self, question: gates.Question, ground: Ground) -> list[gates.Checked]:
         running = {run.job: run for run in self._runs.open.values() if run.kind != "requested" and not run.cancelled_for}
         found = []
         for job in dict.fromkeys([*self._runs.results, *running]):
-            if job not in invocations or self._state.jobs[job].barred:
+            if job not in ground.invocations or self._state.jobs[job].barred:
                 continue
-            command = commands.display(invocations[job].argv)
-            places = rules.gate_places(standing.rules, command)
+            command = commands.display(ground.invocations[job].argv)
+            places = rules.gate_places(ground.standing.rules, command)
             if places:
-                found.append(self._checked(question, job, command, places, job in filtered, running.get(job), standing, problem))
+                found.append(self._checked(question, job, command, places, running.get(job), ground))
         return found
 
     def _checked(
-        self,
-        question: gates.Question,
-        job: JobKey,
-        command: str,
-        places: frozenset[GatePlace],
-        filtered: bool,
-        run: Run | None,
-        standing: Allowed,
-        problem: str,
+        self, question: gates.Question, job: JobKey, command: str, places: frozenset[GatePlace], run: Run | None, ground: Ground
     ) -> gates.Checked:
-        verdict, _ = self._runs.judge(job, standing.rules.max_age_s, problem, shown=True)
+        max_age_s, filtered = ground.standing.rules.max_age_s, job in ground.filtered
+        verdict, _ = self._runs.judge(job, max_age_s, ground.problem, shown=True, since_epoch=ground.since_epoch)
         known, now_s = self._state.jobs[job], self._world.mono_s()
         if verdict.standing is Standing.RUNNING and run is not None:
             usual_s = known.median_s if known.durations_s else None
@@ -251,6 +244,37 @@ class Gatekeeper:
                 del self._found[next(iter(self._found))]
             self._found[attempt] = findings(self._world.executor.tail(attempt, OUTPUT_BYTES))
         return self._found[attempt]
+
+    def commits_made(self, session: SessionId, count: int, settings: rules.Rules) -> str:
+        """Hear that so many commits were made since this was last said; return what the user is to know of those no gate was asked about.
+
+        Raises:
+            OSError: it could not be logged.
+        """
+        if not count:
+            self._commits_allowed.pop(session, None)  # it was let do one, and did none
+            return ""
+        passed = max(0, count - self._commits_allowed.total())
+        self._commits_allowed.clear()
+        asked_for = any("commit" in places for places in (settings.gate, *dict(settings.gates).values()))
+        blocks = [
+            block.id
+            for block in self._state.live_blocks(self._world.mono_s(), self._world.boot_id())
+            if block.raised.scope in ("commit", "all") and block.concerns(session)
+        ]
+        if not passed or not (asked_for or blocks):
+            return ""
+        self._log(
+            GateDecided,
+            gate=self._world.new_id()[:16],
+            session=session,
+            on="commit",
+            do="allow",
+            rule="passed-by",
+            reason=gates.RULES["passed-by"],
+            blocks=tuple(blocks),
+        )
+        return f"Stretto: {passed} commit{'s were' if passed > 1 else ' was'} made past the gate, judged by nobody."
 
     # --- blocks --------------------------------------------------------------------------------------------------------------
 

@@ -150,6 +150,8 @@ RULES = {
     "cap": "it was made to go on as often as it may be for one prompt",
     "running": "a check is about to end, and the answer waits for it",
     "still-running": "a check did not end in time",
+    "override": "the user has it done all the same (STRETTO=off)",
+    "passed-by": "it was done past the gate: nobody asked",
     "stale": "a check failed, and something has changed since",
     "not-gated": "no check holds anybody up at this place",
     "clear": "nothing speaks against it",
@@ -172,6 +174,8 @@ class Question(Record, frozen=True, kw_only=True):
     """The host says that this turn goes on only because a hook made it go on (`stop_hook_active`), whoever's: it counts as once."""
     waited_s: float = 0.0
     """For how long its answer was kept back already."""
+    override: bool = False
+    """The user says that it is to be done whatever we say."""
 
 
 class Checked(Record, frozen=True, kw_only=True):
@@ -236,6 +240,8 @@ class Decision(Record, frozen=True, kw_only=True):
 
 def decide(question: Question, view: View) -> Decision:
     """Say whether a session may do what it is about to do."""
+    if question.override:
+        return Decision(do="allow", rule="override")
     if view.off:
         return Decision(do="allow", rule="off")
     mine = tuple(block for block in view.blocks if block.concerns(question.session) and _stands_in_the_way(block, question.place))

@@ -28,6 +28,8 @@ WAITING_MOST = 64
 """Projects that wait at the same time; one more waits without a turn."""
 SUPPLY_LOOK_S = 30.0
 """How old an answer may be about what the machine runs on."""
+HEAD_LOG_BYTES, HEAD_MOVES = 16_384, 50
+"""So much of the end of git's log of HEAD is read."""
 USED_LOOK_S = 1.0
 """Over at least so long the use of the processors is averaged: a shorter time makes any command look like a full machine."""
 
@@ -278,12 +280,24 @@ class Machine:
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
             settings = trust.settings(self._paths.base)
+            self._mark_gates(any(place != "stop" for places in (found.gate, *dict(found.gates).values()) for place in places))
             void, until_mono_s = self._unfit, float("inf")
             if left_s := pauses.left_s(self._paths):
                 void, until_mono_s = "it is paused; `stretto resume` ends that", self.mono_s() + left_s
             return Allowed(mode=project.grant.mode, rules=found, settings=settings, void=void, until_mono_s=until_mono_s)
         except (StrettoError, UnicodeDecodeError) as error:
             return Allowed(mode=self.project.grant.mode, rules=rules.Rules(), void=str(error))
+
+    def _mark_gates(self, asked_for: bool) -> None:
+        """Leave a mark for the `git` shim that the project wants commits or pushes judged: it says so when there is nobody to do it."""
+        if asked_for != os.path.lexists(self._paths.gates):
+            try:
+                if asked_for:
+                    os.close(system.open_private(self._paths.gates, os.O_WRONLY | os.O_CREAT))
+                else:
+                    os.unlink(self._paths.gates)
+            except OSError as error:
+                self.complain(f"cannot mark that commits are judged: {error}")
 
     def gone(self) -> str:
         if not self._lock.stands():
@@ -303,6 +317,18 @@ class Machine:
             except OSError:
                 continue
         return latest_s
+
+    def head_log(self) -> tuple[str, ...]:
+        try:
+            path = os.path.join(self.root, ".git")
+            if os.path.isfile(path):  # a worktree or a submodule
+                with open(path, encoding="utf-8", errors="surrogateescape") as file:
+                    path = os.path.join(self.root, file.read(HEAD_LOG_BYTES).partition("gitdir:")[2].strip())
+            with open(os.path.join(path, "logs", "HEAD"), "rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - HEAD_LOG_BYTES))
+                return tuple(log.read(HEAD_LOG_BYTES).decode("utf-8", "surrogateescape").splitlines()[-HEAD_MOVES:])
+        except OSError:
+            return ()
 
     def identity(self, invocation: Invocation) -> JobKey:
         """Return the key of a call, with the tool as it is now."""

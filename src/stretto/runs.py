@@ -436,11 +436,14 @@ class Runs:
 
     # --- asking --------------------------------------------------------------------------------------------------------------
 
-    def judge(self, job: JobKey, max_age_s: float, problem: str, *, shown: bool = False) -> tuple[Verdict, Run | None]:
+    def judge(
+        self, job: JobKey, max_age_s: float, problem: str, *, shown: bool = False, since_epoch: int | None = None
+    ) -> tuple[Verdict, Run | None]:
         """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for.
 
         Args:
             shown: a failure that was replayed already is as true as before: nobody asks for it, a gate looks at it.
+            since_epoch: a result of this epoch or a later one counts as one of now.
         """
         result = self.results.get(job)
         if result is not None and any(run.job == job and run.audits is not None for run in self.open.values()):
@@ -470,20 +473,23 @@ class Runs:
             if running:
                 return Verdict(standing=Standing.TORN, reason="it is running on files that have changed since", code="running-moved"), None
             return Verdict(standing=Standing.UNKNOWN, reason="it has not run on this tree before", code="never-run"), None
-        return self._judge(result, max_age_s, problem, 0 if shown else result.replays), result.run
+        return self._judge(result, max_age_s, problem, 0 if shown else result.replays, since_epoch), result.run
 
     def still_true(self, result: Result, max_age_s: float, problem: str) -> bool:
         """Say whether a result holds on the tree as last scanned; a failure that was replayed already is as true as before."""
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
-    def _judge(self, result: Result, max_age_s: float, problem: str, replays: int) -> Verdict:
+    def _judge(self, result: Result, max_age_s: float, problem: str, replays: int, since_epoch: int | None = None) -> Verdict:
+        epoch, evidence = self._state.epoch, result.evidence
+        if since_epoch is not None and evidence is not None and since_epoch <= evidence.epoch_after <= epoch:
+            epoch = evidence.epoch_after
         verdict = freshness.judge(
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
             moved=self._moved_since(result),
             scanner=self._tree.id,
-            epoch=self._state.epoch,
+            epoch=epoch,
             now_mono_s=self._world.mono_s(),
             max_age_s=max_age_s,
             replays=replays,

@@ -38,6 +38,10 @@ class OpenCall:
         self.question = False
         """The host put a permission question about it."""
         self.since_s = since_s
+        self.epoch = 0
+        """Which one it was before this began, as far as its effects are not known."""
+        self.only_git = False
+        """It only calls git, checks and readers."""
 
     def unasked(self) -> list[tuple[str, str]]:
         """Return the checks in it that ran past their shim as far as can be known, and why, as name and miss code."""
@@ -102,13 +106,14 @@ class Conversation:
         self._calls: dict[str, OpenCall] = {}
         self._edits: dict[str, Edit] = {}
 
-    def bash_asked(self, asked: BashAsked, effect: str, names: Collection[str]) -> None:
+    def bash_asked(self, asked: BashAsked, effect: str, names: Collection[str]) -> OpenCall:
         """A Bash call begins.
 
         Args:
             names: what is intercepted.
         """
-        self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names)
+        call = self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names)
+        return call
 
     def shim_asked(self, names: Collection[str]) -> str:
         """A shim asks about a check by one of these names; return the shape of the Bash call it stands in, "" when none is known.
@@ -157,6 +162,18 @@ class Conversation:
         now_s = self._awake_s()
         calls = (call for call in self._calls.values() if call.effect in UNKNOWN_EFFECTS and now_s - call.since_s < CALL_LIFE_S)
         return next(calls, None)
+
+    def epoch_before_git(self, epoch: int) -> int | None:
+        """Return the epoch before this session's open calls of unknown effects began, None unless they are all that has begun one since.
+
+        Args:
+            epoch: the one of now.
+        """
+        calls = [call for call in self._calls.values() if call.effect in UNKNOWN_EFFECTS]
+        if not calls or not all(call.only_git for call in calls):
+            return None
+        first = min(call.epoch for call in calls)
+        return first if epoch - first == len(calls) else None
 
     def write_asked(self, call: str, path: str) -> None:
         """A tool is about to write the file at this real path."""

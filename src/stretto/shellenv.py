@@ -174,13 +174,16 @@ exit 127
 """
 
 
-def session_text(found: Found, *, base: str, python: str, islands_dir: str, pythons: Found = NONE, setpriv: str = "") -> str:
+def session_text(
+    found: Found, *, base: str, python: str, islands_dir: str, pythons: Found = NONE, git: Found = NONE, setpriv: str = ""
+) -> str:
     """Return what a session's Bash sources.
 
     Args:
         found: the tools that are there.
         pythons: interpreters by name, intercepted only for `-m MODULE` with a module that checks.
-        setpriv: util-linux' program, "" where there is none; keeps other Python calls in subshells cheap.
+        git: the program of that name, intercepted only where one of its words is `commit` or `push`.
+        setpriv: util-linux' program, "" where there is none; keeps other Python and git calls in subshells cheap.
     """
     start, test = _shim(base, python, islands_dir)
     folder = paths_folder(base, found.on_path)
@@ -190,14 +193,16 @@ def session_text(found: Found, *, base: str, python: str, islands_dir: str, pyth
     if found.on_path:
         lines += [f'case ":$PATH:" in *:{shlex.quote(folder)}:*) ;; *) PATH={shlex.quote(folder)}:$PATH ;; esac']
     functions = [name for name in (*found.on_path, *found.beside) if _FUNCTION_NAME.fullmatch(name)]
-    interpreters = [name for name in (*pythons.on_path, *pythons.beside) if _FUNCTION_NAME.fullmatch(name)]
-    if functions or interpreters:
+    by_words = {name: _module_patterns(found) for name in (*pythons.on_path, *pythons.beside) if _FUNCTION_NAME.fullmatch(name)}
+    by_words |= dict.fromkeys(git.on_path, _GATED)
+    if functions or by_words:
         lines += [_HELPERS.format(test=test, start=start, folder=_escaped(folder + ":"))]
     lines += [_define(name, f'_stretto {name} "$@"') for name in functions]
-    for name in interpreters:
-        within = f"{setpriv} --pdeathsig TERM {name}" if setpriv and name in pythons.on_path else f"_stretto_through {name}"
-        lines += [_define(name, _PYTHON.format(name=name, patterns=_module_patterns(found), within=within))]
-    if functions or interpreters:
+    for name, patterns in by_words.items():
+        direct = setpriv and name in (*pythons.on_path, *git.on_path)
+        within = f"{setpriv} --pdeathsig TERM {name}" if direct else f"_stretto_through {name}"
+        lines += [_define(name, _BY_WORDS.format(name=name, patterns=patterns, within=within))]
+    if functions or by_words:
         lines += ["unset -f _stretto_free"]
     return "\n".join([*lines, ":", ""])
 
@@ -225,7 +230,10 @@ _stretto_native "$@"
 }}"""
 """127 without the tool means that it went away: then the shell itself says so, in its own words."""
 
-_PYTHON = """\
+_GATED = '*" commit "*|*" push "*'
+"""Which words may make a call of git one that a gate is asked about; the shim reads them properly."""
+
+_BY_WORDS = """\
 case " ${{*-}} " in
 {patterns}) _stretto {name} "$@" ;;
 *) if [ "${{BASHPID:-$$}}" != "$$" ] || [ "${{ZSH_SUBSHELL:-0}}" != 0 ]; then {within} "$@"; else \\command {name} "$@"; fi ;;
@@ -323,10 +331,10 @@ def write_session(
     """
     base, python, islands_dir = _places(base, python, islands_dir)
     found = find(names, search_path, root)
-    interpreters = find(pythons, search_path, root)
+    interpreters, git = find(pythons, search_path, root), find(("git",), search_path, root)
     _show(base, found.on_path)
     private_directory(os.path.dirname(path))
-    text = session_text(found, base=base, python=python, islands_dir=islands_dir, pythons=interpreters, setpriv=_setpriv())
+    text = session_text(found, base=base, python=python, islands_dir=islands_dir, pythons=interpreters, git=git, setpriv=_setpriv())
     _write(path, text)
     return found
 

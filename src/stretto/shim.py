@@ -83,6 +83,8 @@ def main(arguments):
         die_with_shell(call.shell)
     if call.via == b"through":
         native(call)
+    if call.name == b"git":
+        gate(call)
     try:
         reply, connection = ask(call)
         if reply.get(b"do") == b"record":
@@ -263,6 +265,94 @@ def ask(call):
     import fcntl  # noqa: F401  needed later; loaded while the supervisor thinks
 
     return receive(connection, deadline), connection
+
+
+GATE_LIMIT_S = 12.5
+"""For an answer of a gate: longer than it is kept back for a check that is about to end (gates.HOLD_S)."""
+GATE_PASSED = b"STRETTO_GATE"
+"""Tells our own git hook that the gate was asked already."""
+GIT_VALUES = (
+    b"-C",
+    b"-c",
+    b"--git-dir",
+    b"--work-tree",
+    b"--namespace",
+    b"--exec-path",
+    b"--super-prefix",
+    b"--config-env",
+    b"--attr-source",
+)
+"""Options of git itself that take their value from the next word (git(1))."""
+GIT_ELSEWHERE = (b"--git-dir", b"--work-tree", b"--bare")
+
+
+def gate(call):
+    """Ask before a commit or a push whether it may be done, then do it or end with 1; does not return.
+
+    Whatever fails on the way, git runs; in a project that asks for such gates a line says that nobody judged it.
+    """
+    place, cwd = gated(call.argv)
+    if place is None or call.env.get(b"STRETTO_WORKER"):
+        native(call)
+    project = None
+    denied = False
+    try:
+        here = posix.getcwdb()
+        project = granted(call.base, real(cwd, here))
+        if project is None:
+            native(call)
+        deadline = time.monotonic() + GATE_LIMIT_S
+        connection = connect(project, here, deadline)
+        override = b"1" if call.env.get(b"STRETTO") == b"off" else b"0"
+        session = call.env.get(b"CLAUDE_CODE_SESSION_ID", b"")
+        send(connection, encode({b"op": b"gate", b"place": place, b"session": session, b"override": override}), deadline)
+        reply = receive(connection, deadline)
+        denied, text = reply[b"do"] == b"deny", reply[b"text"]
+    except Exception:  # noqa: BLE001  nothing of ours may come between the user and git
+        asked_for = project is not None and posix.access(project + b"/gates", posix.F_OK)
+        text = b"Stretto: this " + place + b" was judged by nobody: the supervisor does not answer" if asked_for else b""
+    if text:
+        write_all(2, text + b"\n")
+    if denied:
+        posix._exit(1)
+    call.env[GATE_PASSED] = place
+    native(call)
+
+
+def real(cwd, here):
+    """Return the folder git would work in, its links followed."""
+    posix.chdir(cwd)
+    try:
+        return posix.getcwdb()
+    finally:
+        posix.chdir(here)
+
+
+def gated(argv):
+    """Return `commit` or `push` and the folder it is done in, (None, ".") for any other call of git.
+
+    One that only looks, or names its repository in another way than by a folder, is another call.
+    """
+    cwd, words = b".", list(argv[1:])
+    while words and words[0].startswith(b"-"):
+        option, equals, _ = words.pop(0).partition(b"=")
+        if option in GIT_ELSEWHERE:
+            return None, b"."
+        if option in GIT_VALUES and not equals:
+            if not words:
+                return None, b"."
+            value = words.pop(0)
+            if option == b"-C" and value:
+                cwd = value if value.startswith(b"/") else cwd + b"/" + value
+    if not words or words[0] not in (b"commit", b"push"):
+        return None, b"."
+    looks = (b"--help", b"-h", b"--dry-run", *((b"-n",) if words[0] == b"push" else ()))
+    for word in words[1:]:
+        if word == b"--":
+            break
+        if word in looks:
+            return None, b"."
+    return words[0], cwd
 
 
 def empty_input(env):

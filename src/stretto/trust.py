@@ -62,6 +62,11 @@ class ProjectPaths:
         return f"{self.folder}/salt"
 
     @property
+    def gates(self) -> str:
+        """Is there when commits or pushes are to be judged; the `git` shim looks at nothing else (shim.py)."""
+        return f"{self.folder}/gates"
+
+    @property
     def pause(self) -> str:
         return f"{self.folder}/pause"
 

@@ -135,6 +135,9 @@ class World(Protocol):
             when it would be left alone if it was asked for.
         """
 
+    def head_log(self) -> tuple[str, ...]:
+        """Return the last moves of HEAD as git logs them, oldest first; () where it logs none."""
+
     def forget(self, session: SessionId) -> None:
         """Remove what was written for a session that is over."""
 

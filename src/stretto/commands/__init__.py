@@ -121,6 +121,11 @@ def _leads_out(simple: Simple) -> bool:
 _WAYS_OUT = frozenset({"unblock", "pause", "status", "why", "explain-stop", "doctor", "logs", "events"})
 
 
+def only_git(text: str, names: Collection[str]) -> bool:
+    """Say whether a Bash command does nothing but call git, checks and readers: then nothing it changes escapes a look at the project."""
+    return all(part.name == "git" or part.effect in ("reads", "checks", "setup") for part in parts_of(text, names))
+
+
 def parts_of(text: str, names: Collection[str]) -> tuple[Part, ...]:
     """Return the simple commands of `text` with their effects; what could not be read is one last part, with the reason."""
     return tuple(_judge_text(text, names, 0))

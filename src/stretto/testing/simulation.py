@@ -1485,6 +1485,9 @@ class Door:
                 return key_of(index), invocation
         return None
 
+    def head_log(self) -> tuple[str, ...]:
+        return ()
+
     def forget(self, session: SessionId) -> None:
         self._host.fault("forget")
 
