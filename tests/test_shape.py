@@ -66,6 +66,7 @@ RANKS = {
     "worker": 5,
     "hookcli": 6,
     "pauses": 4,
+    "githooks": 4,
     "explain": 6,
     "doctor": 6,
     "saved": 6,

@@ -37,6 +37,7 @@ from stretto import (
     doctor,
     explain,
     fold,
+    githooks,
     install,
     journal,
     logcheck,
@@ -113,8 +114,9 @@ def stretto(context: click.Context) -> None:
 @click.option("--project", "scope", flag_value="project", help="Write .claude/settings.json, which the repository shares.")
 @click.option("--user", "scope", flag_value="user", help="Write the user's own settings: the hooks then serve every granted project.")
 @click.option("--observe", is_flag=True, help="Only look: record, say what would have been joined, change nothing.")
+@click.option("--git-hooks", is_flag=True, help="Also put pre-commit and pre-push into the repository, for commits no session sees.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
-def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
+def init(scope: install.Scope | None, observe: bool, git_hooks: bool, yes: bool) -> None:
     """Grant this project and put the hooks into Claude Code's settings."""
     base, root = state_base(), trust.project_root(".")
     text = trust.read_rules(root)
@@ -134,6 +136,8 @@ def init(scope: install.Scope | None, observe: bool, yes: bool) -> None:
         "Commands run ahead: {preset} ({why}), at most {slots} at a time; `stretto preset` chooses.".format(**_eagerness(_project()))
     )
     click.echo(f"Hooks are in {edit.path}{'' if edit.changes else ' (they were there already)'}; state is kept in {paths.folder}.")
+    if git_hooks:
+        click.echo(f"Git hooks are in {' and '.join(githooks.install(root, base))}.")
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
     )
@@ -219,6 +223,9 @@ def uninstall(everything: bool) -> None:
             click.echo(f"Took the hooks out of {edit.path}{' (the file is gone again)' if edit.after is None else ''}.")
         if key in made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+    for place in roots.values():
+        if taken := githooks.remove(place):
+            click.echo(f"Took the git hooks out: {' and '.join(taken)}.")
     for paths in stated:
         trust.revoke(paths)
         ended = control.stop(paths)
@@ -244,7 +251,7 @@ def _lookup_or_none(base: str) -> Project | None:
 
 def _remove_base(base: str) -> None:
     """Remove what is ours in the state directory, and itself when nothing else is in it: the user may have chosen a shared one."""
-    for name in ("bin", "paths", "slots", "reports"):
+    for name in ("bin", "paths", "slots", "reports", "tools"):
         shutil.rmtree(Path(base, name), ignore_errors=True)
     for folder in (Path(base, "projects"), Path(base)):
         if folder.is_dir() and not any(folder.iterdir()):

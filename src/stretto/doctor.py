@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from stretto import __version__, control, disk, install, journal, power, rules, trust
+from stretto import __version__, control, disk, githooks, install, journal, power, rules, trust
 from stretto.errors import StrettoError, UnavailableError
 from stretto.fold import BARRING, State
 from stretto.model import JobKey
@@ -199,6 +199,14 @@ def _entries(scope: str, path: str, entries: list[tuple[str, Any]], base: str) -
         what += ["some twice"] if len(entries) > len(wanted) else []
         return Check("fail" if gone else "warn", f"{scope} hooks", f"{path}: {'; '.join(what)}", "run `stretto init` again")
     return Check("ok", f"{scope} hooks", f"all {len(wanted)} in {path}")
+
+
+def _git_hooks(patient: _Patient) -> Iterator[Check]:
+    found = list(githooks.problems(patient.root, patient.base))
+    for problem in found:
+        yield Check("warn", "git hooks", problem, "run `stretto init --git-hooks`")
+    if not found and githooks.is_in(patient.root):
+        yield Check("ok", "git hooks", "pre-commit and pre-push ask the gates")
 
 
 def _interpreters(patient: _Patient) -> Iterator[Check]:
@@ -395,6 +403,7 @@ _CHECKS: tuple[Callable[[_Patient], Iterator[Check]], ...] = (
     _grant,
     _presets,
     _settings,
+    _git_hooks,
     _interpreters,
     _switches,
     _state_directory,

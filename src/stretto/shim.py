@@ -294,29 +294,47 @@ def gate(call):
     place, cwd = gated(call.argv)
     if place is None or call.env.get(b"STRETTO_WORKER"):
         native(call)
+    if denied(call.base, place, cwd, call.env):
+        posix._exit(1)
+    call.env[GATE_PASSED] = place
+    native(call)
+
+
+def hook(arguments):
+    """Ask for a git hook, which git starts in the repository's folder, and end with 1 when it is not to be done; does not return.
+
+    Arguments: state base, `commit` or `push`.
+    """
+    try:
+        base, place = [word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in arguments]
+        code = int(denied(base, place, b".", environment()))
+    except Exception:  # noqa: BLE001  as in `gate`
+        code = 0
+    posix._exit(code)
+
+
+def denied(base, place, cwd, env):
+    """Ask the gate, say what it says on stderr, and return whether it refuses."""
     project = None
-    denied = False
+    refused = False
     try:
         here = posix.getcwdb()
-        project = granted(call.base, real(cwd, here))
+        project = granted(base, real(cwd, here))
         if project is None:
-            native(call)
+            return False
         deadline = time.monotonic() + GATE_LIMIT_S
         connection = connect(project, here, deadline)
-        override = b"1" if call.env.get(b"STRETTO") == b"off" else b"0"
-        session = call.env.get(b"CLAUDE_CODE_SESSION_ID", b"")
+        override = b"1" if env.get(b"STRETTO") == b"off" else b"0"
+        session = env.get(b"CLAUDE_CODE_SESSION_ID", b"")
         send(connection, encode({b"op": b"gate", b"place": place, b"session": session, b"override": override}), deadline)
         reply = receive(connection, deadline)
-        denied, text = reply[b"do"] == b"deny", reply[b"text"]
+        refused, text = reply[b"do"] == b"deny", reply[b"text"]
     except Exception:  # noqa: BLE001  nothing of ours may come between the user and git
         asked_for = project is not None and posix.access(project + b"/gates", posix.F_OK)
         text = b"Stretto: this " + place + b" was judged by nobody: the supervisor does not answer" if asked_for else b""
     if text:
         write_all(2, text + b"\n")
-    if denied:
-        posix._exit(1)
-    call.env[GATE_PASSED] = place
-    native(call)
+    return refused
 
 
 def real(cwd, here):

@@ -9,10 +9,14 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from stretto import control, journal
+import stretto
+from stretto import control, journal, shellenv
 from stretto.gates import CONTINUED_MOST
 from stretto.model import ENCODER, FORMAT_VERSION, BlockRaised, BlockScope, GateDecided, SessionWoken
 from stretto.system import boot_id, mono_s, wall_s
@@ -25,6 +29,7 @@ from .conftest import LIMIT_S, Script, World
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
 
+PACKAGE = Path(stretto.__file__).parents[1]
 FAILS = 'if grep -q BROKEN {source}; then echo "FAILED t.py::test_it - assert 0"; exit 1; fi'
 
 
@@ -249,3 +254,60 @@ def test_an_idle_session_is_woken_by_a_block_and_a_headless_one_never_waits_for_
             (woken,) = checked.events(SessionWoken)
             assert woken.after_s < LIMIT_S
     assert any("the migration is not done" in json.dumps(request.body["messages"][-1]) for request in api.main_requests())
+
+
+GIT = "git -c user.name=t -c user.email=t@example.invalid -c commit.gpgsign=false"
+
+
+def test_b16_a_commit_on_red_is_refused_in_a_session_and_done_after_the_fix_in_one_chain(bare):
+    """The gate acts when the chain reaches it: `pytest && git commit` is judged after pytest."""
+    bare.tool("pytest", FAILS.format(source=bare.source))
+    (bare.root / "stretto.toml").write_text('gate = ["stop", "commit"]\n')
+    subprocess.run(["git", "init", "-q"], cwd=bare.root, check=True)
+    bare.cli("init", "--yes")
+    commit = f"{GIT} commit -qm x --allow-empty && echo done"
+
+    def script() -> Script:
+        yield bash("pytest")
+        yield bare.edit("one", "BROKEN")
+        yield bash("pytest")
+        yield bash(commit)
+        yield bare.edit("BROKEN", "two")
+        yield bash(f"pytest && {commit}")
+        yield Turn(text="finished")
+
+    with bare.api(script()) as api:
+        outcome = run("go", api=api, project=bare.root, home=bare.home, env={"PATH": bare.path}, output="stream-json")
+    assert outcome.code == 0
+    texts = [result.text for result in api.tool_results()]
+    refused = next(text for text in texts if "So this commit is not done" in text)
+    assert "FAILED t.py::test_it - assert 0" in refused and "done" not in refused.splitlines()
+    assert texts[-1].strip().endswith("done")
+    decided = [(event.do, event.rule) for event in bare.events(GateDecided) if event.on == "commit"]
+    assert decided == [("deny", "red"), ("allow", "clear")]
+
+
+def test_a_worker_of_the_session_blocks_it_and_goes_on_by_exit_codes(checked):
+    """The founding claim: 2 blocks, 0 goes on."""
+    program = f'#!/bin/sh\nPYTHONPATH={PACKAGE} STRETTO_STATE_DIR={checked.base} exec {sys.executable} -m stretto "$@"\n'
+    (checked.bin / "stretto").write_text(program)
+    (checked.bin / "stretto").chmod(0o755)
+    (checked.bin / "claude-hook").symlink_to(Path(shellenv.write_voice(str(checked.base))) / "claude-hook")
+    blocks = 'stretto run -- claude-hook --exit 2 --reason "the index is being built" --wait --timeout 60s'
+
+    def script() -> Script:
+        yield bash("pytest")
+        yield bash(blocks)
+        wait_until(lambda: checked.events(BlockRaised), LIMIT_S, "the block")
+        yield Turn(text="finished")
+        (block,) = checked.events(BlockRaised)
+        yield bash(f"claude-hook --clear {block.block}; claude-hook --exit 0 --context 'the index is built'")
+        yield bash("cat src.py")
+        yield Turn(text="now finished")
+
+    seen = checked.session(script(), silent=False)
+    assert result_of(seen) == "now finished"
+    (told,) = said_at_stop(seen)
+    assert "the index is being built" in told
+    assert any("the index is built" in text for request in seen.api.main_requests() for text in request.new_texts())
+    assert [do for do, _ in stops(checked)] == ["continue", "allow"]

@@ -123,7 +123,7 @@ _WAYS_OUT = frozenset({"unblock", "pause", "status", "why", "explain-stop", "doc
 
 def only_git(text: str, names: Collection[str]) -> bool:
     """Say whether a Bash command does nothing but call git, checks and readers: then nothing it changes escapes a look at the project."""
-    return all(part.name == "git" or part.effect in ("reads", "checks", "setup") for part in parts_of(text, names))
+    return all(part.name.rpartition("/")[2] == "git" or part.effect in ("reads", "checks", "setup") for part in parts_of(text, names))
 
 
 def parts_of(text: str, names: Collection[str]) -> tuple[Part, ...]:
