@@ -22,6 +22,7 @@ from bench import (
     bench_session,
     bench_shim,
     bench_tree,
+    bench_wake,
 )
 
 
@@ -46,7 +47,7 @@ def main() -> None:
         bench_crowd.run,
     ]
     if not chosen.no_session:
-        parts += [bench_session.run_quick_project, bench_session.run_session]
+        parts += [bench_wake.run, bench_session.run_quick_project, bench_session.run_session]
     figures: list[Figure] = []
     for part in parts:
         for figure in part():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stretto import install
 from stretto.hookwire import (
     BashAsked,
     BatchEnded,
@@ -111,3 +112,11 @@ def test_context_names_its_event_and_is_nested_where_the_host_reads_it():
 
 def test_a_notice_is_for_the_user_only():
     assert json.loads(notice_reply("off").out) == {"systemMessage": "off"}
+
+
+def test_f29_after_a_write_only_context_is_ever_added():
+    """No hook of ours stands where the host might be told that a write which stands was refused."""
+    assert not {"PostToolUse", "PostToolUseFailure"} & {event.name for event in install.EVENTS}
+    answer = json.loads(context_reply("PostToolBatch", "a fact").out)
+    assert set(answer) == {"hookSpecificOutput"}
+    assert set(answer["hookSpecificOutput"]) == {"hookEventName", "additionalContext"}
