@@ -64,6 +64,7 @@ WAKE_EVERY_S = 0.5
 NO_EXIT = {"timeout": 124, "cancelled": 143, "memory": 137, "oversize": 125, "processes": 125, "lost": 125, "unstarted": 127}
 """What `wait` ends with when a job had no exit code of its own: never 0."""
 SIZE = re.compile(r"(\d+)([KMG]?)")
+STATUS_LINE_BYTES = 1 << 20
 TIME_BACK = re.compile(r"(\d{1,6})([mhd])")
 SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
@@ -699,6 +700,22 @@ def _exit_code(request: Request) -> int:
             end = End(how="lost")
     click.echo(f"stretto: {request.job[: render.SHORT_ID]} {render.plain(f'{word}: {reason}')}", err=True)
     return 128 + end.value if end.how == "signal" else NO_EXIT[end.how]
+
+
+@stretto.command("status-line")
+def status_line() -> None:
+    """Print one line for Claude Code's status line: how far workers are, what runs, what holds sessions up.
+
+    In Claude Code's settings: "statusLine": {"type": "command", "command": "stretto status-line"}. Prints nothing where Stretto is not.
+    """
+    try:
+        said = json.loads(sys.stdin.read(STATUS_LINE_BYTES)) if not sys.stdin.isatty() else {}
+        folder = said.get("cwd") if isinstance(said, dict) else None
+    except ValueError:
+        folder = None
+    project = trust.lookup(folder if isinstance(folder, str) and os.path.isdir(folder) else ".", state_base())
+    if project is not None:
+        click.echo(render.status_line(control.fold_log(project.paths), wall_s(), paused=pauses.left_s(project.paths) > 0))
 
 
 # --- control ----------------------------------------------------------------------------------------------------------------

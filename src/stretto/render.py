@@ -331,6 +331,23 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
     return [*lines, "", *table(rows, wide)]
 
 
+def status_line(state: State, now_at: float, *, paused: bool) -> str:
+    """Return the one line of Claude Code's status line."""
+    if paused:
+        return "stretto: paused"
+    parts = []
+    for attempt in state.open_attempts():
+        name = command(state.jobs.get(attempt.job), 24)
+        if attempt.kind == "requested":
+            parts.append(f"{name} {far(_progress(state, attempt.attempt))}".strip())
+        elif attempt.kind == "ahead":
+            parts.append(f"{name} runs ahead")
+    live = [block for block in state.steering.blocks.values() if block.raised.ts + block.raised.ttl_s > now_at]
+    if live:
+        parts.append(f"{len(live)} block{'s' if len(live) > 1 else ''}: {plain(live[-1].raised.reason)[:40]}")
+    return "stretto: " + (", ".join(parts) or f"{seconds(state.saved_s)} not waited for")
+
+
 def _row(job: Mapping[str, Any], now_at: float) -> tuple[str, ...]:
     last = job["last"]
     text = plain(" ".join(job["argv"]) + ("" if job["cwd"] == "." else f"   in {job['cwd']}"))

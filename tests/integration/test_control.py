@@ -400,3 +400,21 @@ def test_status_shows_a_block_with_whose_it_is_and_when_it_ends(idle):
     (shown,) = json.loads(cli(idle, "status", "--json").stdout)["blocks"]
     assert (shown["block"], shown["scope"]) == (block, "commit")
     assert 590 < shown["ends_in_s"] <= 600
+
+
+def test_the_status_line_shows_how_far_a_worker_is_and_nothing_where_stretto_is_not(idle, short):
+    hold = short / "hold"
+    hold.touch()
+    script = f'claude-hook --progress 3/10 --context indexing; while [ -e "{hold}" ]; do sleep 0.02; done'
+    job = cli(idle, "run", "--", "sh", "-c", script).stdout.strip()
+    try:
+        wait_until(lambda: "3/10 indexing" in cli(idle, "status-line").stdout, LIMIT_S, "the progress")
+        assert len(cli(idle, "status-line").stdout.splitlines()) == 1
+        assert cli(idle, "status-line", cwd=short).stdout == ""
+    finally:
+        hold.unlink()
+    assert cli(idle, "wait", job).returncode == 0
+    hook(idle, "--exit", "2", "--reason", "not yet")
+    assert "1 block: not yet" in cli(idle, "status-line").stdout
+    cli(idle, "pause")
+    assert cli(idle, "status-line").stdout == "stretto: paused\n"
