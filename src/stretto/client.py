@@ -19,7 +19,7 @@ try:
 except ImportError:  # a build without it; slower, same digest
     from hashlib import blake2b
 
-REPLY_LIMIT_S = {b"SessionStart": 8.0, b"SessionEnd": 1.0, b"Stop": 12.5, b"SubagentStop": 12.5}
+REPLY_LIMIT_S = {b"SessionStart": 8.0, b"SessionEnd": 1.0, b"Stop": 12.5, b"SubagentStop": 12.5, b"TaskCompleted": 12.5}
 """Below the hook's own timeout (install.py), so that it is always we who give up, quietly."""
 OTHER_LIMIT_S = 3.0
 STARTS = (b"SessionStart", b"UserPromptSubmit", b"PreToolUse", b"PostToolBatch")

@@ -551,6 +551,8 @@ def _reply(event: str, heard: Heard) -> hookwire.HookReply:
     """Return what the host is answered."""
     if heard.denied:
         return hookwire.deny_reply(heard.told)
+    if event == "TaskCompleted":
+        return hookwire.block_reply(heard.told) if heard.goes_on else hookwire.HookReply()
     if heard.goes_on or (heard.told and event == "PostToolBatch"):
         return hookwire.context_reply(event, heard.told)
     return hookwire.notice_reply(heard.notice) if heard.notice else hookwire.HookReply()

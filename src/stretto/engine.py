@@ -433,6 +433,8 @@ class Engine:
                 self._turn_over(conversation, call)
                 self._note_commits(call.session)
                 return self.weigh(gates.Question(place="stop", session=call.session, agent=call.agent, continues=call.continues))
+            case hookwire.TaskDone():
+                return self.weigh(gates.Question(place="stop", session=call.session, agent=call.agent, task=True))
             case hookwire.BatchEnded():
                 self._batch_ended(conversation, call)
                 words = "" if call.agent else self._gatekeeper.words(call.session)
@@ -479,7 +481,7 @@ class Engine:
         if heard.held is None:
             self._urgent.clear()
             conversation = self.conversations.get(question.session) if question.session is not None else None
-            if conversation is not None and question.place == "stop" and not (question.agent or heard.goes_on):
+            if conversation is not None and question.place == "stop" and not (question.agent or question.task or heard.goes_on):
                 conversation.idle = True
                 self.guarded(self._wake)  # a block of which it was told already wakes nobody, one that came meanwhile does
         return heard

@@ -116,7 +116,7 @@ class Gatekeeper:
             gate=self._world.new_id()[:16],
             session=question.session,
             agent=question.agent,
-            on="SubagentStop" if question.place == "stop" and question.agent else GATES_OF[question.place],
+            on=_event(question),
             do=decision.do,
             rule=decision.rule,
             reason=view.off or view.trouble or view.beside or gates.RULES[decision.rule],
@@ -331,6 +331,12 @@ class Gatekeeper:
         text = gates.words_text(said)
         self._log(WordsTold, session=session, count=self._state.steering.said_count)
         return text
+
+
+def _event(question: gates.Question) -> str:
+    if question.task:
+        return "TaskCompleted"
+    return "SubagentStop" if question.place == "stop" and question.agent else GATES_OF[question.place]
 
 
 def _fact(job: JobKey, names: tuple[str, ...]) -> str:

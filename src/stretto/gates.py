@@ -174,6 +174,8 @@ class Question(Record, frozen=True, kw_only=True):
     """The host says that this turn goes on only because a hook made it go on (`stop_hook_active`), whoever's: it counts as once."""
     waited_s: float = 0.0
     """For how long its answer was kept back already."""
+    task: bool = False
+    """It is a task that is about to be marked as done, and no turn that ends; judged alike, and counted together."""
     override: bool = False
     """The user says that it is to be done whatever we say."""
 
@@ -271,7 +273,13 @@ def _decide_stop(question: Question, view: View, mine: Sequence[Block]) -> Decis
     new_blocks = [block for block in mine if turn.facts.get(block.id) != turn.prompts]
     if new_blocks and room:
         facts = tuple(block.id for block in new_blocks)
-        return Decision(do="continue", rule="block", text=_of_blocks(new_blocks, "This turn does not end yet"), facts=facts, blocks=ids)
+        return Decision(
+            do="continue",
+            rule="block",
+            text=_of_blocks(new_blocks, "This task is not done yet" if question.task else "This turn does not end yet"),
+            facts=facts,
+            blocks=ids,
+        )
     after = "block-told" if mine else ""
     gated = [check for check in view.checks if "stop" in check.places and not check.filtered]
     weighed = tuple(_weigh(check) for check in gated)

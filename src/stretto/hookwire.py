@@ -59,6 +59,10 @@ class TurnEnded(HookCall, frozen=True, kw_only=True):
     subagent: bool = False
 
 
+class TaskDone(HookCall, frozen=True, kw_only=True):
+    """TaskCompleted: a task of the session's list is about to be marked as done."""
+
+
 class BashAsked(HookCall, frozen=True, kw_only=True):
     """PreToolUse of a Bash call: it is about to run, or to be asked for."""
 
@@ -124,6 +128,8 @@ def parse(event: str, body: bytes) -> HookCall:
             return PromptSubmitted(**common, machine=_text(raw, "prompt").lstrip().startswith(MACHINE_PROMPT))
         case "Stop" | "SubagentStop":
             return TurnEnded(**common, continues=raw.get("stop_hook_active") is True, subagent=event == "SubagentStop")
+        case "TaskCompleted":
+            return TaskDone(**common)
         case "PreToolUse" if raw.get("tool_name") == "Bash":
             background = tool_input.get("run_in_background") is True
             return BashAsked(**common, call=_text(raw, "tool_use_id"), command=_text(tool_input, "command"), background=background)
@@ -154,6 +160,14 @@ def deny_reply(reason: str) -> HookReply:
     """
     decision = {"hookEventName": "PreToolUse", "permissionDecision": "deny", "permissionDecisionReason": reason}
     return HookReply(out=msgspec.json.encode({"hookSpecificOutput": decision}))
+
+
+def block_reply(reason: str) -> HookReply:
+    """Return the reply to a TaskCompleted by which the task is not marked as done, with the reason for the model.
+
+    Measured on 2.1.331 (tests/claude/test_gates.py): added context is dropped at this event, and exit 2 shows the hook's command line.
+    """
+    return HookReply(out=msgspec.json.encode({"decision": "block", "reason": reason}))
 
 
 def notice_reply(text: str) -> HookReply:

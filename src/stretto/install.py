@@ -70,6 +70,7 @@ EVENTS = (
     HookEvent(name="PostToolBatch", timeout_s=5),
     HookEvent(name="Stop", timeout_s=15, status="Waiting for checks that are about to end", watched=True),
     HookEvent(name="SubagentStop", timeout_s=15, status="Waiting for checks that are about to end"),
+    HookEvent(name="TaskCompleted", timeout_s=15, status="Waiting for checks that are about to end"),
     HookEvent(name="SessionEnd", timeout_s=5),
 )
 """What we listen to. The client gives up on its own before each of these seconds are over."""

@@ -605,7 +605,7 @@ class GateDecided(Event, tag="gate.decided", frozen=True, kw_only=True):
     session: SessionId | None
     agent: str = ""
     on: str
-    """Stop, SubagentStop, PreToolUse, commit or push."""
+    """Stop, SubagentStop, TaskCompleted, PreToolUse, commit or push."""
     do: GateAct
     rule: str
     """Which rule decided, one of `gates.RULES`."""

@@ -20,7 +20,7 @@ from stretto import control, journal, shellenv
 from stretto.gates import CONTINUED_MOST
 from stretto.model import ENCODER, FORMAT_VERSION, BlockRaised, BlockScope, GateDecided, SessionWoken
 from stretto.system import boot_id, mono_s, wall_s
-from stretto.testing.api import Turn, bash
+from stretto.testing.api import Call, Turn, bash
 from stretto.testing.claude import StreamSession, run
 from stretto.testing.terminal import Interactive
 from stretto.testing.wait import wait_until
@@ -311,3 +311,33 @@ def test_a_worker_of_the_session_blocks_it_and_goes_on_by_exit_codes(checked):
     assert "the index is being built" in told
     assert any("the index is built" in text for request in seen.api.main_requests() for text in request.new_texts())
     assert [do for do, _ in stops(checked)] == ["continue", "allow"]
+
+
+def test_a_task_is_not_marked_as_done_on_red_and_is_once_it_is_mended(checked):
+    """TaskCompleted; the host has its list of tasks for this model only."""
+
+    def update() -> Turn:
+        return Turn((Call("TaskUpdate", {"taskId": "1", "status": "completed"}),))
+
+    def script() -> Script:
+        yield Turn((Call("TaskCreate", {"subject": "do it", "description": "d", "activeForm": "doing it"}),))
+        yield bash("pytest")
+        yield checked.edit("one", "BROKEN")
+        yield bash("pytest")
+        yield update()
+        yield Turn((Call("TaskList", {}),))
+        yield checked.edit("BROKEN", "two")
+        yield bash("pytest")
+        yield update()
+        yield Turn((Call("TaskList", {}),))
+        yield Turn(text="finished")
+
+    arguments = ["--model", "claude-sonnet-4-5"]
+    seen = checked.session(script(), args=arguments, working_hooks=False)
+    assert result_of(seen) == "finished"
+    lists = [text for text in seen.texts if text.startswith("#1 [")]
+    assert ["completed" in text for text in lists] == [False, True]
+    refused = next(text for text in seen.texts if text.startswith("TaskCompleted hook feedback"))
+    assert "FAILED t.py::test_it - assert 0" in refused and "stretto" not in refused.split("Stretto:")[0]
+    decided = [(event.do, event.rule) for event in checked.events(GateDecided) if event.on == "TaskCompleted"]
+    assert decided == [("continue", "red"), ("allow", "clear")]
