@@ -8,7 +8,6 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,10 @@ from integration.test_requests import LIMIT_S, PACKAGE
 from stretto.model import AttemptStarted, BlockCleared, BlockRaised, GateDecided, WordsTold, WorkerProgressed, WorkerSaid
 from stretto.testing.wait import wait_until
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
-
-def _run(
-    bench: Bench, module: str, *words: str, env: dict[str, str] | None = None, cwd: Path | None = None
-) -> subprocess.CompletedProcess[str]:
+def _call(bench: Bench, *argv: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", module, *words],
+        [sys.executable, *argv],
         cwd=cwd or bench.root,
         env={**bench.env, "STRETTO_STATE_DIR": str(bench.base), "PYTHONPATH": PACKAGE, **(env or {})},
         stdin=subprocess.DEVNULL,
@@ -36,23 +31,14 @@ def _run(
     )
 
 
-def hook(bench: Bench, *words: str, **how: object) -> subprocess.CompletedProcess[str]:
-    start = "import sys; from stretto.hookcli import main; main(sys.argv[1:])"
-    env = {**bench.env, "STRETTO_STATE_DIR": str(bench.base), "PYTHONPATH": PACKAGE, **how.pop("env", {})}  # type: ignore[dict-item]
-    return subprocess.run(
-        [sys.executable, "-c", start, *words],
-        cwd=how.pop("cwd", bench.root),  # type: ignore[arg-type]
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def hook(bench: Bench, *words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `claude-hook`."""
+    return _call(bench, "-c", "import sys; from stretto.hookcli import main; main(sys.argv[1:])", *words, cwd=cwd, env=env)
 
 
-def cli(bench: Bench, *words: str, **how: object) -> subprocess.CompletedProcess[str]:
-    return _run(bench, "stretto", *words, **how)  # type: ignore[arg-type]
+def cli(bench: Bench, *words: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `stretto`."""
+    return _call(bench, "-m", "stretto", *words, cwd=cwd, env=env)
 
 
 def stop(bench: Bench, prompt: bool = True) -> str:
