@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from integration.conftest import Bench
 from integration.test_control import cli, hook
 from stretto.model import GateDecided
+from stretto.system import is_locked
 from stretto.testing.wait import wait_until
 
 RULES = b'gate = ["stop", "commit", "push"]\n'
@@ -157,6 +160,7 @@ PAST = {
     "--no-verify": "git commit --no-verify -qam x",
     "core.hooksPath": "git -c core.hooksPath= commit -qam x",
     "in another shell": 'bash -c "git commit -qam x"',
+    "without the function, as after our files went": "unset -f git; git commit -qam x",
     "by an alias": "git -c alias.ci=commit ci -qam x",
     "by its path": "/usr/bin/git commit -qam x",
     "below a tool": "env git commit -qam x",
@@ -196,6 +200,32 @@ def test_b16_without_a_supervisor_a_commit_goes_through_and_a_line_says_that_nob
     finally:
         if break_it is hang:
             os.kill(process.pid, signal.SIGCONT)
+    assert (code, commits(gated)) == (0, 2)
+    assert b"was judged by nobody" in out
+
+
+@pytest.mark.parametrize("answer", [b"\0\0\0\5junk!", b"{}\n", b""], ids=["no message of ours", "JSON", "nothing"])
+def test_b16_an_answer_that_is_none_lets_git_go_on_and_says_that_nobody_judged_it(gated, answer):
+    go_red(gated)
+    kill(gated)
+    wait_until(lambda: not is_locked(gated.paths.supervisor_lock), LIMIT_S, "its end")
+    os.unlink(gated.paths.socket)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    here = os.getcwd()
+    os.chdir(gated.paths.folder)
+    server.bind("s")
+    os.chdir(here)
+    server.listen()
+
+    def reply() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+
+    with server, ThreadPoolExecutor(1) as pool:
+        pool.submit(reply)
+        out, code, _ = gated.bash("git commit -qam second", told=False)
     assert (code, commits(gated)) == (0, 2)
     assert b"was judged by nobody" in out
 
