@@ -697,7 +697,7 @@ class Host:
                     for _, event in self.parsed()[-3:]:
                         if isinstance(event, NewsTold) and event.text in heard.told:
                             self.check_result(event.attempt, "told", running=False)
-                if heard is not None and isinstance(call, hookwire.TurnEnded):
+                if heard is not None and isinstance(call, hookwire.TurnEnded | hookwire.TaskDone):
                     self.gate_answers(sitting, heard, waited_s=0.0)
                 return
 
@@ -753,6 +753,10 @@ class Host:
                 ttl_s=self.rng.choice((1.0, 30.0)),
             )
             self.append(ENCODER.encode(event))
+        if self.rng.random() < 0.2:
+            self.hook(sitting, hookwire.TaskDone(session=sitting.id, mode="acceptEdits"))
+            if sitting.held is not None:
+                return
         self.hook(sitting, hookwire.TurnEnded(session=sitting.id, mode="acceptEdits"))
 
     def opens(self) -> None:
