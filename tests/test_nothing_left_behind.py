@@ -67,5 +67,8 @@ def test_no_directory_of_a_test_is_left():
     def left() -> list[str]:
         return [name for name in os.listdir(os.environ["STRETTO_TEST_RUN"]) if not name.startswith("pytest-of-") and name != FINISHED]
 
-    wait_until(lambda: not left(), limit_s=LIMIT_S, what="the end of every test's directory")
+    try:
+        wait_until(lambda: not left(), limit_s=LIMIT_S, what="the end of every test's directory")
+    except AssertionError:
+        pytest.fail(f"left behind: {left()}")
     assert left() == []

@@ -808,14 +808,6 @@ def test_version_is_printed(world):
     assert world.ok("version") == world.ok("--version") == f"stretto {stretto.__version__}\n"
 
 
-def test_claude_hook_says_not_yet_and_never_blocks(world):
-    code = "from stretto.cli import claude_hook; claude_hook()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "--exit", "2"], env=world.env, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
-    assert done.returncode == 1 and done.stdout == "" and "not yet" in done.stderr
-
-
 def test_log_check_says_damage_with_code_4_and_repair_keeps_a_copy(log, world):
     """F55, C-3."""
     log(model.SupervisorStopped, reason="r")

@@ -24,6 +24,7 @@ CALLS = {
     "PostToolBatch": {"tool_calls": [BASH]},
     "Stop": {},
     "SubagentStop": {"agent_id": "g"},
+    "TaskCompleted": {"task_id": "1"},
     "SessionEnd": {"reason": "other"},
 }
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"

@@ -137,7 +137,7 @@ SCENES = [
     pytest.param(Scene("cat .env", lambda b: write(b.root / ".env", "two\n"), {".env": "one\n"}), id="an ignored input is edited"),
     pytest.param(Scene(IMPORTS.format("tiny"), upgrade, prepare=venv), marks=NEEDS_PIP, id="pip install -U"),
     pytest.param(
-        Scene(IMPORTS.format("lib"), lambda b: write(outside(b, "lib/lib.py"), "x = 'two'\n"), prepare=editable),
+        Scene(IMPORTS.format("lib"), lambda b: write(outside(b, "lib/lib.py"), "x = 'another'\n"), prepare=editable),
         id="an editable install is edited",
     ),
     pytest.param(

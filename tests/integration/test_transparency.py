@@ -149,7 +149,7 @@ class Lane:
             pattern, instead = KNOWN[name]
             out = pattern.sub(instead, out)
         if _by_two_ways(text):
-            out = b"".join(sorted(out.splitlines(keepends=True)))
+            out = bytes(sorted(out))  # it may come in the middle of a line, too
         return result.code, out, result.cwd, self._files()
 
     def _files(self) -> dict[str, str]:
