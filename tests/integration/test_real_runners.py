@@ -70,7 +70,7 @@ def test_f40_the_real_uv_run_is_joined_and_not_after_its_environment_changed(ben
         f'[tool.uv]\npackage = false\nno-index = true\nfind-links = ["{wheels}"]\n',
     )
     (bench.tools / "uv").symlink_to(UV)
-    bench.env |= {"UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never"}
+    bench.env |= {"UV_OFFLINE": "1", "UV_PYTHON_DOWNLOADS": "never", "TMPDIR": str(bench.short)}  # it leaves a lock file there
 
     def uv(*words: str) -> None:
         subprocess.run([UV, *words, "-q"], cwd=bench.root, env={**os.environ, **bench.env}, check=True, timeout=60)
