@@ -11,13 +11,19 @@ from bench.ground import Ground, open_ground
 RUNS = 50
 MISS_TARGET_MS = 25.0
 REPLAY_TARGET_MS = 40.0
+GIT_CALLS = 20
+GIT_TARGET = 1.05
 REPLAY_BYTES = 1_000_000
 
 
 def run() -> list[Figure]:
     """Return what a shim costs where it does not join, and what a replay of 1 MB takes."""
     with open_ground() as ground:
-        figures = [_no_join(ground, "recorded check", "ruff check src"), _no_join(ground, "call that is no check", "ruff --version")]
+        figures = [
+            _no_join(ground, "recorded check", "ruff check src"),
+            _no_join(ground, "call that is no check", "ruff --version"),
+            _git(ground),
+        ]
     with open_ground(b"x" * 99 + b"\n" + b"y" * 99 + b"\n" * (REPLAY_BYTES - 200) + b"\n") as ground:
         figures.append(_replay(ground))
     return figures
@@ -43,6 +49,18 @@ def _no_join(ground: Ground, name: str, command: str) -> Figure:
         target=MISS_TARGET_MS,
         against=pair.spread(),
     )
+
+
+def _git(ground: Ground) -> Figure:
+    """A git that is neither commit nor push goes through a shell function; `command git` goes past it."""
+    line = ground.env_file.read_text(encoding="utf-8")
+
+    def calls(git: str) -> float:
+        return _bash(ground, f"for n in {' '.join('x' * GIT_CALLS)}; do {git} status >/dev/null; done", line)
+
+    pair = in_turn(lambda: calls("git"), lambda: calls("command git"), RUNS)
+    against = f"`command git status` in the same shell; {GIT_CALLS} calls: {pair.spread()}"
+    return Figure(name="`git status` in a session", value=pair.ratio, unit="times", target=GIT_TARGET, against=against)
 
 
 def _replay(ground: Ground) -> Figure:

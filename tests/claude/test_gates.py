@@ -20,7 +20,8 @@ from stretto import control, journal, shellenv
 from stretto.gates import CONTINUED_MOST
 from stretto.model import ENCODER, FORMAT_VERSION, BlockRaised, BlockScope, GateDecided, SessionWoken
 from stretto.system import boot_id, mono_s, wall_s
-from stretto.testing.api import Call, Turn, bash
+from stretto.testing import room
+from stretto.testing.api import Call, ScriptedApi, Turn, bash
 from stretto.testing.claude import StreamSession, run
 from stretto.testing.terminal import Interactive
 from stretto.testing.wait import wait_until
@@ -38,6 +39,7 @@ def checked(bare: World) -> World:
     """A project with Stretto and a pytest that fails while src.py is broken."""
     bare.tool("pytest", FAILS.format(source=bare.source))
     bare.cli("init", "--yes")
+    room.whatever_else_runs(bare.base)
     return bare
 
 
@@ -341,3 +343,52 @@ def test_a_task_is_not_marked_as_done_on_red_and_is_once_it_is_mended(checked):
     assert "FAILED t.py::test_it - assert 0" in refused and "stretto" not in refused.split("Stretto:")[0]
     decided = [(event.do, event.rule) for event in checked.events(GateDecided) if event.on == "TaskCompleted"]
     assert decided == [("continue", "red"), ("allow", "clear")]
+
+
+def interactive(checked: World, api: ScriptedApi) -> Interactive:
+    return Interactive(api=api, project=checked.root, home=checked.home, env={"PATH": checked.path}, permission_mode=None)
+
+
+def test_in_a_terminal_red_is_told_once_and_the_next_prompt_begins_anew(checked):
+    def script() -> Script:
+        yield bash("pytest")
+        yield checked.edit("one", "BROKEN")
+        yield bash("pytest")
+        yield Turn(text="answer one")
+        yield Turn(text="answer two")
+        yield Turn(text="answer three")
+
+    with checked.api(script()) as api, interactive(checked, api) as terminal:
+        terminal.wait_for("❯", LIMIT_S)
+        terminal.send("please go on")
+        terminal.wait_for("answer two", LIMIT_S)
+        terminal.wait_for(lambda _: len(stops(checked)) == 2, LIMIT_S)
+        terminal.send("a question")
+        terminal.wait_for("answer three", LIMIT_S)
+        terminal.wait_for(lambda _: len(stops(checked)) == 3, LIMIT_S)
+    assert stops(checked) == [("continue", "red"), ("allow", "red-told"), ("allow", "nothing-written")]
+    assert len(said_at_stop(api)) == 1
+
+
+def test_in_a_terminal_esc_ends_the_wait_for_a_check_at_once(checked):
+    """The answer is kept back with a status line; nothing of ours goes on waiting after Esc."""
+
+    def script() -> Script:
+        yield bash("pytest")
+        checked.hold.touch()
+        yield checked.edit("one", "BROKEN")
+        yield Turn(text="answer one")
+        yield Turn(text="answer two")
+
+    with checked.api(script()) as api, interactive(checked, api) as terminal:
+        terminal.wait_for("❯", LIMIT_S)
+        terminal.send("please go on")
+        terminal.wait_for("Waiting for checks", LIMIT_S)
+        terminal.press("escape")
+        terminal.wait_for(lambda screen: "Waiting for checks" not in screen, 5.0)
+        assert stops(checked) == [], "it was not answered: the host did not wait for it"
+        checked.hold.unlink()
+        terminal.send("go on")
+        terminal.wait_for("answer two", LIMIT_S)
+        terminal.wait_for(lambda _: stops(checked), LIMIT_S)
+    assert said_at_stop(api) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,6 +81,14 @@ def test_a_commit_on_red_is_refused_with_the_failing_lines_and_done_once_it_is_m
     assert gated.bash("git commit -qam second")[:2] == (b"", 0)
     assert commits(gated) == 2
     assert decisions(gated) == [("commit", "deny", "red"), ("commit", "allow", "clear")]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_a_commit_is_judged_in_zsh_as_well_and_other_calls_are_as_ever(gated):
+    go_red(gated)
+    assert gated.bash("git commit -qam second", shell="zsh")[1] == 1
+    assert gated.bash("git status --short | wc -l", shell="zsh")[:2] == (b"1\n", 0)
+    assert commits(gated) == 1
 
 
 def test_a_chain_is_judged_when_it_reaches_the_commit(gated):
