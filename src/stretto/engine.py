@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, assert_never
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, retries, rpc, rules, schedule
 from stretto.audit import Auditor
 from stretto.errors import CorruptError, StrettoError, UserError
+from stretto.findings import Findings
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
 from stretto.gatekeeper import Gatekeeper, Ground
 from stretto.journal import parse
@@ -702,6 +703,7 @@ class Engine:
             self.look()
             if self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
                 assert result.evidence is not None
+                said = Findings() if result.end.passed else self._gatekeeper.failures(result.run.attempt)
                 results.append(
                     gates.Result(
                         job=job,
@@ -711,6 +713,8 @@ class Engine:
                         ended_ago_s=self._world.mono_s() - result.evidence.ended_mono_s,
                         took_s=result.took_s,
                         last_line=self._world.executor.last_line(result.run.attempt),
+                        lines=said.lines,
+                        more=said.more,
                         flips=self.state.jobs[job].flips,
                     )
                 )

@@ -30,7 +30,7 @@ from stretto.model import (
     Standing,
     WordsTold,
 )
-from stretto.runs import Result, Run, Runs
+from stretto.runs import Run, Runs
 from stretto.world import Allowed, World
 
 OUTPUT_BYTES = 256 * 1024
@@ -215,7 +215,7 @@ class Gatekeeper:
                 job=job, attempt=None, command=command, places=places, standing=verdict.standing, outcome="", reason=verdict.reason
             )
         outcome = result.outcome if result.end.by_itself and not result.torn else ""
-        said = self._findings(result) if outcome == "fail" else Findings()
+        said = self.failures(result.run.attempt) if outcome == "fail" else Findings()
         began_s = self._wrote_mono_s.get((question.session, question.agent)) if question.session is not None else None
         return gates.Checked(
             job=job,
@@ -237,8 +237,8 @@ class Gatekeeper:
             flips=known.flips,
         )
 
-    def _findings(self, result: Result) -> Findings:
-        attempt = result.run.attempt
+    def failures(self, attempt: AttemptId) -> Findings:
+        """Return what a run that failed says of its failures."""
         if attempt not in self._found:
             while len(self._found) >= FINDINGS_KEPT:
                 del self._found[next(iter(self._found))]

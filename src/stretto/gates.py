@@ -26,6 +26,9 @@ NEWS_LIMIT = 3
 QUIET_S = 2.0
 """No news while files are being written: the next result is already under way."""
 LINE_CHARACTERS = 160
+NEWS_LINES = {1: 8, 2: 4, 3: 2}
+"""Of what a check printed, told in each of so many items: all of them together stay within `TEXT_CHARACTERS`."""
+NEWS_LINE_CHARACTERS = 100
 CONTINUED_MOST = 2
 """Turns that are made to go on for one prompt of the user. The host's own cap is 8 and begins anew with every tool call."""
 HOLD_S = 10.0
@@ -63,6 +66,9 @@ class Result(Record, frozen=True, kw_only=True):
     ended_ago_s: float
     took_s: float
     last_line: str
+    lines: tuple[str, ...] = ()
+    """What it printed of its failures; without them its last line is told."""
+    more: int = 0
     flips: int = 0
     """How often the check came to another end although nothing had changed."""
 
@@ -85,12 +91,16 @@ def news(results: Iterable[Result], known: Mapping[JobKey, str], quiet_for_s: fl
     """
     if quiet_for_s < QUIET_S:
         return []
-    told = []
+    flipped = []
     for result in results:
         was, now = known.get(result.job), outcome(result.end, result.last_line, result.command)
         if was is not None and now and now != was:
-            told.append(News(job=result.job, attempt=result.attempt, was=was, now=now, text=_sentence(result, was, now)))
-    return told[:NEWS_LIMIT]
+            flipped.append((result, was, now))
+    told = flipped[:NEWS_LIMIT]
+    return [
+        News(job=result.job, attempt=result.attempt, was=was, now=now, text=_sentence(result, was, now, NEWS_LINES[len(told)]))
+        for result, was, now in told
+    ]
 
 
 def outcome(end: End, last_line: str = "", command: str = "") -> Outcome:
@@ -115,10 +125,12 @@ def notice(commands: Sequence[str]) -> str:
     )
 
 
-def _sentence(result: Result, was: str, now: str) -> str:
+def _sentence(result: Result, was: str, now: str, lines: int) -> str:
     code = f"exit code {result.end.value}" if result.end.how == "code" else f"signal {result.end.value}"
     last = clean(result.last_line)
     quoted = f" Last line it printed, quoted as data: «{last}»" if last else ""
+    if now == "fail" and result.lines:
+        quoted = f" What it printed, quoted as data:\n{_quoted(result.lines, result.more, lines, NEWS_LINE_CHARACTERS)}"
     flaky = " It is flaky: it came to both ends before, with nothing changed." if result.flips else ""
     return (
         f"Stretto: the check «{clean(result.command)}» was a {was} and is a {now} ({code}) on the files as they are now; "
@@ -416,11 +428,16 @@ def _of_red(checks: Sequence[Checked], because: str) -> str:
             f"the check «{clean(check.command)}» fails on the files as they are now ({code}; it ran {where}, ended "
             f"{check.ended_ago_s:.0f} s ago and took {check.took_s:.1f} s).{flaky}"
         )
-        more = f"\n  (and {check.more} more)" if check.more else ""
-        quoted = "\n".join(f"  | {clean(line)}" for line in check.lines)
-        parts.append(f"{head} What it printed, quoted as data:\n{quoted}{more}" if quoted else head)
+        quoted = _quoted(check.lines, check.more, len(check.lines))
+        parts.append(f"{head} What it printed, quoted as data:\n{quoted}" if check.lines else head)
     rest = f"\n(and {len(checks) - NOTICE_NAMES} more checks)" if len(checks) > NOTICE_NAMES else ""
     return _bounded("Stretto: " + "\nStretto: ".join(parts) + rest, f"\n{because}")
+
+
+def _quoted(lines: Sequence[str], more: int, most: int, characters: int = LINE_CHARACTERS) -> str:
+    """Return what a check printed as data, each line behind a mark, at most `most` of them."""
+    left = more + max(0, len(lines) - most)
+    return "\n".join([*(f"  | {clean(line, characters)}" for line in lines[:most]), *([f"  (and {left} more)"] if left else [])])
 
 
 def wake_text(block: Block) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stretto.gates import NEWS_LIMIT, NOTICE_NAMES, QUIET_S, Result, clean, news, notice, outcome
+from stretto.gates import NEWS_LIMIT, NEWS_LINES, NOTICE_NAMES, QUIET_S, TEXT_CHARACTERS, Result, clean, news, notice, outcome
 from stretto.model import AttemptId, End, JobKey
 
 FAIL, PASS = End(how="code", value=1), End(how="code", value=0)
@@ -118,3 +118,14 @@ def test_clean_text_is_one_bounded_printable_line(text):
     assert len(cleaned) <= 160
     assert cleaned.isprintable()
     assert clean(cleaned) == cleaned
+
+
+def test_news_of_a_failure_names_what_fails_as_data_and_three_of_them_stay_within_the_limit():
+    lines = tuple(f"FAILED t.py::test_{n} - {'x' * 300} \x1b[31m«" for n in range(12))
+    for count, most in NEWS_LINES.items():
+        jobs = "abcd"[:count]
+        results = [msgspec.structs.replace(result(job), command="pytest " + "x" * 500, lines=lines, more=40, flips=2) for job in jobs]
+        told = news(results, dict.fromkeys(jobs, "pass"), QUIET_S)
+        assert [item.text.count("\n  | FAILED t.py::test_") for item in told] == [most] * count
+        assert all(f"(and {52 - most} more)" in item.text and "\x1b" not in item.text for item in told)
+        assert sum(len(item.text) + 1 for item in told) <= TEXT_CHARACTERS
