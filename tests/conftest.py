@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,13 +47,47 @@ def pytest_report_header() -> list[str]:
     ]
 
 
+SHELLS = frozenset({"bash", "zsh", "dash", "ksh", "mksh", "fish"})
+"""A test that is given one of these by a parameter runs where that shell is; no test has to look for it itself."""
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("claude") and not claude.find_binary():
         pytest.skip("no Claude Code binary: claude-agent-sdk is not installed and STRETTO_CLAUDE is not set")
+    for program in _programs_needed(item):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def _programs_needed(item: pytest.Item) -> list[str]:
+    """Return what a test needs beside Python, git and make: what its marks `needs` name, and the shells among its parameters."""
+    given = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    shells = [value for value in given if isinstance(value, str) and value in SHELLS]
+    return [*(name for mark in item.iter_markers("needs") for name in mark.args), *shells]
+
+
+_FAILED: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.failed:
+        _FAILED.add(report.nodeid)
+
+
+def _close_what_a_failure_left_open() -> None:
+    """A test that broke off in its middle has said what is wrong; what it had open must not be reported by the test after it."""
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name):
+            delattr(sys, name)  # they hold the frames of the failure
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
     """Write down which tests are over: the process that was started hears of all of them, and the last tests wait for the others."""
+    if nodeid in _FAILED:
+        _close_what_a_failure_left_open()
     if _FIRST:
         with open(os.path.join(RUN_DIRECTORY, FINISHED), "a", encoding="utf-8") as file:
             file.write(nodeid.encode("unicode_escape").decode() + "\n")

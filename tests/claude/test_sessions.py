@@ -10,7 +10,7 @@ import pytest
 from stretto import control
 from stretto.model import AttemptStarted, SessionOpened, SupervisorStarted
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
-from stretto.testing.claude import StreamSession, find_shell
+from stretto.testing.claude import StreamSession
 from stretto.testing.wait import wait_until
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
@@ -24,9 +24,6 @@ CHANGING = ("session_id", "transcript_path", "prompt_id", "duration_ms")
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_a_finished_run_is_replayed(world, shell):
-    if not find_shell(shell):
-        pytest.skip(f"{shell} is not installed")
-
     def script():
         yield bash("pytest -q")
         world.settled(1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -83,7 +82,7 @@ def test_a_commit_on_red_is_refused_with_the_failing_lines_and_done_once_it_is_m
     assert decisions(gated) == [("commit", "deny", "red"), ("commit", "allow", "clear")]
 
 
-@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+@pytest.mark.needs("zsh")
 def test_a_commit_is_judged_in_zsh_as_well_and_other_calls_are_as_ever(gated):
     go_red(gated)
     assert gated.bash("git commit -qam second", shell="zsh")[1] == 1

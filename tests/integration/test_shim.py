@@ -68,10 +68,12 @@ class Held:
         descriptor = os.open(self.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         argv = [shell.SHELLS[shell_name], "-c", world.env_text() + text] if text else [str(world.base / "bin" / "mypy")]
         out = descriptor if stdout is None else stdout
-        self.process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=out, stderr=descriptor, env=env, cwd=world.root, start_new_session=True
-        )
-        os.close(descriptor)
+        try:
+            self.process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=out, stderr=descriptor, env=env, cwd=world.root, start_new_session=True
+            )
+        finally:
+            os.close(descriptor)
 
     def child(self) -> int:
         """Return the pid of the command itself, once it stands in the middle."""

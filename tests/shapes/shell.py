@@ -60,10 +60,10 @@ class Call:
         self.output, self._cwd_file = place / "output", place / "cwd"
         snapshot_file = place / "snapshot"
         snapshot_file.write_text(("shopt -s expand_aliases\n" if shell == "bash" else "") + snapshot)
-        self._ours, theirs = socket.socketpair()
-        descriptor = os.open(self.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         text = text_of(shell, command, env_text, snapshot_file, self._cwd_file)
-        with theirs:
+        descriptor = os.open(self.output, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        self._ours, theirs = socket.socketpair()
+        try:
             self.process = subprocess.Popen(
                 [SHELLS[shell], "-c", text],
                 stdin=theirs,
@@ -73,13 +73,19 @@ class Call:
                 cwd=cwd,
                 start_new_session=True,
             )
-        os.close(descriptor)
+        except BaseException:
+            self._ours.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(descriptor)
 
     def finish(self, limit_s: float = 60.0) -> Result:
         try:
             code = self.process.wait(limit_s)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
             raise
         finally:
             self._ours.close()

@@ -54,6 +54,11 @@ class Shape:
     setup: str = ""
     """A sh text run in the project beforehand, natively."""
 
+    @property
+    def starts(self) -> tuple[str, ...]:
+        """Shells that the text itself starts."""
+        return tuple(shell for shell in BOTH if re.search(rf"\b{shell} -\w*c\b", self.text))
+
     def comparable(self, out: bytes) -> bytes:
         for name in self.differs:
             pattern, instead = KNOWN[name]

@@ -55,7 +55,11 @@ def seen(world: World, name: str, shape: Shape, env_text: str, number: int, like
     return now()
 
 
-CASES = [pytest.param(name, shape, id=f"{name}-{shape.name}") for shape in SHAPES for name in shape.shells]
+CASES = [
+    pytest.param(name, shape, id=f"{name}-{shape.name}", marks=pytest.mark.needs(*shape.starts))
+    for shape in SHAPES
+    for name in shape.shells
+]
 
 
 @pytest.mark.slow
