@@ -85,6 +85,10 @@ TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError, Recurs
 NOT_TAKEN_IN = (ValueError, KeyError, ArithmeticError, RecursionError, MemoryError)
 """Those of them that the content of a message makes happen."""
 LOG_CUT = "the log was cut or made anew"
+HOOKS_LOST = (
+    "Stretto's hooks are gone from Claude Code's settings (stashed, cleaned or switched off?): nothing was joined for commands that ran"
+    " meanwhile; `stretto init` brings them back"
+)
 BAD_LINE = "a line of the log cannot be used; what it said is not known"
 
 
@@ -667,7 +671,10 @@ class Engine:
         else:
             self.log(SessionClosed, session=session, reason=reason)
         conversation = self.conversations.pop(session)
-        if conversation.open_of_unknown_effects() or conversation.may_hide_calls or conversation.unread:
+        if calls := conversation.unknown_calls:
+            conversation.close_calls()
+            self._follow_what_is_left(conversation, calls, session, unknown=True)
+        if calls or conversation.may_hide_calls or conversation.unread:
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
         self._world.forget(session)
         self._last_session_s = self._world.mono_s()
@@ -893,6 +900,7 @@ class Engine:
         shape = self.shim_asked(call.session, invocation)
         if (strange := self._strange(call, above)) is not None:
             self._end_results(f"a check was run here, and {strange.reason}", call.session)
+            self._tell_of_lost_hooks(call.session, strange)
             not_ours = not_ours or strange
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
@@ -950,6 +958,15 @@ class Engine:
         if not (left or conversation.has_open_calls or conversation.may_hide_calls):
             return _passed_by("unannounced", "no hook of its session announced the call it is in")
         return None
+
+    def _tell_of_lost_hooks(self, session: SessionId | None, strange: Verdict) -> None:
+        """Have the session's user told once that its hooks are gone, as soon as there is a hook again by which that can be said."""
+        conversation = self.conversations.get(session) if session is not None else None
+        if conversation is None or strange.code != "unannounced" or conversation.told_of_lost_hooks or self._world.hooked():
+            return
+        assert session is not None
+        conversation.told_of_lost_hooks = True
+        self._passed[session] = HOOKS_LOST
 
     def _never_run(self, job: JobKey, invocation: Invocation, verdict: Verdict) -> tuple[Verdict, tuple[str, ...]]:
         """Say more of a call of which there is no result: what became of its last run, or in what it differs from the nearest call."""

@@ -391,6 +391,10 @@ class Machine:
             return None
         return self.identity(again), again
 
+    def hooked(self) -> bool:
+        base = os.fsencode(self._paths.base)
+        return any(base in system.peek(path) for path in self.settings)
+
     def forget(self, session: SessionId) -> None:
         self._marks_read.pop(session, None)
         for path in (os.path.join(self._paths.sessions, f"{session}.sh"), shellenv.marks_path(self._paths.sessions, session)):

@@ -171,7 +171,7 @@ def survivors(
             continue
         environ = set(peek(f"/proc/{pid}/environ").split(b"\0"))
         marked = not marks.isdisjoint(environ)
-        if marked and any(entry.startswith(b"CLAUDE_PROJECT_DIR=") for entry in environ):
+        if marked and int(fields[3]) not in shells and any(entry.startswith(b"CLAUDE_PROJECT_DIR=") for entry in environ):
             continue  # a hook, or a server of the host's for tools
         if marked or int(fields[3]) in shells or (since_ticks and environ <= {b""} and carries(pid, b"")):
             found.add(pid)

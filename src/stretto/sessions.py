@@ -122,6 +122,7 @@ class Conversation:
         """How often it was told that commands run ahead."""
         self.known: dict[JobKey, str] = {}
         """`pass` or `fail` as this session last saw each check."""
+        self.told_of_lost_hooks = False
         self.unread = False
         """The host said something of it that could not be read, and nothing since that shows that it is over."""
         self._calls: dict[str, OpenCall] = {}
@@ -201,6 +202,14 @@ class Conversation:
         """Close what the main agent or one subagent left open: it was interrupted."""
         keys = [key for key, call in self._calls.items() if call.agent == agent]
         return [self._calls.pop(key) for key in keys]
+
+    @property
+    def unknown_calls(self) -> list[OpenCall]:
+        return [call for call in self._calls.values() if call.is_unknown]
+
+    def close_calls(self) -> None:
+        """The session is over, and so are its calls."""
+        self._calls.clear()
 
     def unseen_over(self) -> None:
         """The main agent came to the end of a batch or of its turn: what it had under way before we came is over."""

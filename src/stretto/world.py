@@ -160,6 +160,9 @@ class World(Protocol):
     def head_log(self) -> tuple[str, ...]:
         """Return the last moves of HEAD as git logs them, oldest first; () where it logs none."""
 
+    def hooked(self) -> bool:
+        """Say whether the host's settings name our hooks at this moment."""
+
     def forget(self, session: SessionId) -> None:
         """Remove what was written for a session that is over."""
 

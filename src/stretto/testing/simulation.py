@@ -1516,6 +1516,9 @@ class Door:
     def arguments(self, process: Process) -> tuple[str, ...] | None:
         return ("claude", "--allowedTools", "Bash") if self.lives(process) else None
 
+    def hooked(self) -> bool:
+        return True
+
     def ticks(self) -> int:
         return int(self._host.mono * 100)
 
