@@ -955,7 +955,7 @@ class Engine:
         left = self._background.announced(above)
         if above and claude is not None and claude.pid not in above and not left:
             return _passed_by("untraced", "it does not descend from the process of its session")
-        if not (left or conversation.has_open_calls or conversation.may_hide_calls):
+        if not (left or conversation.announced(above) or conversation.may_hide_calls):
             return _passed_by("unannounced", "no hook of its session announced the call it is in")
         return None
 

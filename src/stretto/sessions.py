@@ -191,6 +191,14 @@ class Conversation:
         """Whether an open call was asked about: a shim cannot tell which call it belongs to, so all of them count."""
         return any(call.question for call in self._calls.values())
 
+    def announced(self, above: Collection[int]) -> bool:
+        """Say whether a process with these ancestors is in an open Bash call that a hook told of.
+
+        Where a shell has said that it runs a call it has to be that one: the host may have told of a call's beginning and not of its end.
+        """
+        shells = [call.shell for call in self._calls.values() if not call.tool]
+        return any(not (shell and above) or shell in above for shell in shells)
+
     def call_ended(self, key: str) -> OpenCall | None:
         """Close a call; None when it was not open."""
         call = self._calls.pop(key, None)

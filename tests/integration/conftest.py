@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -93,13 +94,22 @@ class Bench:
         done = self.hook("SessionStart", source="startup")
         assert (done.returncode, done.stderr) == (0, b""), done
 
-    def bash(self, command: str, *, told: bool = True, env: dict[str, str] | None = None, shell: str = "bash") -> tuple[bytes, int, float]:
-        """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks."""
+    def bash(
+        self, command: str, *, told: bool = True, announced: bool = False, env: dict[str, str] | None = None, shell: str = "bash"
+    ) -> tuple[bytes, int, float]:
+        """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks.
+
+        Args:
+            told: its hooks are called.
+            announced: its hooks are not called, and the supervisor, if there is one, is told over its socket that it begins.
+        """
         number = next(self._numbers)
         call = f"toolu_{number}"
         session = (env or {}).get("CLAUDE_CODE_SESSION_ID", SESSION)
         if told:
             self.hook("PreToolUse", session_id=session, tool_name="Bash", tool_use_id=call, tool_input={"command": command})
+        if announced:
+            self.announce(call, command)
         output = self.short / f"output-{number}"
         text = self.env_file.read_text() if self.env_file.exists() else ":\n"
         script = f"{text}\n: && eval {_quoted(command)} < /dev/null"
@@ -131,6 +141,13 @@ class Bench:
         if told:
             self.batch({"tool_use_id": call, "tool_name": "Bash", "tool_input": {"command": command}}, session=session)
         return output.read_bytes(), done.returncode, took
+
+    def announce(self, call: str, command: str) -> None:
+        """Tell the supervisor of a Bash call as a hook does, without the hook."""
+        body = {"session_id": SESSION, "cwd": str(self.root), "permission_mode": self.mode, "tool_name": "Bash", "tool_use_id": call}
+        body["tool_input"] = {"command": command}
+        with contextlib.suppress(OSError, AssertionError):  # nobody is there
+            self.ask(op=b"hook", event=b"PreToolUse", input=json.dumps(body).encode(), claude_pid=b"%d" % os.getpid())
 
     def batch(self, *calls: dict[str, Any], session: str = SESSION) -> str:
         """End a batch of calls; return the context we add."""

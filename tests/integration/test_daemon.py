@@ -409,7 +409,7 @@ def test_a_failure_that_was_shown_to_one_session_is_no_news_once_the_tree_moved(
     (bench.root / "code").write_text("1")
     other = {"CLAUDE_CODE_SESSION_ID": "99999999-2222-3333-4444-555555555555"}
     assert [bench.bash("pytest -q", env=other)[1] for _ in range(2)] == [1, 1]
-    assert bench.did() == ["record", "record", "replay"]
+    assert bench.did()[:2] == ["record", "record"]
     (bench.root / "code").write_text("0")
     end = time.monotonic() + QUIET_S + 1.0
     told = wait_until(

@@ -184,6 +184,15 @@ def test_a_check_whose_call_no_hook_announced_runs_and_is_neither_joined_nor_rec
     assert check(bench) == "new"
 
 
+def test_a_call_of_whose_end_nobody_told_announces_no_later_one(bench, outside):
+    known(bench)
+    bench.hook("PreToolUse", tool_name="Bash", tool_use_id="open", tool_input={"command": "pytest -q"})
+    bench.bash("pytest -q", told=False)
+    assert bench.did()[-1] == "replay"
+    bench.bash("pytest -q", told=False)  # the shell of that call has said that it runs it
+    assert bench.state().joins[-1].code == "unannounced"
+
+
 def test_a_user_whose_hooks_went_away_is_told_once_when_there_is_a_hook_again(bench, outside):
     known(bench)
     for _ in range(2):
