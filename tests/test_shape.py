@@ -22,6 +22,7 @@ RANKS = {
     "tally": 1,
     "steering": 1,
     "workshops": 1,
+    "background": 1,
     "carryover": 1,
     "hookwire": 2,
     "rules": 2,
@@ -96,6 +97,7 @@ PURE = (
     "compare",
     "workshops",
     "carryover",
+    "background",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

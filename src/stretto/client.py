@@ -29,6 +29,8 @@ OTHER_START_LIMIT_S = 2.0
 STARTED_REPLY_LIMIT_S = 2.5
 """From starting a supervisor until it listens, and then until it answers; together below the hook's timeout, too. A session that begins
 has the time to wait for a slow machine, every later event holds a call."""
+BODY_MOST_BYTES = 16 << 20
+"""More of the host's JSON is not passed on: below what one message may hold (rpc.py), and far above any hook's."""
 ANCESTORS_MOST = 100
 """More processes above a hook than this are a loop that starts itself: no supervisor for that either."""
 WATCH = b"Watch"
@@ -48,7 +50,7 @@ def main(argv):
     islands, base, python, _, event = (argument.encode() for argument in argv)
     try:
         code, out, err = ask(islands, base, python, event)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # noqa: BLE001  no failure of ours, not even a bug, may reach the session
         code, out, err = 0, b"", b""
         if event == b"SessionStart":
             out = notice(str(error))
@@ -66,7 +68,7 @@ def ask(islands, base, python, event):
     key = granted(base, folder) if folder else None
     if key is None:
         return 0, b"", b""
-    body = read(0)
+    body, cut = read_body()
     state = base + b"/projects/" + key
     if event == WATCH:
         return watch(state, body)
@@ -75,6 +77,8 @@ def ask(islands, base, python, event):
         b"event": event,
         b"version": VERSION,
         b"input": body,
+        b"cut": b"1" if cut else b"0",
+        b"session": environ.get(b"CLAUDE_CODE_SESSION_ID", b""),
         b"env_file": environ.get(b"CLAUDE_ENV_FILE", b""),
         b"claude_pid": environ.get(b"CLAUDE_PID", b"0"),
         b"path": environ.get(b"PATH", b""),
@@ -315,6 +319,19 @@ def read(descriptor):
     while part := posix.read(descriptor, 1 << 20):
         parts.append(part)
     return b"".join(parts)
+
+
+def read_body():
+    """Return what the host says, and whether there was more than is passed on: then its head, which is enough to say that it was there."""
+    parts, size, cut = [], 0, False
+    while part := posix.read(0, 1 << 20):
+        if size + len(part) <= BODY_MOST_BYTES:
+            parts.append(part)
+            size += len(part)
+        else:
+            size, cut = BODY_MOST_BYTES, True  # read to its end all the same: the host writes until then
+            del parts[1:]
+    return b"".join(parts), cut
 
 
 def write(descriptor, data):

@@ -38,7 +38,7 @@ from stretto.machine import Machine
 from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
 from stretto.runs import Run
 from stretto.sessions import settings_of_host
-from stretto.system import Lock, mono_s, wall_s
+from stretto.system import LINUX, Lock, mono_s, wall_s
 from stretto.tree import steered, tool_identity, unseen_tool
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
@@ -49,6 +49,7 @@ HAND_OVER_LIMIT_S = 5.0
 """How long a new supervisor waits for the lock of one that no longer listens. It is held until the last thread of a killed process is gone,
 and until a leaving one has written its last event."""
 SO_PEERCRED_BYTES = 12
+NOT_ITS_CHILD = "what was recorded did not come from a process of who recorded it"
 LOG_DAMAGED = "Stretto's log is damaged: earlier results do not count any more, new ones do; `stretto log check` says more"
 TOLD_AT = ("SessionStart", "UserPromptSubmit", "PostToolBatch", "Stop")
 """Hooks whose answer may show the user a line."""
@@ -225,9 +226,13 @@ class Supervisor:
                     self._owed.append(Owed(peer, answer, ending, mono_s() + WAY_LIMIT_S))
                 else:
                     self._answer(peer, answer)
-            case b"started" if peer.call.run is not None:
-                self._engine.child_started(peer.call, int(message["pid"]))
+            case b"started" if peer.call.run is not None and not peer.call.run.child_pid:
+                pid = int(message["pid"])
+                above = observe.parent(pid) if peer.call.pid else 0
+                self._engine.child_started(peer.call, pid, NOT_ITS_CHILD if above not in (0, peer.call.pid) else "")
             case b"exited" if peer.call.run is not None:
+                if not peer.call.run.child_pid:
+                    peer.call.run.doubt = NOT_ITS_CHILD
                 self._foreground_ended(peer.call, peer.call.run, message)
             case b"joined" if peer.call.ask:
                 self._engine.joined(peer.call, ok=message["ok"] == b"1", waited_s=int(message["waited_us"]) / 1e6)
@@ -346,7 +351,7 @@ class Supervisor:
 
     def _hook(self, peer: Peer, message: rpc.Message) -> hookwire.HookReply:
         event = message["event"].decode()
-        call = hookwire.parse(event, message["input"])
+        call = _said(message)
         if self._nested(peer):
             return hookwire.HookReply()
         self._compare_versions(message)
@@ -452,13 +457,15 @@ class Supervisor:
         if self._nested(peer):
             return {"do": b"exec", "reason": b"it runs inside a worker"}
         peer.call.session = SessionId(message["session"].decode()) or None
+        peer.call.pid = _peer_pid(peer.connection)
         check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=engine.standing.rules.add)
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
         not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
         job = self._machine.identity(invocation)
-        answer = engine.ask(peer.call, job, invocation, check, not_ours=not_ours, nested=nested, began_s=began_s)
+        above = (peer.call.pid, *observe.ancestors(peer.call.pid)) if peer.call.pid and LINUX else ()
+        answer = engine.ask(peer.call, job, invocation, check, not_ours=not_ours, nested=nested, began_s=began_s, above=above)
         if answer.run is None:
             return {"do": answer.do.encode(), "reason": answer.reason.encode()}
         if answer.do == "record":
@@ -567,10 +574,13 @@ def _shown_to(message: rpc.Message) -> SessionId | None:
     event = message["event"].decode()
     if event not in TOLD_AT:
         return None
-    try:
-        return hookwire.parse(event, message["input"]).session
-    except ValueError:
-        return None  # the host said nothing we can read; nothing is wrong with us
+    return _said(message).session or None
+
+
+def _said(message: rpc.Message) -> hookwire.HookCall:
+    """Return what the host said to a hook."""
+    session = message.get("session", b"").decode("utf-8", "replace")
+    return hookwire.parse(message["event"].decode(), message["input"], session=session, cut=message.get("cut") == b"1")
 
 
 def _same_user(connection: socket.socket) -> bool:

@@ -14,11 +14,12 @@ It is one idea in one file: the state of the work and all that moves it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, assert_never
 
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, retries, rpc, rules, schedule
 from stretto.audit import Auditor
+from stretto.background import Background
 from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.findings import Findings
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
@@ -79,9 +80,15 @@ QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
 JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
-TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError)
+TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError, RecursionError, MemoryError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
+NOT_TAKEN_IN = (ValueError, KeyError, ArithmeticError, RecursionError, MemoryError)
+"""Those of them that the content of a message makes happen."""
 LOG_CUT = "the log was cut or made anew"
+HOOKS_LOST = (
+    "Stretto's hooks are gone from Claude Code's settings (stashed, cleaned or switched off?): nothing was joined for commands that ran"
+    " meanwhile; `stretto init` brings them back"
+)
 BAD_LINE = "a line of the log cannot be used; what it said is not known"
 
 
@@ -90,6 +97,10 @@ def is_claude(session: Session, found: Process) -> bool:
     if not session.claude_start:  # opened under a version whose log did not name it
         return found.boot == session.boot
     return found == Process(session.claude_pid, session.claude_start, session.boot)
+
+
+def _passed_by(code: str, reason: str) -> Verdict:
+    return Verdict(standing=Standing.UNKNOWN, reason=reason, code=code)
 
 
 def _named(claude: Process | None) -> dict[str, Any]:
@@ -102,6 +113,8 @@ class Call:
     def __init__(self) -> None:
         self.ask = ""
         """The id of the question, "" before it was put."""
+        self.pid = 0
+        """The process that asks, 0 where the system cannot tell."""
         self.session: SessionId | None = None
         self.run: Run | None = None
         """The foreground run that is recorded."""
@@ -176,6 +189,9 @@ class Engine:
         """When a development server was last seen to write."""
         self._approvals = Approvals(world.settings, world.salt)
         self.conversations: dict[SessionId, Conversation] = {}
+        self._background = Background()
+        self._looked_ticks = 0
+        """When was last looked for shells, as processes are dated."""
         self._unopened: dict[SessionId, tuple[str, Process | None]] = {}
         """Sessions whose opening is not in the log yet, with its source and the host's process."""
         self._not_followed_s: float | None = None
@@ -229,9 +245,12 @@ class Engine:
                 continue
             claude = self._world.identify(session.claude_pid)
             if claude is not None and is_claude(session, claude):
-                self.conversations[session.session] = self._follow(claude, unseen=True)
+                self.conversations[session.session] = self._conversation_with(claude, unseen=True)
+                self._world.shells(session.session)
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
+        left = self._world.survivors(tuple(self.state.sessions), None, 0, (), orphans=True)
+        self._background.follow(left or {}, announced=False, harmless=False)
         self.announced = True
 
     def guarded(self, act: Callable[..., object], *arguments: Any) -> None:
@@ -271,6 +290,7 @@ class Engine:
         if now_s - self._last_look_s >= (BUSY_LOOK_S if self.runs.open else IDLE_LOOK_S):
             self._last_look_s = now_s
             self._check_sessions(now_s)
+            self.guarded(self._look_beside)
             self._tend_log()
             self.runs.prune()
             self.guarded(self.tend_blocks)
@@ -411,12 +431,29 @@ class Engine:
             if call.session in self.conversations:
                 self.close_session(call.session, call.reason)
             return NOTHING
+        if isinstance(call, hookwire.Unreadable) and not call.session:
+            self._not_followed_s = self._world.awake_s()
+            self._new_epoch(f"what the host said at {call.event} cannot be read: {call.why}", None)
+            return NOTHING
         conversation = self._conversation(call, claude)
         self.guarded(self._log_openings)
         if call.mode:
             conversation.mode = call.mode
         conversation.idle = False
+        try:
+            return self._heard_of(conversation, call)
+        except NOT_TAKEN_IN:
+            conversation.unread = True  # whatever it was about may do anything
+            self._new_epoch("what the host said could not be taken in", call.session)
+            raise
+
+    def _heard_of(self, conversation: Conversation, call: hookwire.HookCall) -> Heard:
         match call:
+            case hookwire.Unreadable():
+                conversation.unread = True
+                self._new_epoch(f"what the host said at {call.event} cannot be read: {call.why}", call.session)
+            case hookwire.ToolAsked():
+                self._asked(conversation, call, "other")
             case hookwire.BashAsked():
                 way_out = commands.is_way_out(call.command)
                 self._bash_asked(conversation, call)  # first: should its denial not reach the host, it runs
@@ -437,6 +474,8 @@ class Engine:
             case hookwire.TaskDone():
                 return self.weigh(gates.Question(place="stop", session=call.session, agent=call.agent, task=True))
             case hookwire.BatchEnded():
+                if not call.agent:
+                    self._read_again(conversation, call.session)
                 self._batch_ended(conversation, call)
                 words = "" if call.agent else self._gatekeeper.words(call.session)
                 self._note_commits(call.session)
@@ -453,12 +492,19 @@ class Engine:
         if self.standing.acts and not self.standing.void and (said := self._gatekeeper.commits_made(session, made, self.standing.rules)):
             self._passed[session] = said
 
+    def _read_again(self, conversation: Conversation, session: SessionId) -> None:
+        """The host said something that can be read, and that what it said before is over."""
+        if conversation.unread:
+            self._new_epoch("what could not be read before is over", session)
+            conversation.unread = False
+
     def _turn_over(self, conversation: Conversation, call: hookwire.HookCall) -> None:
+        if not call.agent:
+            self._read_again(conversation, call.session)
         if not call.agent and conversation.may_hide_calls:
             self._new_epoch("what a session ran before this supervisor came was broken off", call.session)
             conversation.unseen_over()
-        for open_call in conversation.turn_ended(call.agent):
-            self._call_ended(open_call, call.session)
+        self._calls_ended(conversation, conversation.turn_ended(call.agent), call.session)
 
     # --- gates ---------------------------------------------------------------------------------------------------------------
 
@@ -592,8 +638,10 @@ class Engine:
         if conversation is None:
             started = isinstance(call, hookwire.SessionStarted)
             source = call.source if isinstance(call, hookwire.SessionStarted) else "seen"
-            conversation = self._follow(claude, unseen=not started)
+            conversation = self._conversation_with(claude, unseen=not started)
             self.conversations[call.session] = conversation
+            self._world.shells(call.session)  # of what began before we follow it only what lives can still do anything
+            self._follow(conversation, call.session, 0, (), announced=False, harmless=False, orphans=True)
             self._unopened[call.session] = (source, claude)
         return conversation
 
@@ -609,11 +657,11 @@ class Engine:
 
     def _not_followed(self, call: hookwire.HookCall) -> None:
         """Nothing is known of a session beyond the cap, so what it may be running stands beside everything for as long as a call lives."""
-        if isinstance(call, hookwire.BashAsked | hookwire.BatchEnded):
+        if isinstance(call, hookwire.BashAsked | hookwire.ToolAsked | hookwire.BatchEnded | hookwire.Unreadable):
             self._not_followed_s = self._world.awake_s()
             self._new_epoch(f"more than {SESSIONS_MOST} sessions are open, and one that is not followed ran something", call.session)
 
-    def _follow(self, claude: Process | None, *, unseen: bool) -> Conversation:
+    def _conversation_with(self, claude: Process | None, *, unseen: bool) -> Conversation:
         arguments = self._world.arguments(claude) if claude is not None else None
         return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen, arguments=arguments)
 
@@ -623,7 +671,10 @@ class Engine:
         else:
             self.log(SessionClosed, session=session, reason=reason)
         conversation = self.conversations.pop(session)
-        if conversation.open_of_unknown_effects() or conversation.may_hide_calls:
+        if calls := conversation.unknown_calls:
+            conversation.close_calls()
+            self._follow_what_is_left(conversation, calls, session, unknown=True)
+        if calls or conversation.may_hide_calls or conversation.unread:
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)
         self._world.forget(session)
         self._last_session_s = self._world.mono_s()
@@ -635,18 +686,86 @@ class Engine:
 
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
         effect = commands.effect_of(call.command, frozenset(self.names()))
-        open_call = conversation.bash_asked(call, effect, self.names())
-        open_call.epoch, open_call.only_git = self.state.epoch, commands.only_git(call.command, frozenset(self.names()))
-        if effect in UNKNOWN_EFFECTS:
-            conversation.unsure.setdefault(call.agent, self._scan.generation)
-        if effect in UNKNOWN_EFFECTS:
-            what = "a package manager" if effect == "package" else "a command whose effects are not known"
-            self._new_epoch(f"{what} ran: {gates.clean(call.command)[:80]}", call.session)
+        self._asked(conversation, call, effect).only_git = commands.only_git(call.command, frozenset(self.names()))
 
-    def _call_ended(self, call: OpenCall, session: SessionId) -> None:
-        if call.effect in UNKNOWN_EFFECTS:
-            self._new_epoch(f"it ended: {gates.clean(call.command)[:80]}", session)
-            self.poke()
+    def _asked(self, conversation: Conversation, call: hookwire.BashAsked | hookwire.ToolAsked, effect: str) -> OpenCall:
+        self.guarded(self._look_beside)  # a shell that has begun already is not this call's
+        open_call = conversation.asked(call, effect, self.names(), self._world.ticks())
+        open_call.epoch = self.state.epoch
+        if open_call.is_unknown:
+            conversation.unsure.setdefault(call.agent, self._scan.generation)
+            what = "a package manager" if effect == "package" else "a command whose effects are not known"
+            self._new_epoch(f"{what} ran: {gates.clean(open_call.text)[:80]}", call.session)
+        return open_call
+
+    def _calls_ended(self, conversation: Conversation, calls: list[OpenCall], session: SessionId) -> None:
+        """Calls are over, to the host; what they left running is followed from now on."""
+        for unknown in (True, False):
+            kind = [call for call in calls if call.is_unknown is unknown]
+            if kind:
+                self._follow_what_is_left(conversation, kind, session, unknown=unknown)
+        for call in calls:
+            if call.is_unknown:
+                self._new_epoch(f"it ended: {gates.clean(call.text)[:80]}", session)
+                self.poke()
+
+    def _follow_what_is_left(self, conversation: Conversation, calls: list[OpenCall], session: SessionId, *, unknown: bool) -> None:
+        shells = {call.shell for call in calls if call.shell}
+        orphans = unknown or any(call.background for call in calls)
+        since_ticks, announced = min(call.since_ticks for call in calls), any(not call.tool for call in calls)
+        if not self._follow(conversation, session, since_ticks, shells, announced=announced, harmless=not unknown, orphans=orphans):
+            for number, call in enumerate(calls):
+                if call.is_unknown and (call.background or "&" in call.command.replace("&&", "")):
+                    conversation.go_on(f"{call.since_s} {number}", call)
+
+    def _follow(
+        self,
+        conversation: Conversation,
+        session: SessionId,
+        since_ticks: int,
+        shells: Collection[int],
+        *,
+        announced: bool,
+        harmless: bool,
+        orphans: bool,
+    ) -> bool:
+        """Follow what a session has started since a moment, but for the calls that are open; False where that cannot be seen."""
+        found = self._world.survivors((session,), conversation.claude, since_ticks, shells, orphans=orphans)
+        if found is None:
+            return False
+        beside = self._world.processes(conversation.shells)
+        self._background.follow({pid: seen for pid, seen in found.items() if pid not in beside}, announced=announced, harmless=harmless)
+        return True
+
+    def _look_beside(self) -> None:
+        """Take note of shells that no hook announced, and of what calls left running; what may have happened begins an epoch.
+
+        Raises:
+            OSError: that epoch could not be written; it is owed.
+        """
+        since_ticks, self._looked_ticks = self._looked_ticks, self._world.ticks()
+        for session, conversation in self.conversations.items():
+            unannounced = set()
+            for pid in self._world.shells(session):
+                call = conversation.shell_began(pid)
+                if call is None:
+                    unannounced.add(pid)
+                elif not conversation.is_open(call):  # a background call: its shell is slower than the host
+                    self._background.follow(self._world.processes([pid]), announced=True, harmless=not call.is_unknown)
+            if unannounced:
+                self._follow(conversation, session, since_ticks, unannounced, announced=False, harmless=False, orphans=True)
+                self._end_results("a shell of the session began that no hook announced", session)
+        if self._background and self._background.look(self._world.processes, self._shims()):
+            self._end_results("something that a command left running was at work", None)
+
+    def _shims(self) -> set[int]:
+        return {run.shim_pid for run in self.runs.open.values() if run.shim_pid}
+
+    def _end_results(self, reason: str, session: SessionId | None) -> None:
+        """Begin an epoch, if there is anything that one could end."""
+        of_now = (result.evidence is not None and result.evidence.epoch_after == self.state.epoch for result in self.runs.results.values())
+        if self.runs.open or any(of_now):
+            self._new_epoch(reason, session)
 
     def _count_unasked(self, call: OpenCall, session: SessionId) -> None:
         """Say which checks of a Bash call ran past their shims: they are misses, too (F39)."""
@@ -663,13 +782,16 @@ class Engine:
     def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
         if not batch.agent:
             conversation.unseen_over()
+        self.guarded(self._look_beside)  # whose shells began is known as long as the calls are open
+        ended = {call.id: open_call for call in batch.calls if (open_call := conversation.call_ended(call.id)) is not None}
+        self._calls_ended(conversation, list(ended.values()), batch.session)
         for call in batch.calls:
-            if open_call := conversation.call_ended(call.id):
-                self._call_ended(open_call, batch.session)
-                self._count_unasked(open_call, batch.session)
-            elif call.tool == "Bash" and commands.effect_of(call.command, frozenset(self.names())) in UNKNOWN_EFFECTS:
-                self._new_epoch(f"it ended, and its beginning was not seen: {gates.clean(call.command)[:80]}", batch.session)
-            if call.tool in hookwire.WRITING_TOOLS and call.path:
+            if call.id in ended:
+                self._count_unasked(ended[call.id], batch.session)
+            elif self._may_do_anything(call):
+                text = gates.clean(call.command or f"the tool {call.tool}")[:80]
+                self._new_epoch(f"it ended, and its beginning was not seen: {text}", batch.session)
+            if call.tool in hookwire.WRITING_TOOLS:
                 conversation.write_ended(call.id, self._world.real(call.path))
                 self.poke()
                 if self._seen_by_scan(call.path):
@@ -679,6 +801,11 @@ class Engine:
         conversation.forget_edits_before(
             min((run.began_mono_s for run in self.runs.open.values()), default=self._world.mono_s() - EDITS_KEPT_S)
         )
+
+    def _may_do_anything(self, call: hookwire.Call) -> bool:
+        if call.tool == "Bash":
+            return commands.effect_of(call.command, frozenset(self.names())) in UNKNOWN_EFFECTS
+        return call.tool not in hookwire.WRITING_TOOLS | hookwire.HARMLESS_TOOLS
 
     def _seen_by_scan(self, path: str) -> bool:
         real = os.fsencode(self._world.real(path))
@@ -746,6 +873,7 @@ class Engine:
         not_ours: Verdict | None,
         nested: bool,
         began_s: float,
+        above: Collection[int] = (),
     ) -> Answer:
         """Decide what a session's call of a check does.
 
@@ -754,6 +882,7 @@ class Engine:
             not_ours: why it just runs, neither joined nor recorded; None when it may be.
             nested: it comes from inside another foreground run.
             began_s: when the question came, on the world's clock.
+            above: the process that asks and its ancestors; () where the system cannot tell.
         """
         self._catch_up()
         self.pay_epoch()
@@ -769,6 +898,10 @@ class Engine:
             )
         call.ask = self._world.new_id()[:16]
         shape = self.shim_asked(call.session, invocation)
+        if (strange := self._strange(call, above)) is not None:
+            self._end_results(f"a check was run here, and {strange.reason}", call.session)
+            self._tell_of_lost_hooks(call.session, strange)
+            not_ours = not_ours or strange
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
             return Answer("exec", not_ours.reason)
@@ -795,6 +928,7 @@ class Engine:
         allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape) and not nested)
         if do == "record":
             joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, nested=nested)
+            joined.shim_pid = call.pid
         else:
             assert run is not None
             joined = call.waits_for = run
@@ -808,6 +942,31 @@ class Engine:
             self._revival.asked(invocation)
         self.dirty = True
         return Answer(do, verdict.reason, joined)
+
+    def _strange(self, call: Call, above: Collection[int]) -> Verdict | None:
+        """Say why a call is not known to be one that a session of this project makes, None when it is."""
+        conversation = self.conversations.get(call.session) if call.session is not None else None
+        if conversation is None and call.session is None:
+            hosts = {each.claude.pid: each for each in self.conversations.values() if each.claude is not None}
+            conversation = next((hosts[pid] for pid in above if pid in hosts), None)
+        if conversation is None:
+            return _passed_by("stranger", "its session is not one that is followed here") if call.session is not None or above else None
+        claude = conversation.claude
+        left = self._background.announced(above)
+        if above and claude is not None and claude.pid not in above and not left:
+            return _passed_by("untraced", "it does not descend from the process of its session")
+        if not (left or conversation.announced(above) or conversation.may_hide_calls):
+            return _passed_by("unannounced", "no hook of its session announced the call it is in")
+        return None
+
+    def _tell_of_lost_hooks(self, session: SessionId | None, strange: Verdict) -> None:
+        """Have the session's user told once that its hooks are gone, as soon as there is a hook again by which that can be said."""
+        conversation = self.conversations.get(session) if session is not None else None
+        if conversation is None or strange.code != "unannounced" or conversation.told_of_lost_hooks or self._world.hooked():
+            return
+        assert session is not None
+        conversation.told_of_lost_hooks = True
+        self._passed[session] = HOOKS_LOST
 
     def _never_run(self, job: JobKey, invocation: Invocation, verdict: Verdict) -> tuple[Verdict, tuple[str, ...]]:
         """Say more of a call of which there is no result: what became of its last run, or in what it differs from the nearest call."""
@@ -859,10 +1018,14 @@ class Engine:
         if join and self.standing.mode == "audit":
             self._auditor.joined(self.state.joins[-1], self._scan.generation)
 
-    def child_started(self, call: Call, pid: int) -> None:
-        """The recorded command runs."""
+    def child_started(self, call: Call, pid: int, doubt: str = "") -> None:
+        """The recorded command runs.
+
+        Args:
+            doubt: why what is said of it cannot be believed, "" when it can.
+        """
         assert call.run is not None
-        call.run.child_pid = pid
+        call.run.child_pid, call.run.doubt = pid, doubt
         if process := self._world.identify(pid):
             self.runs.started(call.run, process)
 
@@ -937,6 +1100,7 @@ class Engine:
                 self.reload()  # before the log, which may have no room: the next scan does not find it again
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
+        self._look_beside()
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -1026,6 +1190,8 @@ class Engine:
             return "it stands beside a job that was asked for, whose effects are not known"
         if self._not_followed_s is not None and self._world.awake_s() - self._not_followed_s < CALL_LIFE_S:
             return "a session beyond those that are followed may be running something"
+        if self._background.active:
+            return "it stands beside something that a command left running and that is at work"
         return blocker(self.conversations.values())
 
     def _desired(self, preset: rules.Preset) -> list[JobKey]:

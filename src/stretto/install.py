@@ -26,6 +26,7 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # there since
 from pathlib import Path
 from typing import Any, Literal
 
+from stretto import hookwire
 from stretto.errors import UnavailableError, UserError
 from stretto.system import atomic_write
 
@@ -65,7 +66,7 @@ class HookEvent:
 EVENTS = (
     HookEvent(name="SessionStart", timeout_s=10, watched=True),
     HookEvent(name="UserPromptSubmit", timeout_s=5),
-    HookEvent(name="PreToolUse", timeout_s=5, matcher="Bash|Edit|Write|MultiEdit|NotebookEdit"),
+    HookEvent(name="PreToolUse", timeout_s=5, matcher=f"^(?!(?:{'|'.join(sorted(hookwire.HARMLESS_TOOLS))})$).*$"),
     HookEvent(name="PermissionRequest", timeout_s=5, matcher="Bash"),
     HookEvent(name="PostToolBatch", timeout_s=5),
     HookEvent(name="Stop", timeout_s=15, status="Waiting for checks that are about to end", watched=True),

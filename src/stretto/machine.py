@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 import psutil
 
 from stretto import commands, disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
+from stretto.background import Processes
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
@@ -28,6 +30,8 @@ WAITING_MOST = 64
 """Projects that wait at the same time; one more waits without a turn."""
 SUPPLY_LOOK_S = 30.0
 """How old an answer may be about what the machine runs on."""
+MARKS_MOST_BYTES = 1 << 20
+"""So much of what a session's shells wrote is read at once."""
 HEAD_LOG_BYTES, HEAD_MOVES = 16_384, 50
 """So much of the end of git's log of HEAD is read."""
 USED_LOOK_S = 1.0
@@ -216,6 +220,8 @@ class Machine:
         """Why nothing may rely on our files, "" when it may."""
         self._tail: journal.Tail | None = None
         self._tender = snapshot.Tender(self._paths.folder, self._journal)
+        self._marks_read: dict[SessionId, int] = {}
+        """How much of what its shells wrote was read, by session."""
 
     # --- clock and identity
 
@@ -248,6 +254,35 @@ class Machine:
     def arguments(self, process: Process) -> tuple[str, ...] | None:
         found = observe.arguments(process.pid)
         return found if system.lives(process) else None  # else it may be another one's
+
+    def ticks(self) -> int:
+        return observe.start_ticks()
+
+    def shells(self, session: SessionId) -> list[int]:
+        at = self._marks_read.get(session, 0)
+        try:
+            with open(shellenv.marks_path(self._paths.sessions, session), "rb") as file:
+                if os.fstat(file.fileno()).st_size < at:
+                    at = 0  # made anew
+                file.seek(at)
+                text = file.read(MARKS_MOST_BYTES)
+        except OSError:
+            return []
+        whole = text[: text.rfind(b"\n") + 1]
+        self._marks_read[session] = at + len(whole)
+        return [int(line) for line in whole.splitlines() if line.isdigit() and len(line) < 10]
+
+    def survivors(
+        self, sessions: Collection[SessionId], claude: Process | None, since_ticks: int, shells: Collection[int], *, orphans: bool
+    ) -> Processes | None:
+        if not system.LINUX:
+            return None
+        host = claude.pid if claude is not None and system.lives(claude) else 0
+        adopters = {1, *observe.ancestors(host)} if host else {1}
+        return observe.survivors(host, sessions, since_ticks, adopters, shells, orphans=orphans)
+
+    def processes(self, pids: Collection[int]) -> Processes:
+        return observe.processes(pids)
 
     # --- the log
 
@@ -356,11 +391,15 @@ class Machine:
             return None
         return self.identity(again), again
 
+    def hooked(self) -> bool:
+        base = os.fsencode(self._paths.base)
+        return any(base in system.peek(path) for path in self.settings)
+
     def forget(self, session: SessionId) -> None:
-        try:
-            os.unlink(os.path.join(self._paths.sessions, f"{session}.sh"))
-        except FileNotFoundError:
-            pass
+        self._marks_read.pop(session, None)
+        for path in (os.path.join(self._paths.sessions, f"{session}.sh"), shellenv.marks_path(self._paths.sessions, session)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def complain(self, text: str) -> None:
         try:

@@ -13,6 +13,7 @@ import struct
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
+from stretto.background import Seen
 from stretto.system import LINUX, peek
 
 STATUS_LINES = re.compile(
@@ -25,6 +26,8 @@ SCOPE = re.compile(rb"/[^/\n]+\.scope$", re.MULTILINE)
 
 LISTENS = b"0A"
 """The state of a listening socket in /proc/net."""
+ACCEPTS = 0x10000
+"""The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
 LOOK_UPS = ("/run/systemd/", "/run/nscd/", "/var/run/nscd/", "/var/lib/sss/", "/run/dbus/system_bus_socket", "/dev/log")
 """Where the C library and the like ask for users, hosts and the log: no command depends on that more than on /etc."""
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLM_F_DUMP = 4, 20, 1, 0x300
@@ -86,6 +89,93 @@ def ancestors(pid: int) -> Iterator[int]:
             return
         pid = int(fields[1])
         yield pid
+
+
+def parent(pid: int) -> int:
+    """Return the parent of a process, 0 when it is gone or cannot be seen."""
+    fields = _stat(pid)
+    return int(fields[1]) if fields is not None else 0
+
+
+def processes(pids: Collection[int]) -> dict[int, Seen]:
+    """Return those of these processes that live, and all their descendants, as they are now."""
+    found: dict[int, Seen] = {}
+    for pid in pids:
+        for each in (pid, *descendants(pid)) if pid not in found else ():
+            if each not in found and (seen := _seen(each)) is not None:
+                found[each] = seen
+    return found
+
+
+def _seen(pid: int) -> Seen | None:
+    fields = _stat(pid)
+    if fields is None or fields[0] in (b"Z", b"X"):
+        return None
+    work, busy = [], False
+    try:
+        for task in sorted(os.listdir(f"/proc/{pid}/task")):
+            used = peek(f"/proc/{pid}/task/{task}/schedstat")
+            text = peek(f"/proc/{pid}/task/{task}/stat")
+            state = text[text.rindex(b")") + 2 :][:1] if b")" in text else b"R"
+            busy = busy or state in (b"R", b"D") or not used
+            work.append(task.encode() + b" " + used)
+    except OSError:
+        return None  # it ended while it was looked at
+    return Seen(start=fields[19].decode(), parent=int(fields[1]), work=tuple(work), busy=busy, serves=_serves(pid))
+
+
+def _serves(pid: int) -> bool:
+    """Say whether a process takes connections, over the network or on a path of this machine."""
+    inodes = _own_sockets(pid)
+    if not inodes:
+        return False
+    for table in ("tcp", "tcp6"):
+        for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9 and fields[3] == LISTENS and fields[9] in inodes:
+                return True
+    for line in peek(f"/proc/{pid}/net/unix").splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 6 and int(fields[3], 16) & ACCEPTS and fields[6] in inodes:
+            return True
+    return False
+
+
+def survivors(
+    host: int, sessions: Collection[str], since_ticks: int, adopters: Collection[int], shells: Collection[int], *, orphans: bool
+) -> dict[int, Seen]:
+    """Return what the Bash calls of sessions left running: begun since then, not hooks and servers of the host, and not ours.
+
+    One that wiped its environment counts, too, unless all of the machine's life is asked about.
+
+    Args:
+        host: Claude Code's process, 0 where it is not known.
+        adopters: init, and whatever stands above the session and may be a subreaper.
+        shells: the shells of the calls, each the leader of a session of processes: what is in it is the call's whatever its environment.
+        orphans: look also for what has lost its parents. That costs a look at each process of the machine.
+    """
+    marks = {b"CLAUDE_CODE_SESSION_ID=" + os.fsencode(session) for session in sessions}
+    below = set(descendants(host)) if host else set()
+    found: set[int] = set()
+    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()] if orphans or not host else below:
+        fields = _stat(pid)
+        if fields is None or fields[0] in (b"Z", b"X") or int(fields[19]) < since_ticks:
+            continue
+        lost = int(fields[1]) in adopters or not host
+        if not (pid in below or lost or int(fields[3]) in shells):
+            continue
+        try:
+            if os.stat(f"/proc/{pid}").st_uid != os.getuid() or _ours(pid):
+                continue
+        except OSError:
+            continue
+        environ = set(peek(f"/proc/{pid}/environ").split(b"\0"))
+        marked = not marks.isdisjoint(environ)
+        if marked and int(fields[3]) not in shells and any(entry.startswith(b"CLAUDE_PROJECT_DIR=") for entry in environ):
+            continue  # a hook, or a server of the host's for tools
+        if marked or int(fields[3]) in shells or (since_ticks and environ <= {b""} and carries(pid, b"")):
+            found.add(pid)
+    return processes(found)
 
 
 def workers_above(pid: int) -> set[str]:
@@ -179,16 +269,19 @@ def reach(pid: int) -> Reach:
 
 
 def _sockets(pid: int) -> set[bytes]:
+    return {inode for each in [pid, *descendants(pid)] for inode in _own_sockets(each)}
+
+
+def _own_sockets(pid: int) -> set[bytes]:
     inodes: set[bytes] = set()
-    for each in [pid, *descendants(pid)]:
-        folder = f"/proc/{each}/fd"
-        try:
-            for descriptor in os.listdir(folder):
-                target = os.readlink(f"{folder}/{descriptor}")
-                if target.startswith("socket:["):
-                    inodes.add(target[8:-1].encode())
-        except OSError:
-            continue
+    folder = f"/proc/{pid}/fd"
+    try:
+        for descriptor in os.listdir(folder):
+            target = os.readlink(f"{folder}/{descriptor}")
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1].encode())
+    except OSError:
+        pass  # it is gone, or shows nothing
     return inodes
 
 

@@ -85,6 +85,10 @@ class Run:
         self.process: Process | None = None
         self.place: Place | None = None
         self.child_pid = 0
+        self.shim_pid = 0
+        """Who asked and records it, 0 where the system cannot tell."""
+        self.doubt = ""
+        """Why what its recorder says of it cannot be believed."""
         self.since_ticks = 0
         self.audits: AttemptId | None = None
         """The run that it is only compared with."""
@@ -321,7 +325,7 @@ class Runs:
             known=self._state.jobs[run.job].product_paths,
             problem=scan.problem or ("it began under an earlier supervisor" if run.adopted else ""),
         )
-        torn = settled.torn or ("it left something running, which a replay would not" if left else "")
+        torn = run.doubt or settled.torn or ("it left something running, which a replay would not" if left else "")
         torn = torn or ("" if end.passed else self.held_long(run))
         wrote = self._attributed(run, settled.wrote, end)
         evidence = self._evidence(run, scan.generation)

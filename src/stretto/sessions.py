@@ -16,23 +16,33 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from stretto import commands
 from stretto.fold import Job
-from stretto.hookwire import BashAsked
+from stretto.hookwire import BashAsked, ToolAsked
 from stretto.model import PERMISSION_STRICTNESS, JobKey
 from stretto.system import Process, peek
 
 CALL_LIFE_S = 900.0
 """A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
+LATE_S = 10.0
+"""A background call's shell says that it began at most so long after the call."""
 UNKNOWN_EFFECTS = ("other", "package")
 STRICTEST = max(PERMISSION_STRICTNESS.values())
 
 
 class OpenCall:
-    """A Bash call between its PreToolUse and the end of its batch."""
+    """A call of Bash, or of a tool that may do anything, between its PreToolUse and the end of its batch."""
 
-    def __init__(self, asked: BashAsked, effect: str, since_s: float, names: Collection[str]) -> None:
-        self.command, self.agent, self.effect, self.background = asked.command, asked.agent, effect, asked.background
-        self.shape = commands.shape_of(asked.command)
-        self.checks = commands.checks_in(asked.command, names)
+    def __init__(self, asked: BashAsked | ToolAsked, effect: str, since_s: float, names: Collection[str], since_ticks: int = 0) -> None:
+        self.tool = asked.tool if isinstance(asked, ToolAsked) else ""
+        """Its name, "" for Bash."""
+        self.command = asked.command if isinstance(asked, BashAsked) else ""
+        self.background = isinstance(asked, BashAsked) and asked.background
+        self.agent, self.effect = asked.agent, effect
+        self.shape = commands.shape_of(self.command)
+        self.checks = commands.checks_in(self.command, names)
+        self.since_ticks = since_ticks
+        """When it began, as processes are dated."""
+        self.shell = 0
+        """The shell that runs it, 0 as long as that did not say so."""
         self.shims: set[str] = set()
         """Names by which shims asked while it was open."""
         self.question = False
@@ -42,6 +52,15 @@ class OpenCall:
         """Which one it was before this began, as far as its effects are not known."""
         self.only_git = False
         """It only calls git, checks and readers."""
+
+    @property
+    def is_unknown(self) -> bool:
+        return self.effect in UNKNOWN_EFFECTS
+
+    @property
+    def text(self) -> str:
+        """What it is called in a reason."""
+        return self.command or f"the tool {self.tool}"
 
     def unasked(self) -> list[tuple[str, str]]:
         """Return the checks in it that ran past their shim as far as can be known, and why, as name and miss code."""
@@ -103,17 +122,47 @@ class Conversation:
         """How often it was told that commands run ahead."""
         self.known: dict[JobKey, str] = {}
         """`pass` or `fail` as this session last saw each check."""
+        self.told_of_lost_hooks = False
+        self.unread = False
+        """The host said something of it that could not be read, and nothing since that shows that it is over."""
         self._calls: dict[str, OpenCall] = {}
+        self._late: list[OpenCall] = []
+        """Background calls that ended, to the host, before their shells said that they began."""
         self._edits: dict[str, Edit] = {}
 
-    def bash_asked(self, asked: BashAsked, effect: str, names: Collection[str]) -> OpenCall:
-        """A Bash call begins.
+    def asked(self, asked: BashAsked | ToolAsked, effect: str, names: Collection[str], since_ticks: int = 0) -> OpenCall:
+        """A call begins.
 
         Args:
             names: what is intercepted.
+            since_ticks: the moment, as processes are dated.
         """
-        call = self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names)
+        call = self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names, since_ticks)
         return call
+
+    def shell_began(self, pid: int) -> OpenCall | None:
+        """A shell of this session says that it begins; return the call that it runs, None when no hook told of one.
+
+        It cannot say which: of several, the first whose shell is not known. A call that was denied never has one, and is over soon.
+        """
+        self._late = [call for call in self._late if self._awake_s() - call.since_s < LATE_S]
+        for call in (*self._calls.values(), *self._late):
+            if not call.tool and not call.shell:
+                call.shell = pid
+                return call
+        return None
+
+    def is_open(self, call: OpenCall) -> bool:
+        return call in self._calls.values()
+
+    @property
+    def shells(self) -> set[int]:
+        """The shells of the calls that are open."""
+        return {call.shell for call in self._calls.values() if call.shell}
+
+    def go_on(self, key: str, call: OpenCall) -> None:
+        """What a call started cannot be followed here: it counts as open until the next prompt, or for as long as a call lives."""
+        self._calls[f"{key} goes on"] = call
 
     def shim_asked(self, names: Collection[str]) -> str:
         """A shim asks about a check by one of these names; return the shape of the Bash call it stands in, "" when none is known.
@@ -134,21 +183,41 @@ class Conversation:
 
     @property
     def has_open_calls(self) -> bool:
-        return bool(self._calls)
+        """Whether a Bash call is open that a hook told of."""
+        return any(not call.tool for call in self._calls.values())
 
     @property
     def questioned(self) -> bool:
         """Whether an open call was asked about: a shim cannot tell which call it belongs to, so all of them count."""
         return any(call.question for call in self._calls.values())
 
+    def announced(self, above: Collection[int]) -> bool:
+        """Say whether a process with these ancestors is in an open Bash call that a hook told of.
+
+        Where a shell has said that it runs a call it has to be that one: the host may have told of a call's beginning and not of its end.
+        """
+        shells = [call.shell for call in self._calls.values() if not call.tool]
+        return any(not (shell and above) or shell in above for shell in shells)
+
     def call_ended(self, key: str) -> OpenCall | None:
         """Close a call; None when it was not open."""
-        return self._calls.pop(key, None)
+        call = self._calls.pop(key, None)
+        if call is not None and call.background and not call.shell:
+            self._late.append(call)
+        return call
 
     def turn_ended(self, agent: str) -> list[OpenCall]:
         """Close what the main agent or one subagent left open: it was interrupted."""
         keys = [key for key, call in self._calls.items() if call.agent == agent]
         return [self._calls.pop(key) for key in keys]
+
+    @property
+    def unknown_calls(self) -> list[OpenCall]:
+        return [call for call in self._calls.values() if call.is_unknown]
+
+    def close_calls(self) -> None:
+        """The session is over, and so are its calls."""
+        self._calls.clear()
 
     def unseen_over(self) -> None:
         """The main agent came to the end of a batch or of its turn: what it had under way before we came is over."""
@@ -195,6 +264,8 @@ def blocker(conversations: Iterable[Conversation]) -> str:
     conversations = list(conversations)
     if any(conversation.open_of_unknown_effects() for conversation in conversations):
         return "it stands beside a command whose effects are not known"
+    if any(conversation.unread for conversation in conversations):
+        return "the host said something of a session that cannot be read"
     if any(conversation.may_hide_calls for conversation in conversations):
         return "a session was under way before this supervisor, and what it is running is not known"
     return ""

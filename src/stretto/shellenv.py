@@ -2,6 +2,7 @@
 
     base/bin/NAME              the PATH entry of a tool, an sh script; one stable place per user that works without any state
     base/paths/DIGEST/NAME     links to those a session may see: only tools that are there, so that `command -v x || install x` stays true
+    .../sessions/SESSION.marks a line with its process id from every shell that sourced that file
     .../sessions/SESSION.sh    functions and the PATH line; sourced before every Bash command by the guarded line
 
 Functions catch the plain forms, also after a virtual environment put itself first on the PATH; PATH entries catch `timeout`, `xargs`,
@@ -53,6 +54,7 @@ A shim that cannot be imported (a damaged or half-written installation, a disk t
 One line: `set -x` prints it."""
 MARK = "# stretto entry"
 """Second line of every PATH entry; what carries it is never taken for the real tool (see shim.py)."""
+MARKS = ".marks"
 BESIDE = (".venv/bin", "venv/bin", "node_modules/.bin", "vendor/bin")
 """Where a project keeps tools that are not on the PATH until it is activated."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
@@ -175,7 +177,7 @@ exit 127
 
 
 def session_text(
-    found: Found, *, base: str, python: str, islands_dir: str, pythons: Found = NONE, git: Found = NONE, setpriv: str = ""
+    found: Found, *, base: str, python: str, islands_dir: str, pythons: Found = NONE, git: Found = NONE, setpriv: str = "", marks: str = ""
 ) -> str:
     """Return what a session's Bash sources.
 
@@ -183,6 +185,7 @@ def session_text(
         found: the tools that are there.
         pythons: interpreters by name, intercepted only for `-m MODULE` with a module that checks.
         git: the program of that name, intercepted only where one of its words is `commit` or `push`.
+        marks: the file in which each shell that sources this says so, "" for none. A call that no hook announced shows by it.
         setpriv: util-linux' program, "" where there is none; keeps other Python and git calls in subshells cheap.
     """
     start, test = _shim(base, python, islands_dir)
@@ -190,6 +193,8 @@ def session_text(
     lines = [
         "# Made by Stretto for one session, sourced before each of its Bash commands. Safe to delete: commands then run as without it.",
     ]
+    if marks:
+        lines += [_MARK.format(marks=shlex.quote(marks))]
     if found.on_path:
         lines += [f'case ":$PATH:" in *:{shlex.quote(folder)}:*) ;; *) PATH={shlex.quote(folder)}:$PATH ;; esac']
     functions = [name for name in (*found.on_path, *found.beside) if _FUNCTION_NAME.fullmatch(name)]
@@ -206,6 +211,10 @@ def session_text(
         lines += ["unset -f _stretto_free"]
     return "\n".join([*lines, ":", ""])
 
+
+_MARK = """\
+[ "${{BASH_SUBSHELL:-${{ZSH_SUBSHELL:-0}}}}" != 0 ] || {{ \\builtin echo "$$" >>{marks}; }} 2>/dev/null || :"""
+"""Not in the trial of `guard_line`, which is a subshell. A builtin and no process; where it cannot be written nothing is said."""
 
 _HELPERS = """\
 if [ -n "${{ZSH_VERSION-}}" ]; then
@@ -334,9 +343,18 @@ def write_session(
     interpreters, git = find(pythons, search_path, root), find(("git",), search_path, root)
     _show(base, found.on_path)
     private_directory(os.path.dirname(path))
-    text = session_text(found, base=base, python=python, islands_dir=islands_dir, pythons=interpreters, git=git, setpriv=_setpriv())
+    marks = f"{path.removesuffix('.sh')}{MARKS}"
+    os.close(open_private(marks, os.O_WRONLY | os.O_CREAT))
+    text = session_text(
+        found, base=base, python=python, islands_dir=islands_dir, pythons=interpreters, git=git, setpriv=_setpriv(), marks=marks
+    )
     _write(path, text)
     return found
+
+
+def marks_path(folder: str, session: str) -> str:
+    """Return the file in which the shells of a session say that they begin."""
+    return os.path.join(folder, f"{session}{MARKS}")
 
 
 def add_guard_line(env_file: str, path: str) -> None:

@@ -6,9 +6,10 @@ engine asks nothing else of what is outside, so what holds in the one has only t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
+from stretto.background import Processes
 from stretto.executors import Executor, Owner, Place
 from stretto.fold import Job, State
 from stretto.model import Change, Invocation, JobKey, Mode, Record, SessionId
@@ -91,6 +92,27 @@ class World(Protocol):
     def arguments(self, process: Process) -> tuple[str, ...] | None:
         """Return the command line of a living process, None when it cannot be read."""
 
+    def ticks(self) -> int:
+        """Return the moment as processes are dated."""
+
+    def shells(self, session: SessionId) -> list[int]:
+        """Return the shells that have said since the last call that they begin to run something for a session."""
+
+    def survivors(
+        self, sessions: Collection[SessionId], claude: Process | None, since_ticks: int, shells: Collection[int], *, orphans: bool
+    ) -> Processes | None:
+        """Return what calls of sessions have started since a moment and what lives; None where that cannot be seen.
+
+        Args:
+            claude: the host's process, None where there are several or it is not known.
+            since_ticks: 0 for all that lives and says in its environment whose it is.
+            shells: those of the calls.
+            orphans: look also for what has lost its parents, which costs more.
+        """
+
+    def processes(self, pids: Collection[int]) -> Processes:
+        """Return those of these processes that live, and all their descendants, as they are now."""
+
     # --- the log
 
     def load(self) -> tuple[State, int]:
@@ -137,6 +159,9 @@ class World(Protocol):
 
     def head_log(self) -> tuple[str, ...]:
         """Return the last moves of HEAD as git logs them, oldest first; () where it logs none."""
+
+    def hooked(self) -> bool:
+        """Say whether the host's settings name our hooks at this moment."""
 
     def forget(self, session: SessionId) -> None:
         """Remove what was written for a session that is over."""

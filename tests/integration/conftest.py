@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -71,6 +72,11 @@ class Bench:
 
     # --- the host's side
 
+    @property
+    def shell_env(self) -> dict[str, str]:
+        """What the host gives to a Bash call: unlike a hook's it does not name the project, by which the two are told apart."""
+        return {name: value for name, value in self.env.items() if name != "CLAUDE_PROJECT_DIR"}
+
     def hook(self, event: str, **fields: Any) -> subprocess.CompletedProcess[bytes]:
         """Call our hook as Claude Code would."""
         wired = dataclasses.replace(install.wiring(str(self.base)), python=self.client_python, supervisor=self.python, islands=self.islands)
@@ -88,12 +94,22 @@ class Bench:
         done = self.hook("SessionStart", source="startup")
         assert (done.returncode, done.stderr) == (0, b""), done
 
-    def bash(self, command: str, *, told: bool = True, env: dict[str, str] | None = None, shell: str = "bash") -> tuple[bytes, int, float]:
-        """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks."""
+    def bash(
+        self, command: str, *, told: bool = True, announced: bool = False, env: dict[str, str] | None = None, shell: str = "bash"
+    ) -> tuple[bytes, int, float]:
+        """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks.
+
+        Args:
+            told: its hooks are called.
+            announced: its hooks are not called, and the supervisor, if there is one, is told over its socket that it begins.
+        """
         number = next(self._numbers)
         call = f"toolu_{number}"
+        session = (env or {}).get("CLAUDE_CODE_SESSION_ID", SESSION)
         if told:
-            self.hook("PreToolUse", tool_name="Bash", tool_use_id=call, tool_input={"command": command})
+            self.hook("PreToolUse", session_id=session, tool_name="Bash", tool_use_id=call, tool_input={"command": command})
+        if announced:
+            self.announce(call, command)
         output = self.short / f"output-{number}"
         text = self.env_file.read_text() if self.env_file.exists() else ":\n"
         script = f"{text}\n: && eval {_quoted(command)} < /dev/null"
@@ -104,7 +120,7 @@ class Bench:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env={**self.env, **(env or {})},
+                env={**self.shell_env, **(env or {})},
                 cwd=self.root,
                 start_new_session=True,
                 check=False,
@@ -123,12 +139,19 @@ class Bench:
                 )
             )
         if told:
-            self.batch({"tool_use_id": call, "tool_name": "Bash", "tool_input": {"command": command}})
+            self.batch({"tool_use_id": call, "tool_name": "Bash", "tool_input": {"command": command}}, session=session)
         return output.read_bytes(), done.returncode, took
 
-    def batch(self, *calls: dict[str, Any]) -> str:
+    def announce(self, call: str, command: str) -> None:
+        """Tell the supervisor of a Bash call as a hook does, without the hook."""
+        body = {"session_id": SESSION, "cwd": str(self.root), "permission_mode": self.mode, "tool_name": "Bash", "tool_use_id": call}
+        body["tool_input"] = {"command": command}
+        with contextlib.suppress(OSError, AssertionError):  # nobody is there
+            self.ask(op=b"hook", event=b"PreToolUse", input=json.dumps(body).encode(), claude_pid=b"%d" % os.getpid())
+
+    def batch(self, *calls: dict[str, Any], session: str = SESSION) -> str:
         """End a batch of calls; return the context we add."""
-        out = self.hook("PostToolBatch", tool_calls=list(calls)).stdout
+        out = self.hook("PostToolBatch", session_id=session, tool_calls=list(calls)).stdout
         return json.loads(out).get("hookSpecificOutput", {}).get("additionalContext", "") if out else ""
 
     def edit(self, name: str, text: str, *, told: bool = True) -> str:

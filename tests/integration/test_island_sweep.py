@@ -103,7 +103,7 @@ class Walk:
     def after(self) -> None:
         """Whatever happened, the next call works, the log folds, and nothing runs."""
         bench = self.bench
-        done = bench.bash("pytest -q", told=False)[:2]
+        done = bench.bash("pytest -q", told=False, announced=True)[:2]
         assert done == (self.text.encode(), 3), done
         wait_until(lambda: not bench.state().open_attempts(), what="an end of every run")
         state = bench.state()
@@ -123,7 +123,7 @@ class ShimWalk(Walk):
         guard.write_text(shellenv.guard_line(str(faulty)) + "\n")
         real, self.bench.env_file = self.bench.env_file, guard
         try:
-            output, code, _ = self.bench.bash(self.command, told=False)
+            output, code, _ = self.bench.bash(self.command, told=False, announced=True)
             seen = Outcome(TOLD.sub(b"", output), code)
             if seen != (self.text.encode(), 3):
                 # Judged here, by what the fault allows, and not by the checker of histories.
@@ -164,7 +164,7 @@ class Replay(ShimWalk):
     recorded = 1
 
     def prepare(self) -> None:
-        assert self.bench.bash("pytest -q", told=False)[:2] == (self.text.encode(), 3)
+        assert self.bench.bash("pytest -q", told=False, announced=True)[:2] == (self.text.encode(), 3)
         wait_until(lambda: not self.bench.state().open_attempts(), what="its end")
 
 
@@ -173,7 +173,7 @@ class ReplayPiped(Replay):
     command = RecordPiped.command
 
     def prepare(self) -> None:
-        assert self.bench.bash(self.command, told=False)[:2] == (self.text.encode(), 3)
+        assert self.bench.bash(self.command, told=False, announced=True)[:2] == (self.text.encode(), 3)
         wait_until(lambda: not self.bench.state().open_attempts(), what="its end")
 
 
@@ -187,7 +187,7 @@ class Attach(ShimWalk):
         hold = Path(self.bench.env["HOME"]) / "hold"
         hold.touch()
         with ThreadPoolExecutor() as pool:
-            first = pool.submit(self.bench.bash, "pytest -q", told=False)
+            first = pool.submit(self.bench.bash, "pytest -q", told=False, announced=True)
             try:
                 wait_until(lambda: self.runs() > self.before, what="the first one's run")
                 before = self.attached()

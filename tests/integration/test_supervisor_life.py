@@ -228,7 +228,7 @@ def test_f12_a_hook_of_another_version_is_answered_and_the_supervisor_leaves_whe
     hold = Path(bench.env["HOME"]) / "hold"
     hold.touch()
     with ThreadPoolExecutor() as pool:
-        asked = pool.submit(bench.bash, "pytest -q", told=False)
+        asked = pool.submit(bench.bash, "pytest -q", told=False, announced=True)
         wait_until(lambda: bench.state().open_attempts(), what="a foreground run")
         old = bench.supervisor()
         hook(bench, version=b"99.0")

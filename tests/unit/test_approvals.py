@@ -26,7 +26,7 @@ def conversation(mode: str, pid: int = 7, *, arguments: tuple[str, ...] | None =
     found = Conversation(Process(pid, "1", "boot"), lambda: 1.0, lambda: 1.0, unseen=unseen, arguments=arguments)
     found.mode = mode
     asked = BashAsked(session=SessionId("s"), mode=mode, call="toolu_1", command="pytest -q 'a b.py'")
-    found.bash_asked(asked, "checks", ("pytest",))
+    found.asked(asked, "checks", ("pytest",))
     return found
 
 

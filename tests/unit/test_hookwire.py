@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,15 @@ from hypothesis import strategies as st
 
 from stretto import install
 from stretto.hookwire import (
+    HARMLESS_TOOLS,
     BashAsked,
     BatchEnded,
     HookReply,
     Other,
     PermissionQuestion,
     SessionStarted,
+    ToolAsked,
+    Unreadable,
     WriteAsked,
     context_reply,
     notice_reply,
@@ -64,7 +68,11 @@ def test_a_batch_with_calls_of_a_subagent():
     call = parse("PostToolBatch", body(agent_id="agent", tool_calls=calls))
     assert isinstance(call, BatchEnded)
     assert call.agent == "agent"
-    assert [(item.id, item.command, item.path) for item in call.calls] == [("1", "ls", ""), ("2", "", "/p/n.ipynb")]
+    assert [(item.id, item.tool, item.command, item.path) for item in call.calls] == [
+        ("1", "Bash", "ls", ""),
+        ("2", "NotebookEdit", "", "/p/n.ipynb"),
+        ("", "", "", ""),  # nobody knows what that was, so it is a call of a tool that may do anything
+    ]
 
 
 def test_a_session_start_without_a_mode():
@@ -72,16 +80,64 @@ def test_a_session_start_without_a_mode():
     assert call == SessionStarted(session="s", mode="", source="resume")
 
 
-@pytest.mark.parametrize("event", ["PreToolUse", "PermissionRequest", "Unheard"])
+@pytest.mark.parametrize("event", ["PermissionRequest", "Unheard"])
 def test_what_we_do_not_know_is_no_error(event):
     assert isinstance(parse(event, body(tool_name="Telepathy", future={"a": [1]})), Other)
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'"x"', b"\xff"])
+@pytest.mark.parametrize("tool", ["mcp__db__seed", "Monitor", "Skill", "Telepathy", "bash", "", 7, None])
+def test_a_tool_that_is_not_known_to_be_harmless_may_do_anything(tool):
+    assert isinstance(parse("PreToolUse", body(tool_name=tool, tool_use_id="t1", tool_input={"command": "ls"})), ToolAsked)
+
+
+@pytest.mark.parametrize("tool", sorted(HARMLESS_TOOLS))
+def test_the_hosts_own_readers_change_nothing(tool):
+    assert isinstance(parse("PreToolUse", body(tool_name=tool, tool_use_id="t1", tool_input=[])), Other)
+
+
+@pytest.mark.parametrize("given", [{}, {"command": 7}, {"command": None}, {"command": ["ls"]}, [], "ls", None])
+def test_a_call_whose_input_is_not_what_it_should_be_may_do_anything(given):
+    for tool in ("Bash", "Write"):
+        assert isinstance(parse("PreToolUse", body(tool_name=tool, tool_use_id="t1", tool_input=given)), ToolAsked)
+        batch = parse("PostToolBatch", body(tool_calls=[{"tool_use_id": "1", "tool_name": tool, "tool_input": given}]))
+        assert isinstance(batch, BatchEnded) and [call.tool for call in batch.calls] == [""]
+
+
+@pytest.mark.parametrize("calls", [None, {}, "x", 1])
+def test_a_batch_without_a_list_of_calls_cannot_be_read(calls):
+    assert isinstance(parse("PostToolBatch", body(tool_calls=calls)), Unreadable)
+
+
+def test_half_a_surrogate_pair_is_read_as_the_host_writes_it():
+    """JSON to the host, which writes U+FFFD for it into a command or a file's name; no text of ours that nobody can encode."""
+    half = b'{"session_id": "s", "tool_name": "Bash", "tool_use_id": "t", "tool_input": {"command": "echo \\ud83d; rm -r /x/\\udc00"}}'
+    call = parse("PreToolUse", half)
+    assert isinstance(call, BashAsked) and call.command == "echo \ufffd; rm -r /x/\ufffd"
+    whole = parse("PreToolUse", half.replace(b"\\ud83d;", b"\\ud83d\\ude00;"))
+    assert isinstance(whole, BashAsked) and whole.command.startswith("echo \U0001f600;")
+
+
+@pytest.mark.parametrize("depth", [500, 20_000, 200_000])
+def test_a_body_nested_too_deeply_to_be_read_is_said_to_be_so_and_still_names_its_session(depth):
+    nested = b'{"session_id": "s1", "tool_name": "mcp__a__b", "tool_input": ' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    call = parse("PreToolUse", nested)
+    assert call.session == "s1"
+    assert isinstance(call, ToolAsked | Unreadable) and (depth < 1000 or isinstance(call, Unreadable))
+
+
+def test_a_body_that_is_cut_is_unreadable_and_names_the_session_of_its_head_or_of_the_hook():
+    head = b'{"session_id":"s1","tool_calls":[{"tool_name":"Wri'
+    assert parse("PostToolBatch", head, cut=True).session == "s1"
+    assert parse("PostToolBatch", head[5:], session="s2", cut=True) == Unreadable(
+        session="s2", mode="", event="PostToolBatch", why="it is too long"
+    )
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"a": ' + b"9" * 5000 + b"}"])
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_body_that_is_no_object_is_a_value_error(event, text):
-    with pytest.raises(ValueError, match=event):
-        parse(event, text)
+def test_a_body_that_is_no_object_is_unreadable_and_no_error(event, text):
+    call = parse(event, text, session="by the hook")
+    assert isinstance(call, Unreadable) and (call.event, call.session) == (event, "by the hook")
 
 
 json_values = st.recursive(
@@ -93,8 +149,9 @@ FIELDS = ["session_id", "permission_mode", "agent_id", "cwd", "tool_name", "tool
 @settings(max_examples=60)
 @given(st.sampled_from(EVENTS), st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_any_object_is_read_without_an_error(event, fields):
+    given = fields.get("session_id")
     assert parse(event, json.dumps(fields).encode()).session == (
-        fields.get("session_id") if isinstance(fields.get("session_id"), str) else ""
+        re.sub("[\ud800-\udfff]", "\ufffd", given) if isinstance(given, str) else ""
     )
 
 

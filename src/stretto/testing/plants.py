@@ -13,10 +13,13 @@ from typing import Any
 import msgspec
 
 from stretto import fold, freshness, runs, schedule, snapshot
+from stretto.background import Background
 from stretto.engine import Engine
+from stretto.hookwire import ToolAsked
 from stretto.model import AttemptExited, End, RequestMade
 from stretto.requests import Requests
 from stretto.runs import Runs
+from stretto.sessions import Conversation
 
 Swap = tuple[Any, str, Any]
 """Where, which name, and what stands there meanwhile."""
@@ -171,6 +174,24 @@ def _gives_an_end_up_that_it_cannot_log() -> list[Swap]:
     return [(Engine, "_ends", ends), (Runs, "lost", lost)]
 
 
+def _hears_of_no_tool_but_bash() -> list[Swap]:
+    """As when hooks were for Bash and the tools that write one file."""
+    real = Engine._asked
+
+    def asked(self: Any, conversation: Any, call: Any, effect: str) -> Any:
+        return real(self, conversation, call, "reads" if isinstance(call, ToolAsked) else effect)
+
+    return [(Engine, "_asked", asked), (Engine, "_may_do_anything", lambda self, call: False)]
+
+
+def _reads_no_marks_of_shells() -> list[Swap]:
+    return [(Conversation, "shell_began", lambda self, pid: SimpleNamespace(is_unknown=False)), (Conversation, "is_open", lambda *_: True)]
+
+
+def _forgets_what_a_call_left_running() -> list[Swap]:
+    return [(Background, "follow", lambda self, found, **_: None)]
+
+
 PLANTS: dict[str, Callable[[], list[Swap]]] = {
     function.__name__[1:].replace("_", "-"): function
     for function in (
@@ -192,6 +213,9 @@ PLANTS: dict[str, Callable[[], list[Swap]]] = {
         _promises_memory_no_longer_after_a_crash,
         _tells_news_beside_unknown_effects,
         _gives_an_end_up_that_it_cannot_log,
+        _hears_of_no_tool_but_bash,
+        _reads_no_marks_of_shells,
+        _forgets_what_a_call_left_running,
     )
 }
 

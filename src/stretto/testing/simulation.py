@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from stretto import commands, gates, hookwire, schedule, snapshot
+from stretto.background import Processes, Seen
 from stretto.bundle import Exit, Seal, parse_exit
 from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import UserError
@@ -378,6 +379,17 @@ class Sitting:
         """The end of a turn whose answer is kept back, and since when."""
 
 
+class Left:
+    """A process that a call left running: it may change the outside whenever it works."""
+
+    def __init__(self, session: SessionId, proc: Proc) -> None:
+        self.session, self.proc, self.worked = session, proc, 0
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(start=self.proc.start, parent=1, work=(str(self.worked).encode(),))
+
+
 class Host:
     """The machine, the project and what is true; the supervisor's `World` is `Door`."""
 
@@ -406,6 +418,9 @@ class Host:
         self.orphans: dict[AttemptId, bool] = {}
         self.places: list[Holder] = []
         self.sittings: list[Sitting] = []
+        self.left: list[Left] = []
+        self.marks: dict[SessionId, list[int]] = {}
+        """What shells wrote when they began, and nobody has read."""
         self.engine: Engine | None = None
         self.door: Door | None = None
         self.fuse = 0
@@ -818,17 +833,62 @@ class Host:
             self.note("the disk is full")
         self.note(f"session {sitting.id} runs {UNKNOWN}")
         self.hook(sitting, hookwire.BashAsked(session=sitting.id, mode="acceptEdits", call=sitting.unknown[0], command=UNKNOWN))
+        self.shell_begins(sitting)
 
     def unknown_ends(self, sitting: Sitting) -> None:
         assert sitting.unknown is not None
         (name, text), sitting.unknown = sitting.unknown, None
         self.call_over(sitting, hookwire.Call(id=name, tool="Bash", command=text))
 
+    def leaves_running(self, sitting: Sitting) -> None:
+        """A command under way starts something that goes on after it."""
+        if len(self.left) < 4:
+            self.left.append(Left(sitting.id, self.process("left running")))
+            self.note(f"session {sitting.id} leaves something running")
+
+    def works(self, left: Left) -> None:
+        """What was left running does something, and perhaps ends."""
+        left.worked += 1
+        self.outside += 1
+        self.count("worked after its call")
+        if self.rng.random() < 0.3:
+            self.dies(left)
+
+    def dies(self, left: Left) -> None:
+        left.proc.alive = False
+        self.left.remove(left)
+
+    def shell_begins(self, sitting: Sitting) -> None:
+        shell = self.process("shell")
+        self.marks.setdefault(sitting.id, []).append(shell.pid)
+        shell.alive = False
+
+    def unannounced(self, sitting: Sitting) -> None:
+        """A shell of the session begins of which no hook tells, and does something."""
+        self.note(f"session {sitting.id} runs what no hook announces")
+        self.count("unannounced")
+        self.shell_begins(sitting)
+        self.outside += 1
+
+    def tool(self, sitting: Sitting) -> None:
+        """A tool that nobody knows does something."""
+        sitting.calls += 1
+        name = f"t{sitting.calls}"
+        self.hook(sitting, hookwire.ToolAsked(session=sitting.id, mode="acceptEdits", call=name, tool="mcp__db__seed"))
+        self.count("unknown tool")
+        self.outside += 1
+        self.call_over(sitting, hookwire.Call(id=name, tool="mcp__db__seed"))
+
     def checks(self, sitting: Sitting, index: int) -> None:
         """A session runs a check: its hook, then its shim's question."""
+        if self.left and self.rng.random() < 0.3:
+            self.works(self.rng.choice(self.left))
+        elif self.rng.random() < 0.05:
+            self.rng.choice((self.unannounced, self.tool))(sitting)
         sitting.calls += 1
         name = f"c{sitting.calls}"
         self.hook(sitting, hookwire.BashAsked(session=sitting.id, mode="acceptEdits", call=name, command=CHECKS[index]))
+        self.shell_begins(sitting)
         shim = Shim(sitting, index, name)
         sitting.shims.append(shim)
         engine = self.engine
@@ -1057,9 +1117,15 @@ class Host:
             if self.engine is not None and rng.random() < 0.8:
                 self.engine.poke()
         elif roll < 0.84:
-            if sitting.unknown is None:
-                if rng.random() < 0.5:
+            if self.left and rng.random() < 0.3:
+                self.works(rng.choice(self.left))
+            elif sitting.unknown is None:
+                if rng.random() < 0.2:
+                    rng.choice((self.unannounced, self.tool))(sitting)
+                elif rng.random() < 0.5:
                     self.unknown_begins(sitting)
+                    if rng.random() < 0.5:
+                        self.leaves_running(sitting)
                     if rng.random() < 0.5:  # a quick one
                         self.outside += 1
                         self.unknown_ends(sitting)
@@ -1154,6 +1220,8 @@ class Host:
                 self.worker_ends(monitor)
             monitor.gone()
         self.orphans.clear()
+        self.left.clear()
+        self.marks.clear()
         for sitting in self.sittings:
             for shim in sitting.shims:
                 if shim.attempt is not None and shim.child is not None:
@@ -1176,6 +1244,8 @@ class Host:
         self.note("--- the faults stop")
         for place in [place for place in self.places if place.who == "another project"]:
             place.close()
+        for one in list(self.left):
+            self.dies(one)
         self.opens()
         for sitting in list(self.sittings):
             if sitting.unknown is not None:
@@ -1445,6 +1515,24 @@ class Door:
 
     def arguments(self, process: Process) -> tuple[str, ...] | None:
         return ("claude", "--allowedTools", "Bash") if self.lives(process) else None
+
+    def hooked(self) -> bool:
+        return True
+
+    def ticks(self) -> int:
+        return int(self._host.mono * 100)
+
+    def shells(self, session: SessionId) -> list[int]:
+        return self._host.marks.pop(session, [])
+
+    def survivors(
+        self, sessions: Collection[SessionId], claude: Process | None, since_ticks: int, shells: Collection[int], *, orphans: bool
+    ) -> Processes | None:
+        left = (each for each in self._host.left if each.session in sessions and int(each.proc.start) >= since_ticks)
+        return {each.proc.pid: each.seen for each in left}
+
+    def processes(self, pids: Collection[int]) -> Processes:
+        return {each.proc.pid: each.seen for each in self._host.left if each.proc.pid in pids}
 
     def load(self) -> tuple[State, int]:
         return self._host.load()
