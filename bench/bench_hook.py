@@ -8,6 +8,7 @@ import time
 
 from bench import Figure, in_turn, timed
 from bench.ground import Ground, open_ground
+from stretto import install
 
 RUNS = 60
 TARGET = 1.3
@@ -24,7 +25,7 @@ def run() -> list[Figure]:
         hook = ground.hooks["PreToolUse"]
         body = ground.body("PreToolUse", tool_name="Bash", tool_use_id="toolu_1", tool_input={"command": "ls -l", "description": "list"})
         env, cwd, sink = ground.hook_environment(), str(ground.project), str(ground.folder / "sink")
-        nothing = [hook[0], "-I", "-S", "-c", "pass"]
+        nothing = [install.wiring("").python, "-I", "-S", "-c", "pass"]
         pair = in_turn(
             lambda: timed(hook, stdin=body, stdout=sink, cwd=cwd, env=env),
             lambda: timed(nothing, stdin=os.devnull, stdout=sink, cwd=cwd, env=env),

@@ -213,7 +213,7 @@ def _interpreters(patient: _Patient) -> Iterator[Check]:
     named: dict[str, str] = {}
     for text in patient.settings.values():
         for _, value in install.installed(text):
-            named[str(value.get("command"))] = "hook"
+            named[install.interpreter_of(value)] = "hook"
             args = [str(argument) for argument in value["args"]]
             at = args.index(install.MARK)
             if at >= 3:

@@ -5,7 +5,8 @@ escapes). Promises:
 - `without_hooks` undoes `with_hooks` to the byte, the absent file included; when somebody edited in between, only our entries go;
 - an entry is ours when `MARK` is an element of its `args`, nothing else is looked at: no path, no part of a text;
 - a file that is no JSON, or that Claude Code would ignore because of a bad entry, is refused and stays as it is;
-- entries are in exec form with an interpreter by its real path, so neither a shell nor a version switcher stands in between;
+- entries are in exec form with an interpreter by its real path, so no version switcher stands in between; where that interpreter is not
+  (the checkout of another machine, a container), they are silent but for one notice at the start of a session;
 - timeouts are seconds, from one table.
 
 How an edit stays reversible without a record: members are put behind the last one, their comma first, so taking out from the end of
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -43,12 +45,28 @@ try:
 except BaseException:
     if sys.argv[-1] == "SessionStart":
         print('{"systemMessage": "Stretto is not working: its files are gone or damaged, everything runs as without it. \
-Run `stretto init` to mend it or `stretto uninstall` to remove its hooks."}')
+To mend it, install it again and run `stretto init`. To end it, `stretto uninstall`, \
+or where that command is gone, too, take the entries that hold stretto:hook:v1 out of the settings (`/hooks` shows which files)."}')
     sys.exit(0)
 main(sys.argv[1:])
 """
 """What the interpreter runs. It is an argument and no file: a missing file would end the interpreter with 2, which reads as "block".
 Whatever keeps our client from being imported, an exit included, is silent, but for one notice at the start of a session."""
+
+SHELL = "/bin/sh"
+GUARD = """\
+gone() { %s; exit 0; }
+trap gone 0
+[ -z "${BASH_VERSION-}" ] || shopt -s execfail
+[ -x "$0" ] && exec "$0" "$@"
+"""
+"""What stands before the interpreter: the host reports a program it cannot start at every call, and a shell that can is on every machine.
+The interpreter takes the shell's place, so nothing stands in between afterwards (0.8 ms). A failing `exec` ends dash, which the trap sees,
+and bash only without that option."""
+ABSENT = (
+    "Stretto's hooks in these settings name a Python that is not on this machine: they do nothing here, everything runs as without them. "
+    "To use Stretto here, install it and run `stretto init --user`."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +100,46 @@ WATCH_S = 7 * 86_400
 """A session may be idle for so long; its watcher ends with it."""
 
 VOIDING = ("PreToolUse", "PermissionRequest")
-"""One bad entry under these and Claude Code 2.1.330 ignores the whole file, its deny rules included (measured)."""
+"""One bad entry under these and Claude Code 2.1.332 ignores the whole file, its deny rules included (measured)."""
+HOST_EVENTS = frozenset(
+    [
+        "PreToolUse",
+        "PostToolUse",
+        "PostToolUseFailure",
+        "PostToolBatch",
+        "Notification",
+        "UserPromptSubmit",
+        "UserPromptExpansion",
+        "SessionStart",
+        "SessionEnd",
+        "Stop",
+        "StopFailure",
+        "SubagentStart",
+        "SubagentStop",
+        "PreCompact",
+        "PostCompact",
+        "PreModelSwitch",
+        "PostModelSwitch",
+        "PermissionRequest",
+        "PermissionDenied",
+        "Setup",
+        "TeammateIdle",
+        "TaskCreated",
+        "TaskCompleted",
+        "Elicitation",
+        "ElicitationResult",
+        "ConfigChange",
+        "WorktreeCreate",
+        "WorktreeRemove",
+        "InstructionsLoaded",
+        "CwdChanged",
+        "FileChanged",
+        "DirectoryAdded",
+        "MessageDisplay",
+        "PreSkillShellCommand",
+    ]
+)
+"""What it listens to (2.1.332). It passes over every other member of `hooks`, whatever that holds: people write comments so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,12 +337,14 @@ def problems(text: str) -> list[Fault]:
     """
     hooks = _load(text).get("hooks", {})
     if not isinstance(hooks, dict):
-        return [Fault("`hooks` is no object", True)]
+        return [Fault("`hooks` is no object", False)]
     faults = []
     for event, groups in hooks.items():
+        if event not in HOST_EVENTS:
+            continue
         voids = event in VOIDING
         if not isinstance(groups, list):
-            faults.append(Fault(f"`hooks.{event}` is no list", True))
+            faults.append(Fault(f"`hooks.{event}` is no list", voids and groups is not None))
             continue
         for number, group in enumerate(groups):
             at = f"hooks.{event}[{number}]"
@@ -314,8 +373,14 @@ def _watcher(wired: Wiring) -> dict[str, Any]:
 
 
 def _command(wired: Wiring, word: str) -> dict[str, Any]:
-    args = ["-I", "-S", "-c", LAUNCH, wired.islands, wired.base, wired.supervisor, MARK, word]
-    return {"type": "command", "command": wired.python, "args": args}
+    said = f"echo {shlex.quote(json.dumps({'systemMessage': ABSENT}))}" if word == "SessionStart" else ":"
+    own = ["-I", "-S", "-c", LAUNCH, wired.islands, wired.base, wired.supervisor, MARK, word]
+    return {"type": "command", "command": SHELL, "args": ["-c", GUARD % said, wired.python, *own]}
+
+
+def interpreter_of(entry: dict[str, Any]) -> str:
+    """Return the interpreter that an entry of ours names, of this version or one before."""
+    return str(entry["args"][2] if entry.get("command") == SHELL else entry.get("command"))
 
 
 # --- JSON as text -----------------------------------------------------------------------------------------------------------
@@ -408,12 +473,15 @@ def _insert(text: str, wired: Wiring) -> str:
     indent = _gap(text, root).rpartition("\n")[2]
     layout = _Layout(newline="\r\n" if "\r\n" in text else "\n", unit=indent if indent and "\n" in _gap(text, root) else "  ")
     hooks = root.get("hooks")
-    if hooks is None:
+    if (
+        hooks is None or hooks.kind != "{"
+    ):  # of two members of one name every reader takes the last, which is taken out again without a trace
         return _apply(text, [_append(text, root, layout, lambda indent: [_hooks_member(indent, layout, wired, EVENTS)])])
     edits = []
-    missing = [event for event in EVENTS if hooks.get(event.name) is None]
+    lists = {event.name: found for event in EVENTS if (found := hooks.get(event.name)) is not None and found.kind == "["}
+    missing = [event for event in EVENTS if event.name not in lists]
     for event in EVENTS:
-        groups = hooks.get(event.name)
+        groups = lists.get(event.name)
         if groups is not None:
             edits.append(_append(text, groups, layout, lambda indent, event=event: [_group(event, wired)]))  # type: ignore[misc]
     if missing:
@@ -491,14 +559,28 @@ def _is_ours(value: Any) -> bool:
     return isinstance(args, list) and MARK in args
 
 
+_NEEDED = {"command": ("command",), "prompt": ("prompt",), "agent": ("prompt",), "http": ("url",), "mcp_tool": ("server", "tool")}
+"""The texts that an entry of each type must have; an empty one will do."""
+_TAKEN: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "timeout": ("number of seconds above 0", lambda value: not isinstance(value, bool) and isinstance(value, int | float) and value > 0),
+    "args": ("list of texts", lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value)),
+    "shell": ("`bash` or `powershell`", lambda value: value in ("bash", "powershell")),
+    **dict.fromkeys(("if", "statusMessage"), ("text", lambda value: isinstance(value, str))),
+    **dict.fromkeys(("once", "async", "asyncRewake"), ("`true` or `false`", lambda value: isinstance(value, bool))),
+}
+"""What an entry may have; any other key is passed over. Held to the real binary by tests/claude/test_settings.py."""
+
+
 def _entry_fault(value: Any) -> str:
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str):
-        return "is no object with a `type`"
-    if value["type"] == "command" and not (isinstance(value.get("command"), str) and value["command"]):
-        return "has no `command`"
-    timeout = value.get("timeout", 1)
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
-        return "has a `timeout` that is no number of seconds above 0"
+    kind = value.get("type") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in _NEEDED:
+        return "is no object with a `type` that Claude Code knows"
+    for key in _NEEDED[kind]:
+        if not isinstance(value.get(key), str):
+            return f"has no `{key}`"
+    for key, (what, fits) in _TAKEN.items():
+        if key in value and not fits(value[key]):
+            return f"has a `{key}` that is no {what}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -146,7 +147,6 @@ def test_an_entry_that_only_mentions_our_mark_is_not_ours():
         pytest.param(b'{"a": NaN}', "NaN", id="no-json-number"),
         pytest.param(b'{\n "a": "\xff"}', "line 2 column 8", id="no-utf-8"),
         pytest.param(b"[" * 100_000, "nested too deeply", id="nested-too-deeply"),
-        pytest.param(b'{"hooks": []}', "`hooks` is no object", id="hooks-is-a-list"),
         pytest.param(b'{"hooks": {"PreToolUse": {}}}', "`hooks.PreToolUse` is no list", id="event-is-an-object"),
         pytest.param(
             b'{"hooks": {"PreToolUse": [{"hooks": [{"type": "command"}]}]}}', "`hooks.PreToolUse[0].hooks[0]`", id="entry-without-command"
@@ -284,8 +284,36 @@ def test_f22_f23_a_broken_installation_ends_every_hook_with_zero_and_one_notice(
         said = json.loads(ended.stdout)
         assert list(said) == ["systemMessage"]
         assert "stretto init" in said["systemMessage"] and "stretto uninstall" in said["systemMessage"]
+        assert install.MARK in said["systemMessage"], "what to do where the command is gone as well"
     else:
         assert ended.stdout == b""
+
+
+ABSENT = {
+    "absent": lambda path: None,
+    "a folder": lambda path: path.mkdir(),
+    "not executable": lambda path: path.write_text("x"),
+    "of another machine": lambda path: (path.write_bytes(b"\x7fELF\x02\x01\x01other\0"), path.chmod(0o755)),
+    "without its loader": lambda path: (path.write_text("#!/nowhere/loader\n"), path.chmod(0o755)),
+}
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+@pytest.mark.parametrize("state", ABSENT)
+def test_without_its_interpreter_a_hook_is_silent_but_for_one_notice_at_the_start_of_a_session(tmp_path, state, shell):
+    """A checkout opened in a container or on another machine: the host reports a program it cannot start at every call."""
+    python = tmp_path / "it's python"
+    ABSENT[state](python)
+    wired = install.Wiring(python=str(python), islands="/nowhere", base="/nowhere", supervisor="/nowhere")
+    path = tmp_path / "bin"
+    path.mkdir()
+    (path / shell).symlink_to(shutil.which(shell))
+    for event in install.EVENTS:
+        for one in install.entries_of(event, wired):
+            assert one["command"] == "/bin/sh"
+            ended = run_entry({**one, "command": str(path / shell)})
+            said = json.loads(ended.stdout)["systemMessage"] if ended.stdout else ""
+            assert (ended.returncode, said) == (0, install.ABSENT if one["args"][-1] == "SessionStart" else "")
 
 
 def test_the_launcher_hands_the_client_its_arguments_and_its_exit(tmp_path):
