@@ -43,7 +43,21 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from stretto.carryover import PYTEST_CONFIG, STEERING_FILES, is_vitest_config, steers, steers_by_env, steers_jest
+from stretto.carryover import (
+    HIDING,
+    PYTEST_CONFIG,
+    PYTEST_FILES,
+    RECIPES,
+    STEERING_FILES,
+    is_vitest_config,
+    pytest_settings,
+    recipe_steers,
+    runs_pytest,
+    steers,
+    steers_by_env,
+    steers_jest,
+    steers_pytest,
+)
 from stretto.model import Change, FileClass
 from stretto.workshops import WORKSHOPS, Workshop, is_config, is_named, part, spares
 
@@ -1515,16 +1529,70 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
     return _digest(parts)
 
 
-def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes]) -> bool:
-    """Say whether the environment, or jest's configuration beside the call, has it go by what an earlier run left."""
+def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes], kind: str = "test") -> bool:
+    """Say whether environment or configuration have a call go by what an earlier run, or git, says.
+
+    Args:
+        kind: of the check; what runs no tests reads no settings of pytest, though its wrapper might.
+    """
     if steers_by_env(env):
         return True
-    name = os.path.basename(argv[0]) if argv else b""
-    if name not in (b"jest", b"npx", b"npm", b"yarn", b"pnpm", b"bun"):
-        return False
+    words = [os.fsdecode(word) for word in argv]
+    name = os.path.basename(words[0]) if words else ""
     here = os.fsdecode(cwd)
+    at = runs_pytest(words)
+    if any("addopts=" in word and steers_pytest(word.partition("addopts=")[2]) for word in words):  # -o addopts=--lf
+        return True
+    if (at >= 0 or (name in HIDING and kind == "test")) and any(map(steers_pytest, _pytest_settings(here, words[max(at, 0) + 1 :]))):
+        return True
+    for tool in {name, *map(os.path.basename, words[1:NAMING_WORDS])} & RECIPES.keys():
+        for folder in _folders_of(here, tool, words[1:]):
+            if any(recipe_steers(tool, words[1:], _read(f"{folder}/{file}").decode("utf-8", "replace")) for file in RECIPES[tool]):
+                return True
+    if name not in ("jest", "npx", "npm", "yarn", "pnpm", "bun"):
+        return False
     files = ["package.json", *(f"jest.config.{kind}" for kind in ("js", "cjs", "mjs", "ts", "json"))]
     return any(steers_jest(_read(f"{here}/{file}")) for file in files)
+
+
+_INTO = ("-C", "--directory", "--prefix", "--cwd", "--dir", "-d", "--working-directory")
+NAMING_WORDS = 8
+"""Among so many first words a wrapper's own tool is looked for."""
+SETTINGS_PLACES = 20
+"""Of so many folders that a call names the settings of pytest are looked for."""
+
+
+def _folders_of(here: str, name: str, words: Sequence[str]) -> list[str]:
+    """Where a wrapper looks for its file: here, or the folder that its words send it to; just and task also above."""
+    sent = [os.path.join(here, words[at + 1]) for at, word in enumerate(words[:-1]) if word in _INTO]
+    sent += [os.path.join(here, word.split("=", 1)[1]) for word in words if word.split("=", 1)[0] in _INTO and "=" in word]
+    places = sent or [here]
+    return [folder for place in places for folder in _upwards(place)] if name in ("just", "task", "poe", "mise") else places
+
+
+def _pytest_settings(here: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield the options that pytest's settings add to a call: each first file that is its own, above the folders of its arguments."""
+    chosen = [words[at + 1] for at, word in enumerate(words[:-1]) if word in ("-c", "--config-file")]
+    chosen += [word.split("=", 1)[1] for word in words if word.startswith("--config-file=")]
+    for path in chosen:
+        path = os.path.join(here, path)
+        yield pytest_settings(os.path.basename(path), _read(path)) or ""
+    begins = {here}
+    for word in words[: SETTINGS_PLACES * 5]:
+        path = os.path.join(here, word.split("::", 1)[0])
+        folder = path if os.path.isdir(path) else os.path.dirname(path)
+        if not word.startswith("-") and len(begins) < SETTINGS_PLACES and os.path.isdir(folder):
+            begins.add(folder)
+    seen: set[str] = set()
+    for begin in begins if not chosen else ():
+        for folder in _upwards(os.path.normpath(begin)):
+            if folder in seen:
+                break
+            seen.add(folder)
+            found = [pytest_settings(name, text) for name in PYTEST_FILES if (text := _read(f"{folder}/{name}"))]
+            if (options := next((each for each in found if each is not None), None)) is not None:
+                yield options
+                break
 
 
 def unseen_tool(argv: Sequence[bytes]) -> str:

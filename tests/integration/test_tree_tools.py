@@ -112,12 +112,35 @@ def test_a_call_whose_environment_can_be_seen_may_be_joined(line):
         ("npx jest", "", "jest.config.mjs", "export default {onlyChanged: true}", True),
         ("jest", "", "package.json", '{"jest": {"bail": true}}', False),
         ("pytest", "", "package.json", '{"jest": {"onlyFailures": true}}', False),
+        ("pytest -q", "", "pyproject.toml", '[tool.pytest.ini_options]\naddopts = "--testmon"\n', True),
+        ("python -m pytest", "", "setup.cfg", "[tool:pytest]\naddopts = --lf\n", True),
+        ("uv run pytest", "", "tox.ini", "[pytest]\naddopts = --nf\n", True),
+        ("make test", "", "pytest.ini", "[pytest]\naddopts = --sw\n", True),
+        ("pytest sub/test_a.py::test_b", "", "sub/pytest.ini", "[pytest]\naddopts = --ff\n", True),
+        ("pytest -c odd/pytest.ini", "", "odd/pytest.ini", "[pytest]\naddopts = --ff\n", True),
+        ("pytest", "", "sub/pytest.ini", "[pytest]\naddopts = --ff\n", False),
+        ("pytest", "", "pyproject.toml", '[tool.poe.tasks]\nagain = "pytest --lf"\n', False),
+        ("ruff check", "", "pyproject.toml", '[tool.pytest.ini_options]\naddopts = "--lf"\n', False),
+        ("make -C sub test", "", "sub/Makefile", "test:\n\tpytest --testmon\n", True),
+        ("pytest -o addopts=--lf", "", "", "", True),
+        ("pytest --override-ini=addopts=--testmon", "", "", "", True),
+        ("bundle exec rspec", "", ".rspec", "--only-failures\n", True),
     ],
 )
 def test_a_call_that_goes_by_what_an_earlier_run_left_is_known_from_environment_and_configuration(short, line, env, file, text, expected):
     if file:
+        (short / file).parent.mkdir(exist_ok=True)
         write(short / file, text)
     assert steered([os.fsencode(word) for word in line.split()], os.fsencode(short), [os.fsencode(env)]) is expected
+
+
+def test_the_first_file_that_is_pytests_own_decides_and_what_stands_above_it_does_not(short):
+    write(short / "pytest.ini", "[pytest]\naddopts = --lf\n")
+    (short / "sub").mkdir()
+    write(short / "sub" / "pyproject.toml", "[project]\nname = 'x'\n")
+    assert steered([b"pytest"], os.fsencode(short / "sub"), [])
+    write(short / "sub" / "tox.ini", "[pytest]\naddopts = -q\n")
+    assert not steered([b"pytest"], os.fsencode(short / "sub"), [])
 
 
 def test_f40_an_install_into_the_environment_of_a_wrapper_between_run_and_question_means_a_real_run(short, project, state_base):

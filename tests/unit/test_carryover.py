@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from stretto.carryover import by_order, is_vitest_config, steers, steers_by_env
+from stretto.carryover import by_order, is_vitest_config, pytest_settings, recipe_steers, steers, steers_by_env, steers_pytest
 from stretto.commands import check_of
 
 QUIET = """
@@ -89,7 +91,105 @@ def test_words_by_which_the_order_of_files_may_decide_steer_the_call(line, order
 
 @pytest.mark.parametrize(
     ("entry", "does"),
-    [("PYTEST_ADDOPTS=--lf", True), ("PYTEST_ADDOPTS=-q", False), ("VITEST_MAX_WORKERS=1", True), ("VITEST=1", False), ("A=--lf", False)],
+    [
+        ("PYTEST_ADDOPTS=--lf", True),
+        ("PYTEST_ADDOPTS=-q", False),
+        ("VITEST_MAX_WORKERS=1", True),
+        ("VITEST=1", False),
+        ("A=--lf", False),
+        ("PYTEST_ADDOPTS=-q --testmon", True),
+    ],
 )
 def test_environment_that_steers(entry, does):
     assert steers_by_env([b"B=1", entry.encode()]) is does
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options"),
+    [
+        ("pytest.ini", "[pytest]\naddopts = -q --lf\n", "-q --lf"),
+        ("pytest.ini", "", ""),
+        (".pytest.ini", "[other]\nx = 1\n", ""),
+        ("pyproject.toml", '[tool.pytest.ini_options]\naddopts = "--testmon -p no:randomly"\n', "--testmon -p no:randomly"),
+        ("pyproject.toml", '[tool.pytest.ini_options]\naddopts = ["--nf", "-q"]\n', "--nf -q"),
+        ("pyproject.toml", '[tool.pytest]\naddopts = ["--sw"]\n', "--sw"),
+        ("pyproject.toml", '[tool.poe.tasks]\nagain = "pytest --lf"\n', None),
+        ("pyproject.toml", "[tool.pytest.ini_options]\ntestpaths = ['a']\n", ""),
+        ("pytest.toml", '[pytest]\naddopts = ["--ff"]\n', "--ff"),
+        ("tox.ini", "[pytest]\naddopts =\n    -q\n    --stepwise\n", "\n-q\n--stepwise"),
+        ("tox.ini", "[testenv]\ncommands = pytest --lf\n", None),
+        ("setup.cfg", "[tool:pytest]\naddopts = --picked\n", "--picked"),
+        ("setup.cfg", "[pytest]\naddopts = --lf\n", None),
+        ("pytest.ini", "no section --lf\n", "no section --lf\n"),
+    ],
+)
+def test_settings_of_pytest_are_read_where_it_reads_them(name, text, options):
+    assert pytest_settings(name, text.encode()) == options
+
+
+@pytest.mark.parametrize(
+    "option", ["--lf", "--ff", "--nf", "--sw", "--testmon", "--testmon-noselect", "--picked", "--last-failed", "--stepwise"]
+)
+def test_options_by_which_pytest_goes_by_an_earlier_run(option):
+    assert steers_pytest(f"-q {option} -x")
+    assert not steers_pytest(f"-q x{option} --no-testmon --lfx")
+
+
+MAKEFILE = """
+FLAGS = -q
+AGAIN := --lf
+test: lint
+\tpytest $(FLAGS)
+again: ; pytest --ff
+quick:
+\tpytest ${AGAIN}
+all: test quick
+sub:
+\t$(MAKE) quick
+lint:
+\truff check .
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "text", "does"),
+    [
+        ("make", "test", MAKEFILE, False),
+        ("make", "lint", MAKEFILE, False),
+        ("make", "", MAKEFILE, False),
+        ("make", "again", MAKEFILE, True),
+        ("make", "-j2 quick", MAKEFILE, True),
+        ("make", "all", MAKEFILE, True),
+        ("make", "sub", MAKEFILE, True),
+        ("just", "test", "test *args='--lf':\n    pytest {{args}}\n", True),
+        ("just", "test", "test:\n    pytest\nagain:\n    pytest --lf\n", False),
+        ("npm", "test", '{"scripts": {"test": "pytest --testmon", "lint": "x"}}', True),
+        ("npm", "run lint", '{"scripts": {"test": "pytest --testmon", "lint": "x"}}', False),
+        ("npm", "test", '{"scripts": {"pretest": "jest --onlyChanged", "test": "x"}}', True),
+        ("npm", "test", "{ --lf", True),
+        ("npm", "test", "[]", False),
+        ("tox", "-e py311", "[testenv]\ncommands = pytest --lf\n", True),
+        ("nox", "", "session.run('pytest', '--picked')", True),
+        ("poe", "again", '[tool.poe.tasks]\nagain = "pytest --lf"\ntest = "pytest"\n', True),
+        ("poe", "test", '[tool.poe.tasks]\nagain = "pytest --lf"\ntest = "pytest"\n', False),
+        ("pdm", "run again", '[tool.pdm.scripts.again]\ncmd = "pytest --lf"\n', True),
+        ("hatch", "run dev:again", "[tool.hatch.envs.dev.scripts]\nagain = [\n  'pytest --nf',\n]\n", True),
+        ("poe", "test", '[tool.pytest.ini_options]\naddopts = "--lf"\n', False),
+        ("rspec", "", "--color\n--only-failures\n", True),
+        ("phpunit", "", '<phpunit executionOrder="depends,defects">', True),
+        ("phpunit", "", '<phpunit executionOrder="random">', False),
+    ],
+)
+def test_a_recipe_or_script_steers_the_calls_that_run_it(name, line, text, does):
+    assert recipe_steers(name, line.split(), text) is does
+
+
+@pytest.mark.parametrize("part", ["a b ", "a:a ", "$(a) ", "--lf ", "\ta\n", "a: b\n", "A = $(A)\n", '{"', "[["])
+def test_a_hostile_file_is_read_in_no_time_to_speak_of(part):
+    text = part * (200_000 // len(part)) + "\nall: all\n\tpytest --lf\n"
+    began = time.process_time()
+    for name in ("make", "just", "npm", "tox"):
+        recipe_steers(name, ["all"], text)
+    for name in ("pytest.ini", "pyproject.toml", "tox.ini"):
+        pytest_settings(name, text.encode())
+    assert time.process_time() - began < 10.0
