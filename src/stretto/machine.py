@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from stretto import commands, disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
+from stretto import disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
 from stretto.background import Processes
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
@@ -383,11 +383,11 @@ class Machine:
             exe=os.fsencode(exe),
             argv=argv,
             cwd=os.fsencode(cwd),
-            env=like.env,
+            env=like.moved(os.fsencode(cwd)),
             context=like.context,
             streams=job.streams,
         )
-        if steered(argv, again.cwd, again.env) or unseen_tool(argv) or trust.excludes(self.project.grant.excluded, commands.redact(argv)):
+        if steered(argv, again.cwd, again.env) or unseen_tool(argv) or trust.excludes(self.project.grant.excluded, job.argv):
             return None
         return self.identity(again), again
 

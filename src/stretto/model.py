@@ -75,8 +75,46 @@ class Invocation(Record, frozen=True, kw_only=True):
 
     @property
     def meaningful_env(self) -> tuple[bytes, ...]:
-        """The entries that make a difference."""
-        return tuple(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(VOLATILE_PREFIXES))
+        """The entries that make a difference, as far as they do.
+
+        PWD only where it says something else than `cwd`: by which link the folder was entered. Of the names by which a tool may tell that
+        an agent calls it only that they are set, and AI_AGENT without the host's version: else with each new one all that earlier sessions
+        showed would be forgotten.
+        """
+        found = []
+        for entry in self.env:
+            name, _, value = entry.partition(b"=")
+            if name in AGENT_MARKS and value:
+                found.append(name)
+            elif name == b"AI_AGENT":
+                found.append(re.sub(rb"[0-9]+", b"0", entry))
+            elif not (name in VOLATILE_ENV or name.startswith(VOLATILE_PREFIXES) or (name == b"PWD" and value == self.cwd)):
+                found.append(entry)
+        return tuple(found)
+
+    @property
+    def env_ahead(self) -> tuple[bytes, ...]:
+        """The environment of a run that no call is behind: without marks of ours, and in nobody's trace."""
+        return tuple(
+            entry for entry in self.env if not entry.startswith(VOLATILE_PREFIXES) and entry.split(b"=", 1)[0] not in TRACE_CONTEXT
+        )
+
+    @property
+    def in_memory_group(self) -> bool:
+        """Whether it ran in the memory group that the host makes for its Bash tool; see `MEMORY_GROUP`."""
+        return MEMORY_GROUP.search(self.context) is not None
+
+    def moved(self, cwd: bytes) -> tuple[bytes, ...]:
+        """Return the environment as the same shell would give it in another folder of the project: PWD goes with it, links kept."""
+        found = []
+        for entry in self.env:
+            if entry.startswith(b"PWD="):
+                above, below = entry[4:], self.cwd
+                while above.rpartition(b"/")[2] == below.rpartition(b"/")[2] and not (cwd + b"/").startswith(below + b"/"):
+                    above, below = above.rpartition(b"/")[0], below.rpartition(b"/")[0]
+                entry = b"PWD=" + (above + cwd[len(below) :] if (cwd + b"/").startswith(below + b"/") else cwd)
+            found.append(entry)
+        return tuple(found)
 
     def key(self, salt: bytes, tools: bytes) -> JobKey:
         """Return the identity of this call.
@@ -101,14 +139,24 @@ class Invocation(Record, frozen=True, kw_only=True):
         return JobKey(digest.hexdigest())
 
 
-VOLATILE_ENV = frozenset(
-    {b"_", b"OLDPWD", b"PWD", b"SHLVL", b"COLUMNS", b"LINES", b"AI_AGENT", b"CLAUDE_EFFORT", b"CLAUDE_PID", b"WINDOWID", b"TERM_SESSION_ID"}
+TRACE_CONTEXT = frozenset({b"TRACEPARENT", b"TRACESTATE", b"BAGGAGE"})
+"""In which trace a call stands (W3C Trace Context and Baggage, as environment variables; the host gives each Bash call a span of its own):
+another value at every call, and nothing to a check. A run ahead is in no trace and gets none of them."""
+VOLATILE_ENV = (
+    frozenset({b"_", b"OLDPWD", b"SHLVL", b"WINDOWID", b"TERM_SESSION_ID", b"CLAUDE_EFFORT", b"CLAUDE_PID", b"CLAUDE_TMPDIR"})
     | {b"CLAUDE_CODE_SESSION_ID", b"CLAUDE_CODE_CHILD_NOTES_DIR", b"CLAUDE_CODE_MESSAGING_SOCKET", b"CLAUDE_CODE_MESSAGING_TOKEN"}
-    | {b"CLAUDE_CODE_SESSION_ATTENDED", b"CLAUDE_CODE_ENTRYPOINT", b"CLAUDE_CODE_CHILD_SESSION", b"CLAUDE_CODE_EXECPATH", b"CLAUDE_TMPDIR"}
+    | {b"CLAUDE_CODE_SESSION_ATTENDED", b"CLAUDE_CODE_ENTRYPOINT", b"CLAUDE_CODE_CHILD_SESSION", b"CLAUDE_CODE_EXECPATH"}
+    | TRACE_CONTEXT
 )
-"""Names that differ between two calls of one command without meaning anything to it. `PWD` stands for cwd, which is compared itself.
-Source: the environment Claude Code 2.1.330 gives its Bash tool, measured."""
+"""Names that differ between two calls of one command, or between two sessions, without meaning anything to it. Source: the environment
+Claude Code 2.1.332 gives its Bash tool, measured (`tests/claude/test_host_facts.py`). What steers a tool is not among them, though it may
+be the host that sets it: `AI_AGENT` is the same at every call, and the host sets no `COLUMNS` and no `LINES`."""
+AGENT_MARKS = frozenset({b"CLAUDE_CODE_SESSION_ID", b"CLAUDE_CODE_ENTRYPOINT", b"CLAUDE_CODE_CHILD_SESSION"})
+"""Of the volatile ones: the host sets them at every call, and whoever takes one away by hand means it."""
 VOLATILE_PREFIXES = (b"STRETTO_",)
+MEMORY_GROUP = re.compile(rb"/claude-code-bash(?=[|\n]|$)")
+"""Where a context names the control group that the host makes for its Bash tool under CLAUDE_CODE_TOOL_MEMORY_LIMIT: right in its own
+group (version 1), or beside it (version 2). Hooks, and so the supervisor, are outside of it."""
 
 PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "default": 3, "dontAsk": 3, "plan": 4}
 """Claude Code's permission modes, laxest first; a mode that is not listed counts as the strictest."""
@@ -221,6 +269,9 @@ MISS_CODES = {
     "stranger": "its session was not one that is followed in this project",
     "untraced": "it did not descend from the process of its session",
     "unannounced": "no hook had announced the call it stood in",
+    "real-run": "its words, or those of what called it, ask for a real run",
+    "repeated": "it was asked again within one Bash call, or in a loop: whoever repeats a check looks for a difference",
+    "measured": "it was timed, traced or profiled",
     "barred": "an audit found that its output or exit differs",
     "steered": "a cache steers its outcome",
     "unseen-tool": "it makes its own environment, which no look at the project can show",

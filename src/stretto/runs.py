@@ -184,7 +184,7 @@ class Runs:
         """
         usual_s = self._state.jobs[run.job].median_s
         asked_for = run.kind == "requested"  # then by this very environment, whatever is in it
-        env = [entry for entry in invocation.env if asked_for or not entry.startswith(b"STRETTO_")]
+        env = invocation.env if asked_for else invocation.env_ahead
         spec = {
             "exe": invocation.exe,
             "argv": b"\0".join(invocation.argv),

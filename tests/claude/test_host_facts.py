@@ -9,10 +9,13 @@ import sys
 
 import pytest
 
+from stretto.model import Invocation
 from stretto.testing.api import Call, ScriptedApi, Turn, bash
 from stretto.testing.claude import StreamSession, run
 from stretto.testing.terminal import Interactive
 from stretto.testing.wait import wait_until
+
+from .conftest import played
 
 pytestmark = [pytest.mark.claude, pytest.mark.slow]
 
@@ -278,3 +281,49 @@ def test_sandboxed_command_is_told_from_a_free_one_by_its_context(home, project,
     assert (inside["privileges"], outside["privileges"]) == ("1", "0")
     assert inside["uid"] == outside["uid"] == os.getuid()
     assert not set(inside["namespaces"].values()) & set(outside["namespaces"].values())
+
+
+TRACING = {
+    "CLAUDE_CODE_ENABLE_TELEMETRY": "1",
+    "CLAUDE_CODE_ENHANCED_TELEMETRY_BETA": "1",
+    "CLAUDE_CODE_PROPAGATE_TRACEPARENT": "1",
+    "OTEL_TRACES_EXPORTER": "otlp",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+    "DISABLE_TELEMETRY": "",
+}
+
+
+def test_the_environment_of_bash_calls_differs_in_nothing_that_counts_in_main_subagent_and_background(home, project, short, shell):
+    """What makes two calls the same stands on this; a release that sets a name of its own for each call fails here."""
+    script = short / "names.py"
+    script.write_text("import json, os, sys\nopen(sys.argv[1], 'w').write(json.dumps(dict(os.environ)))\n", encoding="utf-8")
+    names = ["first", "again", "background", "subagent"]
+    texts = [f"{sys.executable} -I -S {script} {short}/{name}.json" for name in names]
+    agent = Call("Agent", {"description": "d", "prompt": "do it", "subagent_type": "general-purpose", "run_in_background": False})
+
+    def turns():
+        yield bash(texts[0])
+        yield bash(texts[1])
+        yield bash(texts[2], run_in_background=True)
+        wait_until(lambda: (short / "background.json").exists(), 60, "the background command")
+        yield Turn((agent,))
+
+    with ScriptedApi(played(turns()), agent_script=[bash(texts[3])]) as api:
+        run("go", api=api, project=project, home=home, shell=shell, env=TRACING)
+    found = [json.loads((short / f"{name}.json").read_text()) for name in names]
+    calls = [
+        Invocation(
+            name="t",
+            exe=b"/t",
+            argv=(b"t",),
+            cwd=os.fsencode(os.path.realpath(project)),
+            env=tuple(f"{name}={value}".encode() for name, value in each.items()),
+            context=b"",
+            streams="merged",
+        )
+        for each in found
+    ]
+    assert len({each["TRACEPARENT"] for each in found}) == len(names)
+    assert len({tuple(sorted(call.meaningful_env)) for call in calls}) == 1
+    assert not {"COLUMNS", "LINES"} & found[0].keys()
+    assert {each["AI_AGENT"] for each in found} == {found[0]["AI_AGENT"]} != {""}

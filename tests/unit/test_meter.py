@@ -199,6 +199,59 @@ def test_f39_the_nearest_call_is_named_by_the_fields_that_differ_and_no_value(ch
     assert "secret" not in nearest_words(found) and code in MISS_CODES
 
 
+@pytest.mark.parametrize(
+    ("more", "same"),
+    [
+        ((b"PWD=/p",), True),
+        ((b"PWD=/link",), False),
+        ((b"COLUMNS=200",), False),
+        ((b"LINES=7",), False),
+        ((b"AI_AGENT=claude-code",), False),
+        ((b"TRACEPARENT=00-1-2-01", b"TRACESTATE=a=1", b"BAGGAGE=b=1"), True),
+        ((b"_=/bin/x", b"OLDPWD=/q", b"SHLVL=3", b"CLAUDE_EFFORT=high", b"CLAUDE_CODE_SESSION_ID="), True),
+        ((b"CLAUDE_CODE_ENTRYPOINT=cli",), False),
+    ],
+)
+def test_only_what_means_something_to_a_check_makes_another_call(more, same):
+    other = msgspec.structs.replace(CALL, env=(*CALL.env, *more))
+    assert (other.key(b"s", b"t") == CALL.key(b"s", b"t")) is same
+    assert (nearest(other, [CALL]) == ("tool",)) is same
+
+
+def test_another_session_is_no_other_call():
+    one, other = (msgspec.structs.replace(CALL, env=(b"CLAUDE_CODE_SESSION_ID=" + value,)) for value in (b"a", b"b"))
+    assert one.key(b"s", b"t") == other.key(b"s", b"t")
+
+
+def test_a_new_version_of_the_host_is_no_other_agent():
+    old, new, none = (
+        msgspec.structs.replace(CALL, env=(b"AI_AGENT=" + value,))
+        for value in (b"claude-code_2-1-99_agent", b"claude-code_3-0-1_agent", b"")
+    )
+    assert old.key(b"s", b"t") == new.key(b"s", b"t") != none.key(b"s", b"t")
+
+
+def test_a_run_ahead_is_in_no_trace_and_bears_no_mark_of_ours():
+    call = msgspec.structs.replace(CALL, env=(b"A=1", b"TRACEPARENT=x", b"STRETTO_X=1", b"BAGGAGE=y", b"TRACESTATE=z", b"OTEL_X=1"))
+    assert call.env_ahead == (b"A=1", b"OTEL_X=1")
+
+
+@pytest.mark.parametrize(
+    ("pwd", "cwd", "to", "becomes"),
+    [
+        ("/p", "/p", "/p/sub", "/p/sub"),
+        ("/p/sub", "/p/sub", "/p", "/p"),
+        ("/link", "/p", "/p/sub", "/link/sub"),
+        ("/link/sub", "/p/sub", "/p/other", "/link/other"),
+        ("/link/sub", "/p/sub", "/p/sub", "/link/sub"),
+        ("/elsewhere/deep", "/p/sub", "/p/other", "/p/other"),
+    ],
+)
+def test_a_call_put_together_again_in_another_folder_is_told_that_folder(pwd, cwd, to, becomes):
+    call = msgspec.structs.replace(CALL, cwd=cwd.encode(), env=(b"A=1", b"PWD=" + pwd.encode()))
+    assert call.moved(to.encode()) == (b"A=1", b"PWD=" + becomes.encode())
+
+
 def test_f39_without_a_call_of_that_name_nothing_is_near():
     assert nearest(CALL, [msgspec.structs.replace(CALL, name="ruff")]) == ()
     assert (code_of(()), nearest_words(())) == ("never-run", "")
