@@ -24,6 +24,7 @@ RANKS = {
     "workshops": 1,
     "background": 1,
     "carryover": 1,
+    "patterns": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -98,6 +99,7 @@ PURE = (
     "workshops",
     "carryover",
     "background",
+    "patterns",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

@@ -10,7 +10,6 @@ repository can ask for less than its user allows and never for more.
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from typing import NamedTuple
 
 from stretto.errors import UserError
 from stretto.model import GATE_PLACES, Fsync, GatePlace, Record
+from stretto.patterns import matches
 
 FILE = "stretto.toml"
 SETTINGS_FILE = "settings.toml"
@@ -37,6 +37,8 @@ DEFAULT_GATE: tuple[GatePlace, ...] = ("stop",)
 FSYNCS: tuple[Fsync, ...] = ("exits", "always", "never")
 LONGEST_LIST = 200
 """Entries in one list."""
+LONGEST_ENTRY = 1000
+"""Characters of one entry."""
 
 
 class Preset(Record, frozen=True, kw_only=True):
@@ -92,7 +94,7 @@ class Rules(Record, frozen=True, kw_only=True):
     remove: tuple[str, ...] = ()
     """Usual names left alone."""
     exclude: tuple[str, ...] = ()
-    """Patterns on a command's display text: neither recorded nor joined."""
+    """Patterns on a command's `commands.pattern_text`: neither recorded nor joined."""
     ahead: tuple[str, ...] = ()
     """Patterns: may run ahead although Stretto would not choose them (they write products, make environments, connect)."""
     never_ahead: tuple[str, ...] = ()
@@ -141,13 +143,8 @@ def eagerness(settings: Settings, rules: Rules, *, on_battery: bool) -> Eagernes
 
 
 def gate_places(rules: Rules, text: str) -> frozenset[GatePlace]:
-    """Return where a red check with this display text holds a session up."""
+    """Return where a red check with this `commands.pattern_text` holds a session up."""
     return frozenset(next((places for pattern, places in rules.gates if matches([pattern], text)), rules.gate))
-
-
-def matches(patterns: Iterable[str], text: str) -> bool:
-    """Say whether one shell pattern fits the whole display text of a command; upper and lower case differ."""
-    return any(fnmatch.fnmatchcase(text, pattern) for pattern in patterns)
 
 
 def parse(text: str) -> Rules:
@@ -246,6 +243,10 @@ def _texts(place: _Place, value: object, what: str = "a command") -> tuple[str, 
             raise place.problem(f"entry {number} of `{place.key}` is {_kind(each)}, not a text; put it in quotes")
         if not each.strip() or not each.isprintable():
             raise place.problem(f"entry {number} of `{place.key}` is empty or does not print; write {what}")
+        if len(each) > LONGEST_ENTRY:
+            raise place.problem(
+                f"entry {number} of `{place.key}` has {len(each)} characters, more than {LONGEST_ENTRY}; write a shorter one"
+            )
     return tuple(value)
 
 

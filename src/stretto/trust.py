@@ -15,7 +15,6 @@ bytes that are no UTF-8: they stand in it as lone surrogates (`\\udcXX`).
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
 import os
@@ -31,6 +30,7 @@ import msgspec
 
 from stretto.errors import CorruptError, UserError
 from stretto.model import Mode, Record
+from stretto.patterns import matches
 from stretto.rules import SETTINGS_FILE, Settings, parse_settings
 from stretto.system import Lock, atomic_write, open_private, private_directory, wall_s, write_all
 
@@ -424,11 +424,11 @@ def set_excluded(project: Project, globs: Sequence[str]) -> Project:
 
 
 def excludes(globs: Sequence[str], argv: Sequence[str]) -> bool:
-    """Say whether a displayed command is left alone: a glob matches its words joined by spaces, the first with or without its folder."""
+    """Say whether a command is left alone: a glob fits its words joined by spaces, the first with or without its folder."""
     if not argv:
         return False
     texts = (" ".join(argv), " ".join([Path(argv[0]).name, *argv[1:]]))
-    return any(fnmatch.fnmatchcase(text, glob) for glob in globs for text in texts)
+    return any(matches(globs, text, beyond=True) for text in texts)
 
 
 def revoke(paths: ProjectPaths) -> None:

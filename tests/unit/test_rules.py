@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stretto.errors import UserError
+from stretto.patterns import matches
 from stretto.rules import (
     _SETTINGS,
     _TABLES,
@@ -20,7 +21,6 @@ from stretto.rules import (
     Rules,
     Settings,
     eagerness,
-    matches,
     parse,
     parse_settings,
 )
