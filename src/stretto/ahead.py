@@ -42,7 +42,7 @@ class Candidate(Record, frozen=True, kw_only=True):
     """How long it has been running ahead already; None when it does not."""
 
 
-def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbidden: bool, withheld: str) -> str:
+def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbidden: bool, withheld: str, grouped: bool = False) -> str:
     """Say why a command may not run ahead, "" when it may.
 
     Args:
@@ -50,11 +50,14 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
         allowed: stretto.toml lists it: it may although it writes products or connects.
         forbidden: stretto.toml says never.
         withheld: why the host cannot be taken to run it again without asking, "" when it can.
+        grouped: the session runs it in the host's memory group, of whose limit a run of ours would be free.
     """
     if forbidden:
         return "the rules say never"
     if idle_input:
         return "its standard input was not empty"
+    if grouped:
+        return "the session runs it under the host's memory limit, which would not hold for a run ahead"
     if withheld or allowed:
         return withheld
     if not check.ahead:

@@ -30,7 +30,7 @@ import msgspec
 import watchfiles
 from msgspec import structs
 
-from stretto import __version__, commands, gates, hookwire, observe, rpc, rules, shellenv, trust, waits
+from stretto import __version__, commands, gates, hookwire, observe, rpc, shellenv, trust, waits
 from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import CorruptError, StrettoError
 from stretto.fold import WaitsFor
@@ -38,7 +38,7 @@ from stretto.machine import Machine
 from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
 from stretto.runs import Run
 from stretto.sessions import settings_of_host
-from stretto.system import LINUX, Lock, mono_s, wall_s
+from stretto.system import LINUX, Lock, Process, mono_s, wall_s
 from stretto.tree import steered, tool_identity, unseen_tool
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
@@ -458,14 +458,29 @@ class Supervisor:
             return {"do": b"exec", "reason": b"it runs inside a worker"}
         peer.call.session = SessionId(message["session"].decode()) or None
         peer.call.pid = _peer_pid(peer.connection)
-        check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=engine.standing.rules.add)
+        callers, shell = self._callers(peer.call.pid or int(message["pid"]), peer.call.session)
+        check = engine.check_of(invocation, observe.environment(shell.pid) if shell is not None else ())
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
         not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
+        real = _asked_for_real(invocation, check, callers)
+        if not_ours is None and real is not None and real.in_place:
+            not_ours = _passed_by(real.code, real.reason)
         job = self._machine.identity(invocation)
         above = (peer.call.pid, *observe.ancestors(peer.call.pid)) if peer.call.pid and LINUX else ()
-        answer = engine.ask(peer.call, job, invocation, check, not_ours=not_ours, nested=nested, began_s=began_s, above=above)
+        answer = engine.ask(
+            peer.call,
+            job,
+            invocation,
+            check,
+            not_ours=not_ours,
+            nested=nested,
+            began_s=began_s,
+            above=above,
+            real=real,
+            shell=shell,
+        )
         if answer.run is None:
             return {"do": answer.do.encode(), "reason": answer.reason.encode()}
         if answer.do == "record":
@@ -482,16 +497,22 @@ class Supervisor:
         children = {run.child_pid for run in self._engine.runs.open.values() if run.child_pid}
         return bool(children) and not children.isdisjoint(observe.ancestors(pid))
 
+    def _callers(self, pid: int, session: SessionId | None) -> tuple[list[observe.Called], Process | None]:
+        """Return what stands between the host and a call, and the shell of its Bash call."""
+        conversation = self._engine.conversations.get(session) if session else None
+        claude = conversation.claude if conversation is not None else None
+        return observe.callers(pid, {claude.pid, *observe.ancestors(claude.pid)} if claude is not None else ())
+
     def _not_ours(self, invocation: Invocation, check: commands.Check) -> Verdict | None:
         """Say why a check just runs, neither joined nor recorded; None when it may be."""
-        if check.steered or steered(invocation.argv, invocation.cwd, invocation.env):
+        if check.steered or steered(invocation.argv, invocation.cwd, invocation.env, check.kind):
             return _passed_by("steered", "a cache steers its outcome")
         if unseen := unseen_tool(invocation.argv):
             return _passed_by("unseen-tool", unseen)
-        excluded = trust.excludes(self._machine.project.grant.excluded, commands.redact(invocation.argv))
-        if excluded or rules.matches(self._engine.standing.rules.exclude, commands.display(invocation.argv)):
+        words = [word.decode(errors="backslashreplace") for word in invocation.argv]
+        if trust.excludes(self._machine.project.grant.excluded, words) or self._engine.excludes(invocation):
             return _passed_by("disabled", "it is excluded")
-        if invocation.context != self._context:
+        if not observe.same_context(invocation.context, self._context):
             return _passed_by("sandbox", "it runs in another context than the supervisor (a sandbox, other limits)")
         if not (invocation.cwd + b"/").startswith(self.root + b"/"):
             return _passed_by("outside", "it runs outside the project")
@@ -563,6 +584,14 @@ def _reply(event: str, heard: Heard) -> hookwire.HookReply:
     if heard.goes_on or (heard.told and event == "PostToolBatch"):
         return hookwire.context_reply(event, heard.told)
     return hookwire.notice_reply(heard.notice) if heard.notice else hookwire.HookReply()
+
+
+def _asked_for_real(invocation: Invocation, check: commands.Check, callers: list[observe.Called]) -> commands.Asked | None:
+    """Return what asks for a real run, by the words of a call and by what stands above it."""
+    if check.real:
+        return commands.Asked("real-run", f"its words ask for a real run ({check.real})")
+    own = commands.Caller((invocation.name, *(os.fsdecode(word) for word in invocation.argv[1:])))
+    return commands.by_callers([own, *(commands.Caller(each.argv, each.text) for each in callers)])
 
 
 def _passed_by(code: str, reason: str) -> Verdict:

@@ -17,7 +17,7 @@ import os
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, assert_never
 
-from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, retries, rpc, rules, schedule
+from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
 from stretto.audit import Auditor
 from stretto.background import Background
 from stretto.errors import CorruptError, StrettoError, UserError
@@ -101,6 +101,11 @@ def is_claude(session: Session, found: Process) -> bool:
 
 def _passed_by(code: str, reason: str) -> Verdict:
     return Verdict(standing=Standing.UNKNOWN, reason=reason, code=code)
+
+
+def _names_of(invocation: Invocation) -> set[str]:
+    """Return the names by which a Bash text may call a check."""
+    return {invocation.name, commands.python_module(invocation.argv)} - {""}
 
 
 def _named(claude: Process | None) -> dict[str, Any]:
@@ -597,10 +602,10 @@ class Engine:
             return
         for key, check in self._checks.items():
             job = self.state.jobs[key]
-            text = commands.display(self._invocations[key].argv)
+            text = commands.pattern_text(self._invocations[key].argv)
             gated = "stop" in rules.gate_places(self.standing.rules, text) and not check.filtered
             quick = bool(job.durations_s) and job.median_s < gates.HOLD_S
-            if gated and quick and self.runs.wants_run(job) and not self._ineligible(job):
+            if gated and quick and self.runs.wants_run(job) and not self._ineligible(job, gated=True):
                 self._urgent.add(key)
         if self._urgent:
             self._poked_s = 0.0
@@ -776,8 +781,7 @@ class Engine:
     def shim_asked(self, session: SessionId | None, invocation: Invocation) -> str:
         """A shim asks; return the shape of the Bash call it stands in, "" when none is known."""
         conversation = self.conversations.get(session) if session else None
-        names = {invocation.name, commands.python_module(invocation.argv)} - {""}
-        return conversation.shim_asked(names) if conversation else ""
+        return conversation.shim_asked(_names_of(invocation)) if conversation else ""
 
     def _batch_ended(self, conversation: Conversation, batch: hookwire.BatchEnded) -> None:
         if not batch.agent:
@@ -874,6 +878,8 @@ class Engine:
         nested: bool,
         began_s: float,
         above: Collection[int] = (),
+        real: commands.Asked | None = None,
+        shell: Process | None = None,
     ) -> Answer:
         """Decide what a session's call of a check does.
 
@@ -883,6 +889,8 @@ class Engine:
             nested: it comes from inside another foreground run.
             began_s: when the question came, on the world's clock.
             above: the process that asks and its ancestors; () where the system cannot tell.
+            real: what asks for a real run, as far as its words and what stands above it tell: it is recorded and nothing is joined.
+            shell: the shell of the Bash call that it comes from, None when that is not known.
         """
         self._catch_up()
         self.pay_epoch()
@@ -915,6 +923,11 @@ class Engine:
         blocked, code = self._blocker(), "beside-unknown"
         if not blocked and (barred := self.state.jobs[job].barred):
             blocked, code = f"it is joined no more since an audit: {barred}", "barred"
+        if conversation is not None:
+            again = conversation.asked_again(job, _names_of(invocation), shell)  # counted whatever else is said
+            real = real or conversation.real_by_text(_names_of(invocation), shell) or again
+        if real is not None:  # said before all else: it stays true when the rest is over
+            blocked, code = real.reason, real.code
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
         if usable and run is not None and (blocked := objection(self.state, job, do, run.attempt)):
@@ -1208,7 +1221,7 @@ class Engine:
                 continue
             if self._is_disturbed(key):
                 continue
-            if not self._ineligible(job) and self.runs.wants_run(job):
+            if not self._ineligible(job, gated=key in self._urgent) and self.runs.wants_run(job):
                 began_s = running.get(key)
                 run_s = None if began_s is None else self._world.mono_s() - began_s
                 candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
@@ -1229,8 +1242,8 @@ class Engine:
         often = sorted(learned.sessions_of, key=lambda name: -learned.sessions_of[name])
         worth = (JobKey(name) for name in dict.fromkeys([*learned.lately, *often]) if ahead.is_considered(learned, JobKey(name)))
         for key, invocation in self._revival.some(worth, self._invocations):
-            check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=self.standing.rules.add)
-            if check is None or check.steered or rules.matches(self.standing.rules.exclude, commands.display(invocation.argv)):
+            check = self.check_of(invocation, invocation.env)
+            if check is None or check.steered or self.excludes(invocation):
                 continue
             self._invocations[key], self._checks[key] = invocation, check
             if self._world.tree.spares(invocation.argv, invocation.cwd):
@@ -1238,13 +1251,32 @@ class Engine:
             self.runs.revived[key] = self._scan.generation
             self.dirty = True
 
+    def check_of(self, invocation: Invocation, usual: Collection[bytes]) -> commands.Check | None:
+        """Say how a call checks; None when it is to be left alone.
+
+        Args:
+            usual: the part of its environment that every call of the session has.
+        """
+        return commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=self.standing.rules.add, usual=usual)
+
+    def excludes(self, invocation: Invocation) -> bool:
+        """Say whether the rules leave a call alone."""
+        return patterns.matches(self.standing.rules.exclude, commands.pattern_text(invocation.argv), beyond=True)
+
     def _is_disturbed(self, job: JobKey) -> bool:
         """Say whether a development server writes what this command may read: its run would only be torn."""
         return job not in self.runs.sparing and self._world.mono_s() - self._busy_s < DISTURBED_S
 
-    def _ineligible(self, job: Job) -> str:
+    def _ineligible(self, job: Job, *, gated: bool = False) -> str:
+        """Say why a command is not run ahead, "" when it is.
+
+        Args:
+            gated: a gate waits for it. One that asks for a real run each time runs ahead for nobody else.
+        """
         if job.barred:
             return "nothing is joined for it since an audit"
+        if not gated and job.job in self._checks and (asked := self._checks[job.job].real):
+            return f"it asks for a real run each time ({asked})"
         return meter.loses(job) or self._forbidden(job.job)
 
     def _forbidden(self, key: JobKey) -> str:
@@ -1252,15 +1284,16 @@ class Engine:
         if key not in self._invocations:
             return "its environment is not known to this supervisor"
         job = self.state.jobs[key]
-        text = commands.display(self._invocations[job.job].argv)
+        text = commands.pattern_text(self._invocations[job.job].argv)
         if aside := retries.put_aside(job.crashes, self._crashed_ago_s(job)):
             return aside
         return ahead.ineligible(
             job,
             self._checks[job.job],
             idle_input=self._invocations[job.job].stdin == "idle",
-            allowed=rules.matches(self.standing.rules.ahead, text),
-            forbidden=rules.matches(self.standing.rules.never_ahead, text),
+            grouped=self._invocations[job.job].in_memory_group,
+            allowed=patterns.matches(self.standing.rules.ahead, text),
+            forbidden=patterns.matches(self.standing.rules.never_ahead, text, beyond=True),
             withheld=self._approvals.withheld(job, self.conversations.values()),
         )
 

@@ -184,7 +184,7 @@ class Gatekeeper:
             if job not in ground.invocations or self._state.jobs[job].barred:
                 continue
             command = commands.display(ground.invocations[job].argv)
-            places = rules.gate_places(ground.standing.rules, command)
+            places = rules.gate_places(ground.standing.rules, commands.pattern_text(ground.invocations[job].argv))
             if places:
                 found.append(self._checked(question, job, command, places, running.get(job), ground))
         return found

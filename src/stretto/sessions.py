@@ -25,6 +25,9 @@ CALL_LIFE_S = 900.0
 LATE_S = 10.0
 """A background call's shell says that it began at most so long after the call."""
 UNKNOWN_EFFECTS = ("other", "package")
+SHELLS_MOST = 64
+"""Shells of Bash calls whose questions are remembered; the one that asked last stays longest."""
+AGAIN = commands.Asked("repeated", "it was asked before in this Bash call: whoever repeats a check looks for a difference")
 STRICTEST = max(PERMISSION_STRICTNESS.values())
 
 
@@ -43,6 +46,10 @@ class OpenCall:
         """When it began, as processes are dated."""
         self.shell = 0
         """The shell that runs it, 0 as long as that did not say so."""
+        self.real = commands.by_text(self.command)
+        """What in its text asks for real runs of its checks, None when nothing does."""
+        self.jobs: set[JobKey] = set()
+        """The checks that were asked for while it was open, as far as their own shell is not known."""
         self.shims: set[str] = set()
         """Names by which shims asked while it was open."""
         self.question = False
@@ -128,6 +135,8 @@ class Conversation:
         self._calls: dict[str, OpenCall] = {}
         self._late: list[OpenCall] = []
         """Background calls that ended, to the host, before their shells said that they began."""
+        self._shells: dict[Process, set[JobKey]] = {}
+        """What was asked for from the shell of each Bash call."""
         self._edits: dict[str, Edit] = {}
 
     def asked(self, asked: BashAsked | ToolAsked, effect: str, names: Collection[str], since_ticks: int = 0) -> OpenCall:
@@ -172,6 +181,36 @@ class Conversation:
         for call in self._calls.values():
             call.shims.update(names)
         return next((call.shape for call in self._calls.values() if any(check.name in names for check in call.checks)), "")
+
+    def asked_again(self, job: JobKey, names: Collection[str], shell: Process | None) -> commands.Asked | None:
+        """A check is asked for by one of these names; say so when it was before in the same Bash call.
+
+        Args:
+            shell: the one of the call; without it each call that is open has a first question, those that hold such a check before others.
+        """
+        if shell is None:
+            calls = [call for call in self._calls.values() if any(check.name in names for check in call.checks)] or list(
+                self._calls.values()
+            )
+            first = next((call for call in calls if job not in call.jobs), None)
+            if first is not None:
+                first.jobs.add(job)
+            return AGAIN if calls and first is None else None
+        jobs = self._shells.pop(shell, set())
+        again = job in jobs
+        self._shells[shell] = jobs | {job}
+        while len(self._shells) > SHELLS_MOST:
+            del self._shells[next(iter(self._shells))]
+        return AGAIN if again else None
+
+    def real_by_text(self, names: Collection[str], shell: Process | None) -> commands.Asked | None:
+        """Say what in the Bash call that a check of these names stands in asks for real runs.
+
+        That is the call of its shell, as far as that is known; else each whose text has such a check, and a single one in any case.
+        """
+        own = [call for call in self._calls.values() if shell is not None and call.shell == shell.pid]
+        calls = own or [call for call in self._calls.values() if len(self._calls) == 1 or any(check.name in names for check in call.checks)]
+        return next((call.real for call in calls if call.real is not None), None)
 
     def question(self, command: str) -> None:
         """The host asks the user about this command; the hook does not say which call it is."""

@@ -80,3 +80,51 @@ def test_a_process_that_is_just_ending_does_not_count_and_one_without_an_environ
 )
 def test_only_loopback_is_this_machine(address, local):
     assert observe.is_local(address) is local
+
+
+# --- what stands above a call, and its context ------------------------------------------------------------------------------
+
+UP = "import os, sys; print(os.getpid(), flush=True); sys.stdin.read()"
+
+
+def test_what_stands_between_the_host_and_a_call_is_told_with_the_texts_of_shells(tmp_path):
+    script = tmp_path / "bench.sh"
+    script.write_text(f"# a script\n{sys.executable} -I -S -c {UP!r}; :\n".replace("'", '"'))
+    text = f"cd {tmp_path}; sh bench.sh; :"
+    with subprocess.Popen(["/bin/bash", "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdin and shell.stdout
+        pid = int(shell.stdout.readline())
+        found, top = observe.callers(pid, {os.getpid(), *observe.ancestors(os.getpid())})
+        none, nobody = observe.callers(pid, {pid, shell.pid, *(each for each in observe.ancestors(pid))})
+        shell.stdin.close()
+    assert [each.text.partition("\n")[0] for each in found] == ["# a script", text]
+    assert found[1].argv == ("/bin/bash", "-c", text)
+    assert top is not None and top.pid == shell.pid
+    assert (none, nobody) == ([], None)
+
+
+def test_the_environment_a_process_was_started_with_is_told():
+    assert b"PATH=" + os.environb[b"PATH"] in observe.environment(os.getpid())
+    assert observe.environment(1 << 22) == frozenset()
+
+
+HERE = b"cgroup=4:memory:/a/b|0::/a|\nlimits=x\nuid=0"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "same"),
+    [
+        (HERE, True),
+        (b"cgroup=4:memory:/a/b/claude-code-bash|0::/a|\nlimits=x\nuid=0", True),
+        (b"cgroup=4:memory:/a/b|0::/a/claude-code-bash|\nlimits=x\nuid=0", True),
+        (b"cgroup=4:memory:/a/claude-code-bash|0::/a|\nlimits=x\nuid=0", True),
+        (b"cgroup=4:memory:/c/claude-code-bash|0::/a|\nlimits=x\nuid=0", False),
+        (b"cgroup=4:memory:/a/b/other|0::/a|\nlimits=x\nuid=0", False),
+        (b"cgroup=4:memory:/a/b/claude-code-bash|0::/a|\nlimits=y\nuid=0", False),
+        (b"cgroup=4:memory:/a/b/claude-code-bash|0::/z|\nlimits=x\nuid=0", False),
+        (b"cgroup=4:memory:/a/b/claude-code-bash-2|0::/a|\nlimits=x\nuid=0", False),
+        (b"", False),
+    ],
+)
+def test_the_memory_group_of_the_host_and_nothing_else_is_taken_for_our_own_context(theirs, same):
+    assert observe.same_context(theirs, HERE) is same

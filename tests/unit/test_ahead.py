@@ -205,7 +205,7 @@ def test_a_command_that_never_ended_by_itself_is_no_candidate():
     assert "not seen to end" in reason(msgspec.structs.replace(JOB, clean=False))
 
 
-@pytest.mark.parametrize("changes", [{"idle_input": True}, {"withheld": "plan mode"}, {"forbidden": True}], ids=str)
+@pytest.mark.parametrize("changes", [{"idle_input": True}, {"withheld": "plan mode"}, {"forbidden": True}, {"grouped": True}], ids=str)
 def test_what_the_rules_allow_is_still_no_more_than_the_host_would_do(changes):
     assert reason(allowed=True, **changes)
 

@@ -7,6 +7,7 @@ import shlex
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from stretto.commands import MODULES, NAMES, PYTHONS, Check, check_of, python_module
 
@@ -259,7 +260,9 @@ def rows() -> list[object]:
 def test_check_of_checking_form_has_kind_and_flags(command, kind, flags):
     argv = shlex.split(command)
     found = check_of(argv[0], [word.encode() for word in argv])
-    assert found == Check(kind=kind, ahead="a" in flags, steered="s" in flags, filtered="f" in flags)
+    assert found is not None and structs.replace(found, real="") == Check(
+        kind=kind, ahead="a" in flags, steered="s" in flags, filtered="f" in flags
+    )
 
 
 @pytest.mark.parametrize("command", [each.strip() for line in NOT_CHECKS.strip().splitlines() for each in line.split("|")])

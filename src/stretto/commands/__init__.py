@@ -15,14 +15,29 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+from msgspec import structs
+
 from stretto.commands.readers import reads
+from stretto.commands.realruns import Asked, Caller, by_callers, by_text, by_words
 from stretto.commands.shape import Spotted, checks_in, shape_of
 from stretto.commands.shelltext import Simple, Word, split
 from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, inner, joined, module, target
 from stretto.model import Record
 
 __all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Effect", "Part", "check_of", "display", "effect_of"]
-__all__ += ["Spotted", "checks_in", "parts_of", "python_module", "redact", "shape_of"]
+__all__ += [
+    "Asked",
+    "Caller",
+    "Spotted",
+    "by_callers",
+    "by_text",
+    "checks_in",
+    "parts_of",
+    "pattern_text",
+    "python_module",
+    "redact",
+    "shape_of",
+]
 
 Effect = Literal["reads", "checks", "package", "other"]
 Argv = Sequence[bytes] | Sequence[str]
@@ -46,17 +61,25 @@ _UPDATING = re.compile(
 _NOT_SET = frozenset({"", "0", "no", "none", "false", "off"})
 
 
-def check_of(name: str, argv: Argv, *, env: Iterable[bytes | str] = (), added: Collection[str] = ()) -> Check | None:
+def check_of(
+    name: str,
+    argv: Argv,
+    *,
+    env: Iterable[bytes | str] = (),
+    added: Collection[str] = (),
+    usual: Collection[bytes | str] = (),
+) -> Check | None:
     """Say whether this call checks (tests, lints, checks types, builds), and how; None when it is to be left alone.
 
     Args:
         name: the intercepted name: `pytest`, `python`, `make`.
         env: `NAME=value` entries; one that tells test tools to rewrite what they expect (`UPDATE_SNAPSHOTS=1`) makes it no check.
         added: names the user's stretto.toml adds. Of an unknown tool only the options no check has are understood.
+        usual: the entries of `env` that hold for the whole session: how its checks always run asks for nothing in particular.
     """
-    words = _words(argv)[1:]
+    words, env = _words(argv)[1:], list(env)
     more: list[str] = []
-    for entry in _words(list(env)):
+    for entry in _words(env):
         variable, _, value = entry.partition("=")
         if _UPDATING.fullmatch(variable) and value.lower() not in _NOT_SET:
             return None
@@ -68,7 +91,9 @@ def check_of(name: str, argv: Argv, *, env: Iterable[bytes | str] = (), added: C
         check = joined([target(name) or Check(kind="test")], words)
     else:
         check = inner(name, words)
-    return joined([check, inner("pytest", more)], words) if more and check else check
+    check = joined([check, inner("pytest", more)], words) if more and check else check
+    real = by_words(name, words, _words([entry for entry in env if entry not in usual])) if check else ""
+    return structs.replace(check, real=real) if check and real else check
 
 
 # --- effects ----------------------------------------------------------------------------------------------------------------
@@ -359,6 +384,16 @@ def redact(argv: Argv) -> tuple[str, ...]:
             return (*words, f"…({len(argv) - at} more)")
         words.append(shown)
     return tuple(words)
+
+
+def pattern_text(argv: Argv) -> str:
+    """Return the text that patterns of the rules are matched with: the words of the command as it gets them, one space between two.
+
+    Of the first word only the name, whatever path it was called by. Neither cut nor quoted nor redacted, so it is for nobody's eyes and for
+    no log; what is no UTF-8 stands as `\\xff`.
+    """
+    words = _words(argv)
+    return " ".join([words[0].rpartition("/")[2] or words[0], *words[1:]]) if words else ""
 
 
 def display(argv: Argv) -> str:

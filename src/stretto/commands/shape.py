@@ -120,7 +120,7 @@ def _spotted(text: str, names: Collection[str], code: str, depth: int, *, certai
         if base in _SHELLS and depth < _DEPTH and len(inside) > 1 and re.fullmatch(r"-\w*c", inside[-2]) and words[-1].literal:
             login = any(re.fullmatch(r"-\w*[li]\w*|--login", option) for option in inside[:-1])
             found += _spotted(inside[-1], names, why or ("login-shell" if login else ""), depth + 1, certain=runs)
-        elif name := _check_name(base, inside):
+        elif name := check_name(base, inside):
             found.append(Spotted(name=name, code=why or _unseen(words[0].text, base, name, names), certain=runs and sure))
         elif name := _file_name(base, inside):
             found.append(Spotted(name=name, code=why or "by-path", certain=runs and sure))
@@ -128,6 +128,13 @@ def _spotted(text: str, names: Collection[str], code: str, depth: int, *, certai
             found.append(Spotted(name=name, code=why or "elsewhere", certain=runs and sure))
         runs = runs and not (conditional and base not in _NEVER_FAIL)
     return tuple(found)
+
+
+def without_prefixes(words: list[Word]) -> list[Word]:
+    """Return the words of a command behind `time`, `env X=1`, `timeout 60` and their like."""
+    while words and words[0].literal and (words[0].text in _PASSED or words[0].text == "sudo"):
+        words, _ = _behind(words)
+    return words
 
 
 def _behind(words: list[Word]) -> tuple[list[Word], str]:
@@ -139,7 +146,7 @@ def _behind(words: list[Word]) -> tuple[list[Word], str]:
     return rest, off
 
 
-def _check_name(base: str, args: list[str]) -> str:
+def check_name(base: str, args: list[str]) -> str:
     """Return the name by which a call is known as a check, "" when it is none."""
     if args in (["--version"], ["--help"], ["-V"], ["-h"]):
         return ""
@@ -160,12 +167,12 @@ def _file_name(base: str, args: list[str]) -> str:
     if script in SCRIPTS:
         return _file_name(script, args[at + 1 :])
     tool = re.sub(r"\.(?:[cm]?js|phar|py|rb|php|jar)$", "", script)
-    return _check_name(tool, args[at + 1 :]) if folder or tool != script else ""
+    return check_name(tool, args[at + 1 :]) if folder or tool != script else ""
 
 
 def _name_within(args: list[str]) -> str:
     """Return the name of the check that begins somewhere in these words."""
-    return next((name for at, word in enumerate(args[:_NESTED]) if (name := _check_name(word.rpartition("/")[2], args[at + 1 :]))), "")
+    return next((name for at, word in enumerate(args[:_NESTED]) if (name := check_name(word.rpartition("/")[2], args[at + 1 :]))), "")
 
 
 def _unseen(typed: str, base: str, name: str, names: Collection[str]) -> str:

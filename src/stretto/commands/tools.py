@@ -30,6 +30,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     """Its outcome hangs on what an earlier run left in a cache (`--lf`): never joined to another run, never run ahead."""
     filtered: bool = False
     """Runs only selected tests (`-k`, ids): says nothing about the whole."""
+    real: str = ""
+    """The option or variable by which it asks for a real run (`realruns.by_words`): recorded, never answered with an earlier result."""
 
 
 # --- reading options --------------------------------------------------------------------------------------------------------
