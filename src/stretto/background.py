@@ -20,6 +20,8 @@ class Seen(NamedTuple):
     start: str
     """The kernel's start time: with the pid it names one process of this boot."""
     parent: int
+    leader: int = 0
+    """The process whose session of processes it is in."""
     work: tuple[bytes, ...] = ()
     """What each of its threads has used of the processors so far, as the kernel words it; () where that cannot be seen."""
     busy: bool = False
@@ -29,13 +31,14 @@ class Seen(NamedTuple):
 
 
 Processes = Mapping[int, Seen]
+Orphans = Callable[[str, int, Collection[int]], Processes]
 
 
 class _Left:
     """What one call left running."""
 
-    def __init__(self, announced: bool, harmless: bool, seen: Processes) -> None:
-        self.announced, self.harmless, self.seen = announced, harmless, dict(seen)
+    def __init__(self, session: str, announced: bool, harmless: bool, seen: Processes) -> None:
+        self.session, self.announced, self.harmless, self.seen = session, announced, harmless, dict(seen)
 
 
 class Background:
@@ -49,10 +52,11 @@ class Background:
     def __bool__(self) -> bool:
         return bool(self._left)
 
-    def follow(self, found: Processes, *, announced: bool, harmless: bool) -> None:
+    def follow(self, found: Processes, *, session: str, announced: bool, harmless: bool) -> None:
         """Follow what was found when a call ended; what is followed already stays with the call it was found at.
 
         Args:
+            session: whose call it was, "" when that is not known.
             announced: a hook told of the call, so a check below these processes is one that a session runs.
             harmless: nothing in the call is of unknown effects.
         """
@@ -61,7 +65,7 @@ class Background:
                 left.seen = {pid: seen for pid, seen in left.seen.items() if pid not in found}
         known = self.pids()
         if new := {pid: seen for pid, seen in found.items() if pid not in known}:
-            self._left.append(_Left(announced, harmless, new))
+            self._left.append(_Left(session, announced, harmless, new))
 
     def pids(self) -> set[int]:
         return {pid for left in self._left for pid in left.seen}
@@ -70,16 +74,23 @@ class Background:
         """Say whether a process with these ancestors (itself among them) was started by a call of which a hook told."""
         return any(left.announced and not left.seen.keys().isdisjoint(above) for left in self._left)
 
-    def look(self, processes: Callable[[Collection[int]], Processes], ours: Collection[int] = ()) -> bool:
+    def look(self, processes: Callable[[Collection[int]], Processes], orphans: Orphans, ours: Collection[int] = ()) -> bool:
         """Say whether anything may have happened since the last look.
 
         Args:
             processes: returns those of these pids that live, and all their descendants.
+            orphans: finds what somebody who ended has left: by the session, since when, and whose sessions of processes it may be in.
             ours: shims whose command is recorded: what that does is known in another way.
         """
         happened = False
         for left in self._left:
-            before, now = _without(left.seen, ours), _without(processes(left.seen), ours)
+            found = dict(processes(left.seen))
+            if any(pid not in found or found[pid].start != seen.start for pid, seen in left.seen.items()):
+                since_ticks = min(int(seen.start) for seen in left.seen.values())
+                others = self.pids() - left.seen.keys()
+                lost = orphans(left.session, since_ticks, {seen.leader for seen in left.seen.values()})
+                found |= {pid: seen for pid, seen in lost.items() if pid not in others}
+            before, now = _without(left.seen, ours), _without(found, ours)
             happened = (not left.harmless and _worked(before, now)) or happened
             left.seen = now
         self._left = [left for left in self._left if left.seen]

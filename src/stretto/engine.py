@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, assert_never
 
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
 from stretto.audit import Auditor
-from stretto.background import Background
+from stretto.background import Background, Processes
 from stretto.errors import CorruptError, StrettoError, UserError
 from stretto.findings import Findings
 from stretto.fold import MAKES_WAY, Job, Session, apply, objection
@@ -255,7 +255,7 @@ class Engine:
             else:
                 self.log(SessionClosed, session=session.session, reason="its process ended while no supervisor lived")
         left = self._world.survivors(tuple(self.state.sessions), None, 0, (), orphans=True)
-        self._background.follow(left or {}, announced=False, harmless=False)
+        self._background.follow(left or {}, session="", announced=False, harmless=False)
         self.announced = True
 
     def guarded(self, act: Callable[..., object], *arguments: Any) -> None:
@@ -738,8 +738,7 @@ class Engine:
         found = self._world.survivors((session,), conversation.claude, since_ticks, shells, orphans=orphans)
         if found is None:
             return False
-        beside = self._world.processes(conversation.shells)
-        self._background.follow({pid: seen for pid, seen in found.items() if pid not in beside}, announced=announced, harmless=harmless)
+        self._background.follow(self._but_open_calls(found), session=session, announced=announced, harmless=harmless)
         return True
 
     def _look_beside(self) -> None:
@@ -756,12 +755,23 @@ class Engine:
                 if call is None:
                     unannounced.add(pid)
                 elif not conversation.is_open(call):  # a background call: its shell is slower than the host
-                    self._background.follow(self._world.processes([pid]), announced=True, harmless=not call.is_unknown)
+                    found = self._world.processes([pid])
+                    self._background.follow(found, session=session, announced=True, harmless=not call.is_unknown)
             if unannounced:
                 self._follow(conversation, session, since_ticks, unannounced, announced=False, harmless=False, orphans=True)
                 self._end_results("a shell of the session began that no hook announced", session)
-        if self._background and self._background.look(self._world.processes, self._shims()):
+        if self._background and self._background.look(self._world.processes, self._orphans, self._shims()):
             self._end_results("something that a command left running was at work", None)
+
+    def _orphans(self, session: str, since_ticks: int, leaders: Collection[int]) -> Processes:
+        sessions = (SessionId(session),) if session else tuple(self.state.sessions)
+        found = self._world.survivors(sessions, None, since_ticks, leaders, orphans=True) or {}
+        return self._but_open_calls(found)
+
+    def _but_open_calls(self, found: Processes) -> Processes:
+        open_calls = {pid for conversation in self.conversations.values() for pid in conversation.shells}
+        beside = self._world.processes(open_calls) if found and open_calls else {}
+        return {pid: seen for pid, seen in found.items() if pid not in beside}
 
     def _shims(self) -> set[int]:
         return {run.shim_pid for run in self.runs.open.values() if run.shim_pid}
@@ -909,6 +919,7 @@ class Engine:
         if (strange := self._strange(call, above)) is not None:
             self._end_results(f"a check was run here, and {strange.reason}", call.session)
             self._tell_of_lost_hooks(call.session, strange)
+            self._follow_stranger(above)
             not_ours = not_ours or strange
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
@@ -971,6 +982,14 @@ class Engine:
         if not (left or conversation.announced(above) or conversation.may_hide_calls):
             return _passed_by("unannounced", "no hook of its session announced the call it is in")
         return None
+
+    def _follow_stranger(self, above: Collection[int]) -> None:
+        """What a call that is not known to be a session's stands in goes on, and nobody will say when it is over."""
+        asker = next(iter(above), 0)
+        seen = self._world.processes([asker]).get(asker) if asker else None
+        if seen is not None:
+            top = seen.leader if seen.leader in above else asker
+            self._background.follow(self._world.processes([top]), session="", announced=False, harmless=False)
 
     def _tell_of_lost_hooks(self, session: SessionId | None, strange: Verdict) -> None:
         """Have the session's user told once that its hooks are gone, as soon as there is a hook again by which that can be said."""

@@ -122,7 +122,7 @@ def _seen(pid: int) -> Seen | None:
             work.append(task.encode() + b" " + used)
     except OSError:
         return None  # it ended while it was looked at
-    return Seen(start=fields[19].decode(), parent=int(fields[1]), work=tuple(work), busy=busy, serves=_serves(pid))
+    return Seen(start=fields[19].decode(), parent=int(fields[1]), leader=int(fields[3]), work=tuple(work), busy=busy, serves=_serves(pid))
 
 
 def _serves(pid: int) -> bool:
@@ -174,7 +174,7 @@ def survivors(
         marked = not marks.isdisjoint(environ)
         if marked and int(fields[3]) not in shells and any(entry.startswith(b"CLAUDE_PROJECT_DIR=") for entry in environ):
             continue  # a hook, or a server of the host's for tools
-        if marked or int(fields[3]) in shells or (since_ticks and environ <= {b""} and carries(pid, b"")):
+        if marked or int(fields[3]) in shells or (since_ticks and host and environ <= {b""} and carries(pid, b"")):
             found.add(pid)
     return processes(found)
 

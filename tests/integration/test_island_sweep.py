@@ -78,7 +78,7 @@ class Walk:
         bench.tool("pytest", CHECK)
         bench.begin()
         self.session_file = bench.env_file.read_text()
-        (path,) = Path(bench.paths.folder).glob("sessions/*")
+        (path,) = Path(bench.paths.folder).glob("sessions/*.sh")
         self.session = path.read_text()
 
     def runs(self) -> int:

@@ -229,9 +229,9 @@ def free(pipe: Path) -> None:
 
 
 @contextmanager
-def going_on(bench: Bench, command: str, *, told: bool = True) -> Iterator[int]:
+def going_on(bench: Bench, command: str, *, told: bool = True, env: dict[str, str] | None = None) -> Iterator[int]:
     """A Bash call that leaves one process behind: its id; it is ended at the end."""
-    out, code, _ = bench.bash(f"{command} >/dev/null 2>&1 & echo $!", told=told)
+    out, code, _ = bench.bash(f"{command} >{bench.short}/left 2>&1 & echo $!", told=told, env=env)
     assert code == 0
     pid = int(out)
     try:
@@ -240,6 +240,34 @@ def going_on(bench: Bench, command: str, *, told: bool = True) -> Iterator[int]:
         for each in [*observe.descendants(pid), pid]:
             subprocess.run(["kill", "-9", str(each)], check=False, stderr=subprocess.DEVNULL)
         wait_until(lambda: observe.parent(pid) == 0 or not os.path.exists(f"/proc/{pid}/exe"), limit_s=10, what="its end")
+
+
+DAEMON = """
+import os, sys
+end = os.open(sys.argv[1], os.O_RDONLY)
+os.read(end, 1)
+for _ in range(2):
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+again = os.open(sys.argv[2], os.O_RDONLY)
+os.read(again, 1)
+open(sys.argv[3], "w").write("new\\n")
+"""
+
+
+def test_what_becomes_a_daemon_after_its_call_is_followed_too(bench, outside, released):
+    script, again = bench.short / "daemon.py", bench.short / "again"
+    script.write_text(DAEMON)
+    os.mkfifo(again)
+    with going_on(bench, f"{sys.executable} {script} {released} {again} {outside}") as pid:
+        known(bench)
+        free(released)
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), limit_s=10, what="the end of what was started")
+        known(bench)
+        free(again)
+        wait_until(lambda: outside.read_text() == "new\n", limit_s=10, what="what it writes")
+        assert check(bench) == "new"
 
 
 @pytest.mark.parametrize("how", ["( {} )", "nohup bash -c '{}'", "setsid bash -c '{}'", "env -i PATH=$PATH bash -c '{}'"])
@@ -312,6 +340,17 @@ def test_a_session_that_is_not_followed_here_runs_its_check_and_ends_results(ben
     assert out == b"new\n"
     assert (bench.did()[-1], bench.state().joins[-1].code) == ("exec", "stranger")
     assert check(bench) == "new"
+
+
+def test_what_a_strange_session_does_in_the_same_call_after_it_asked_here_ends_results(bench, outside, released):
+    known(bench)
+    strange = {"CLAUDE_CODE_SESSION_ID": "11111111-2222-3333-4444-555555555555"}
+    with going_on(bench, f"( pytest -q; read < {released}; echo new > {outside}; sleep 60 )", told=False, env=strange):
+        wait_until(lambda: bench.did()[-1] == "exec", limit_s=10, what="its question")
+        wait_until(lambda: (check(bench), bench.did()[-1])[1] == "replay", limit_s=20, what="a join beside what waits")
+        free(released)
+        wait_until(lambda: outside.read_text() == "new\n", limit_s=10, what="what it writes")
+        assert check(bench) == "new"
 
 
 FORGER = """

@@ -17,18 +17,18 @@ def worked(seen: Seen, **changes: object) -> Seen:
 
 def followed(seen: dict[int, Seen], *, harmless: bool = False) -> Background:
     background = Background()
-    background.follow(seen, announced=True, harmless=harmless)
+    background.follow(seen, session="s", announced=True, harmless=harmless)
     return background
 
 
-def look(background: Background, now: dict[int, Seen], ours: tuple[int, ...] = ()) -> bool:
+def look(background: Background, now: dict[int, Seen], ours: tuple[int, ...] = (), lost: dict[int, Seen] | None = None) -> bool:
     def processes(pids: Collection[int]) -> dict[int, Seen]:
         found = set(pids)
         for _ in now:
             found |= {pid for pid, seen in now.items() if seen.parent in found}
         return {pid: seen for pid, seen in now.items() if pid in found}
 
-    return background.look(processes, ours)
+    return background.look(processes, lambda session, since_ticks, leaders: lost or {}, ours)
 
 
 def test_processes_that_stand_still_do_nothing_and_nothing_is_said_of_them():
@@ -65,6 +65,14 @@ def test_the_end_of_a_process_is_something_that_happened_and_then_it_is_forgotte
     assert not look(background, {})
 
 
+def test_what_a_process_that_ended_has_left_is_found_and_followed():
+    """A daemon: its parent ends as soon as it has begun, and nobody leads to it any more."""
+    background = followed({10: IDLE})
+    assert look(background, {}, lost={11: IDLE})
+    assert not look(background, {11: IDLE})
+    assert look(background, {11: worked(IDLE)})
+
+
 def test_a_server_works_without_a_word_and_so_does_what_it_starts_but_neither_who_started_it_nor_beside_it():
     server, child, shell = IDLE._replace(parent=9, serves=True), IDLE._replace(parent=10), IDLE._replace(parent=1)
     background = followed({9: shell, 10: server, 11: child})
@@ -82,7 +90,7 @@ def test_what_harmless_calls_left_running_is_known_and_says_nothing():
 
 def test_what_is_found_again_at_the_end_of_a_call_of_unknown_effects_is_that_calls():
     background = followed({10: IDLE, 11: IDLE}, harmless=True)
-    background.follow({10: IDLE}, announced=False, harmless=False)
+    background.follow({10: IDLE}, session="s", announced=False, harmless=False)
     assert look(background, {10: worked(IDLE)})
     assert not background.announced({10})
 

@@ -853,6 +853,8 @@ class Host:
         self.count("worked after its call")
         if self.rng.random() < 0.3:
             self.dies(left)
+            if self.rng.random() < 0.5:  # it leaves another behind
+                self.left.append(Left(left.session, self.process("left running")))
 
     def dies(self, left: Left) -> None:
         left.proc.alive = False
