@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import json
 import os
 import re
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -37,6 +38,7 @@ from stretto import (
     doctor,
     explain,
     fold,
+    gitexclude,
     githooks,
     install,
     journal,
@@ -44,6 +46,7 @@ from stretto import (
     pauses,
     power,
     render,
+    repository,
     rules,
     saved,
     schedule,
@@ -51,13 +54,16 @@ from stretto import (
     trust,
     worker,
 )
+from stretto import worktrees as worktree
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
-from stretto.system import is_locked, private_directory, state_base, wall_s
+from stretto.system import is_locked, missing_above, private_directory, state_base, wall_s
 from stretto.trust import Project, ProjectPaths, display
 
 INTERRUPTED, BUG = 130, 70
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ELOOP, errno.ENAMETOOLONG, errno.EMFILE, errno.EIO}
+"""What a system refuses is no bug of ours: words, and no report."""
 FOLLOW_PAUSE_S = 0.1
 WAKE_EVERY_S = 0.5
 """How often `wait` looks whether a supervisor still lives: without one nothing that waits would ever start."""
@@ -66,7 +72,6 @@ NO_EXIT = {"timeout": 124, "cancelled": 143, "memory": 137, "oversize": 125, "pr
 SIZE = re.compile(r"(\d+)([KMG]?)")
 STATUS_LINE_BYTES = 1 << 20
 TIME_BACK = re.compile(r"(\d{1,6})([mhd])")
-SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -93,10 +98,29 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
         return 1
+    except OSError as error:
+        if error.errno not in REFUSED and not _is_lost():
+            return _bug(arguments)
+        where = f" {error.filename}" if error.filename else " what is needed"
+        click.echo(f"stretto: cannot use{render.plain(where)}: {error.strerror}", err=True)
+        return UserError.exit_code
     except Exception:  # noqa: BLE001  # a bug: said once, in full, in a file that can be attached to a report
-        where = _write_report(arguments)
-        click.echo(f"stretto: this is a bug in Stretto {__version__}; please report it with {where}", err=True)
-        return BUG
+        return _bug(arguments)
+
+
+def _bug(arguments: Sequence[str] | None) -> int:
+    where = _write_report(arguments)
+    click.echo(f"stretto: this is a bug in Stretto {__version__}; please report it with {where}", err=True)
+    return BUG
+
+
+def _is_lost() -> bool:
+    """Say whether the folder we were started in is gone, and every relative path with it."""
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,41 +140,95 @@ def stretto(context: click.Context) -> None:
 @click.option("--user", "scope", flag_value="user", help="Write the user's own settings: the hooks then serve every granted project.")
 @click.option("--observe", is_flag=True, help="Only look: record, say what would have been joined, change nothing.")
 @click.option("--git-hooks", is_flag=True, help="Also put pre-commit and pre-push into the repository, for commits no session sees.")
+@click.option("--worktrees/--no-worktrees", default=None, help="Grant the worktrees of this repository, too, as sessions begin in them.")
+@click.option("--no-exclude", is_flag=True, help="Leave the settings file that is made in git's sight.")
 @click.option("--yes", is_flag=True, help="Ask nothing.")
-def init(scope: install.Scope | None, observe: bool, git_hooks: bool, yes: bool) -> None:
+def init(scope: install.Scope | None, observe: bool, git_hooks: bool, worktrees: bool | None, no_exclude: bool, yes: bool) -> None:
     """Grant this project and put the hooks into Claude Code's settings."""
     base, root = state_base(), trust.project_root(".")
+    repository.refuse_foreign(root, os.getcwd())
     text = trust.read_rules(root)
     if text is not None:
         rules.parse(_decode_rules(root, text))
     edit = install.plan_init(install.settings_path(root, scope or "local"), wired := install.wiring(base))
+    if git_hooks:
+        githooks.check(root, base)
+    hidden = gitexclude.plan_add(root) if scope is None and not no_exclude and install.made_by_us(edit) else None
     earlier = _load_or_none(base, trust.project_key(root))
     mode: Mode = "observe" if observe else earlier.grant.mode if earlier and earlier.grant.mode != "off" else "on"
     if not yes and not observe and sys.stdin.isatty() and sys.stdout.isatty():
         mode = _ask_mode(root, edit, text is not None, mode)
-    _check_disk(base)
-    paths = trust.grant(root, mode, text, base=base, python=wired.supervisor, made_directory=edit.makes_directory).paths
-    install.perform(edit)
+    with contextlib.ExitStack() as undo:  # all of it or nothing
+        _check_disk(base, undo)
+        undo.callback(_ungrant, ProjectPaths(base=base, key=trust.project_key(root)), earlier)
+        project = trust.grant(
+            root, mode, text, base=base, python=wired.supervisor, made_directory=edit.makes_directory, worktrees=worktrees
+        )
+        paths = project.paths
+        worktree.index(project)
+        _write_settings(edit, scope)
+        undo.callback(install.perform, install.undoing(edit))
+        if hidden is not None:
+            install.perform(hidden)
+            undo.callback(install.perform, install.undoing(hidden))
+        hooks = githooks.install(root, base) if git_hooks else []
+        undo.pop_all()
     _renew_supervisor(paths)
     click.echo(f"{click.style('Granted', bold=True)} {display(root)}, mode {mode}.")
+    if project.grant.worktrees:
+        click.echo("Worktrees of its repository are granted, too, when a session begins in one; `--no-worktrees` ends that.")
     click.echo(
         "Commands run ahead: {preset} ({why}), at most {slots} at a time; `stretto preset` chooses.".format(**_eagerness(_project()))
     )
     click.echo(f"Hooks are in {edit.path}{'' if edit.changes else ' (they were there already)'}; state is kept in {paths.folder}.")
-    if git_hooks:
-        click.echo(f"Git hooks are in {' and '.join(githooks.install(root, base))}.")
+    if hidden is not None:
+        click.echo(f"Git leaves that file alone: a line in {hidden.path} names it until `stretto uninstall` (`--no-exclude` adds none).")
+    if hooks:
+        click.echo(f"Git hooks are in {' and '.join(hooks)}.")
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
     )
 
 
-def _check_disk(base: str) -> None:
-    """Refuse a state directory that cannot carry us, and leave nothing of it behind."""
-    made = not os.path.lexists(base)
-    if reason := disk.unfit(private_directory(base)):
-        if made:
-            os.rmdir(base)
+def _check_disk(base: str, undo: contextlib.ExitStack) -> None:
+    """Refuse a state directory that cannot carry us; what of it was made goes again unless all else goes well."""
+    made = [*([] if os.path.lexists(base) else [base]), *missing_above(base)]
+    undo.callback(_remove_folders, made)
+    try:
+        reason = disk.unfit(private_directory(base))
+    except OSError as error:
+        raise UserError(f"cannot keep state in {base}: {error.strerror}; set STRETTO_STATE_DIR to a folder that you may write") from error
+    if reason:
         raise UserError(f"cannot keep state in {base}: {reason}; set STRETTO_STATE_DIR to a directory on a local disk")
+
+
+def _remove_folders(folders: Sequence[str]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
+def _ungrant(paths: ProjectPaths, earlier: Project | None) -> None:
+    """Put a grant back as it was before this command."""
+    if earlier is not None:
+        trust.restore(earlier)
+        worktree.index(earlier)
+        return
+    trust.revoke(paths)
+    worktree.forget(paths.base, paths.key)
+    control.stop(paths)
+    trust.erase(paths)
+    _remove_folders([f"{paths.base}/repositories", f"{paths.base}/projects"])
+
+
+def _write_settings(edit: install.Edit, scope: install.Scope | None) -> None:
+    try:
+        install.perform(edit)
+    except UserError as error:
+        if scope != "user":
+            raise
+        hint = "`stretto init` without --user puts the hooks into the project instead; or change what writes that file"
+        raise UserError(f"{error}; {hint}") from error
 
 
 def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mode:
@@ -199,40 +277,40 @@ def _renew_supervisor(paths: ProjectPaths) -> None:
 def uninstall(everything: bool) -> None:
     """Take the hooks out, end every process, remove the grant and the state of this project."""
     base = state_base()
-    keys = trust.keys(base) if everything else []
     here = _load_or_none(base, trust.project_key(trust.project_root("."))) or _lookup_or_none(base)
     root = here.root if here else trust.project_root(".")
-    if trust.project_key(root) not in keys:
-        keys.append(trust.project_key(root))
-    roots = {key: found.root for key in keys if (found := _load_or_none(base, key)) is not None}
-    made = {key for key in roots if (found := _load_or_none(base, key)) is not None and found.grant.made_directory}
-    roots.setdefault(trust.project_key(root), root)
-    others = [key for key in trust.keys(base) if key not in keys and _load_or_none(base, key) is not None]
-
-    edits = [(key, install.plan_uninstall(install.settings_path(roots[key], scope))) for key in roots for scope in ("local", "project")]
-    user = install.plan_uninstall(install.settings_path(root, "user"))
-    if not others:
-        edits.append((trust.project_key(root), user))
+    keys = list(dict.fromkeys([*(trust.keys(base) if everything else []), trust.project_key(root)]))
+    keys += [key for key in worktree.of_origin(base, trust.project_key(root)) if key not in keys]
+    gone = {key: found for key in keys if (found := _load_or_none(base, key)) is not None}
+    roots = {key: found.root for key, found in gone.items()} | {trust.project_key(root): root}
+    others = [found for key in trust.keys(base) if key not in keys and (found := _load_or_none(base, key)) is not None]
+    plans = [_Taking(key, place, others) for key, place in roots.items()]
     stated = [paths for key in keys if Path((paths := ProjectPaths(base=base, key=key)).folder).is_dir()]
-    if not stated and not any(edit.changes for _, edit in edits):
+    own = install.settings_paths(root).get("user")
+    user = install.plan_uninstall(own) if own else None
+    if not stated and not (user and user.changes and not others) and not any(plan.edits for plan in plans):
         raise UserError(f"cannot uninstall from {display(root)}: nothing of Stretto is here; run it in the project, or with --all")
 
-    for key, edit in edits:
-        install.perform(edit)
-        folder = Path(edit.path).parent
-        if edit.changes:
-            click.echo(f"Took the hooks out of {edit.path}{' (the file is gone again)' if edit.after is None else ''}.")
-        if key in made and folder.is_dir() and not any(folder.iterdir()):
+    faults: list[str] = []
+    for plan in plans:
+        edits = [install.plan_uninstall(edit.path) for edit in plan.edits]  # again: two projects may have one file
+        _take_out([*edits, *plan.hidden()], faults)
+        folder = Path(plan.root, ".claude")
+        if plan.key in gone and gone[plan.key].grant.made_directory and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    for place in roots.values():
-        if taken := githooks.remove(place):
-            click.echo(f"Took the git hooks out: {' and '.join(taken)}.")
+        for said in plan.take_git_hooks():
+            click.echo(said)
+        for path, used in plan.shared.items():
+            click.echo(f"The hooks in {path} stay: it is also the settings file of {used}, another granted project.")
+    if user and not others:
+        _take_out([user], faults)
     for paths in stated:
         trust.revoke(paths)
+        worktree.forget(base, paths.key)
         ended = control.stop(paths)
         trust.erase(paths)
         click.echo(f"Removed {paths.folder}" + (f", ended {ended} process{'es' if ended > 1 else ''}." if ended else "."))
-    if others and user.changes:
+    if others and user and user.changes:
         click.echo(
             f"The hooks in {user.path} stay: {len(others)} other granted projects use them; `stretto uninstall --all` takes them out."
         )
@@ -241,6 +319,48 @@ def uninstall(everything: bool) -> None:
         _remove_base(base)
     elif not others and Path(base, "bin").is_dir():
         click.echo(f"The shims in {base}/bin stay, files of builds may name them; `stretto uninstall --all` removes them.")
+    if faults:
+        raise UserError(f"all else is done, but {'; '.join(faults)}; its hooks do nothing any more; take them out by hand")
+
+
+class _Taking:
+    """What is to be taken out of one project, and what stays because another granted project uses the same file or repository."""
+
+    def __init__(self, key: str, root: str, others: Sequence[Project]) -> None:
+        self.key, self.root = key, root
+        real = {os.path.realpath(path): other.root for other in others for path in install.settings_paths(other.root).values()}
+        planned = [install.plan_uninstall(path) for scope, path in install.settings_paths(root).items() if scope != "user"]
+        self.shared = {edit.path: display(real[path]) for edit in planned if edit.changes and (path := os.path.realpath(edit.path)) in real}
+        self.edits = [edit for edit in planned if edit.changes and edit.path not in self.shared]
+        self._common = common = repository.common_directory(root)
+        self._beside = [display(other.root) for other in others if common and repository.common_directory(other.root) == common]
+
+    def hidden(self) -> list[install.Edit]:
+        """Return the edit that takes the line for git out, none where another worktree needs it."""
+        edit = gitexclude.plan_remove(self.root) if self._common and not self._beside else None
+        return [edit] if edit else []
+
+    def take_git_hooks(self) -> Iterator[str]:
+        """Take our git hooks out and yield what to say about them."""
+        if self._beside and githooks.is_in(self.root):
+            yield f"The git hooks stay: they are also those of {self._beside[0]}, another granted worktree of this repository."
+        elif taken := githooks.remove(self.root):
+            yield f"Took the git hooks out: {' and '.join(taken)}."
+        for path in [] if self._beside else githooks.left(self.root):
+            yield f"{path} is the hook from before; another one has been written over ours, so it was left there."
+
+
+def _take_out(edits: Sequence[install.Edit], faults: list[str]) -> None:
+    """Perform edits; one that cannot be written keeps nothing else from being undone."""
+    for edit in edits:
+        try:
+            install.perform(edit)
+        except UserError as error:
+            faults.append(str(error).removesuffix("; nothing was changed"))
+            continue
+        if edit.changes:
+            what = "a line" if edit.path.endswith("/info/exclude") else "the hooks"
+            click.echo(f"Took {what} out of {edit.path}{' (the file is gone again)' if edit.after is None else ''}.")
 
 
 def _lookup_or_none(base: str) -> Project | None:
@@ -252,7 +372,7 @@ def _lookup_or_none(base: str) -> Project | None:
 
 def _remove_base(base: str) -> None:
     """Remove what is ours in the state directory, and itself when nothing else is in it: the user may have chosen a shared one."""
-    for name in ("bin", "paths", "slots", "reports", "tools"):
+    for name in ("bin", "paths", "slots", "reports", "tools", "repositories"):
         shutil.rmtree(Path(base, name), ignore_errors=True)
     for folder in (Path(base, "projects"), Path(base)):
         if folder.is_dir() and not any(folder.iterdir()):
@@ -806,13 +926,14 @@ def _write_report(arguments: Sequence[str] | None) -> str:
     text = (
         f"stretto {__version__}, Python {sys.version.split()[0]}, {platform.platform()}\narguments: {words!r}\n\n{traceback.format_exc()}"
     )
-    folder: str | None = f"{state_base()}/reports"
+    folder: str | None = None
     try:
+        folder = f"{state_base()}/reports"
         if Path(state_base()).is_dir():
             Path(f"{folder}").mkdir(mode=0o700, exist_ok=True)
         else:
             folder = None
-    except OSError:
+    except (OSError, StrettoError):
         folder = None
     descriptor, name = tempfile.mkstemp(prefix="stretto-", suffix=".txt", dir=folder)
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:

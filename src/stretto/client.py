@@ -31,6 +31,8 @@ STARTED_REPLY_LIMIT_S = 2.5
 has the time to wait for a slow machine, every later event holds a call."""
 BODY_MOST_BYTES = 16 << 20
 """More of the host's JSON is not passed on: below what one message may hold (rpc.py), and far above any hook's."""
+ADOPT_LIMIT_S = 4.0
+"""How long the start of a session may wait until its worktree is granted."""
 ANCESTORS_MOST = 100
 """More processes above a hook than this are a loop that starts itself: no supervisor for that either."""
 WATCH = b"Watch"
@@ -66,6 +68,8 @@ def ask(islands, base, python, event):
         return 0, b"", b""
     folder = environ.get(b"CLAUDE_PROJECT_DIR")
     key = granted(base, folder) if folder else None
+    if key is None and folder and event == b"SessionStart":
+        key = worktree(islands, base, python)
     if key is None:
         return 0, b"", b""
     body, cut = read_body()
@@ -153,6 +157,80 @@ def granted(base, folder):
         if path == b"/" or exists(path + b"/.git"):
             return None  # a nested repository or a worktree is a project of its own
         path = path[: path.rindex(b"/")] or b"/"
+
+
+def worktree(islands, base, python):
+    """Return the key of the worktree we are in where the user granted its repository with all its worktrees, None elsewhere.
+
+    Asked at the start of a session only. Looks at what `stretto init` wrote down (worktrees.py); the grant itself is made, and everything
+    that has to hold for it looked at, by the package, in a process of its own.
+
+    Raises:
+        OSError: a project of this repository is granted, but not this worktree; the text says what to do.
+    """
+    path = posix.getcwdb()
+    while not exists(path + b"/.git"):
+        if path == b"/":
+            return None
+        path = path[: path.rindex(b"/")] or b"/"
+    try:
+        posix.chdir(path)
+        posix.chdir(line(b".git").removeprefix(b"gitdir: "))
+        posix.chdir(line(b"commondir"))
+        common = posix.getcwdb()
+        names = posix.listdir(base + b"/repositories/" + blake2b(common, digest_size=16).hexdigest().encode())
+    except OSError:
+        return None  # a repository of its own, or one that nobody granted
+    if not any(exists(base + b"/projects/" + name.rstrip(b"+") + b"/grant") for name in names):
+        return None
+    here = "this worktree is not served: "
+    if not any(name.endswith(b"+") for name in names):
+        raise OSError(
+            here + "run `stretto init` in it, or `stretto init --worktrees` in a project of its repository that is granted, for all of them"
+        )
+    said = adopt(islands, base, python, path)
+    if said:
+        raise OSError(here + said.decode("utf-8", "replace"))
+    posix.chdir(path)
+    return blake2b(path, digest_size=16).hexdigest().encode()
+
+
+def adopt(islands, base, python, path):
+    """Have the worktree granted; return b"" when it is, else why not."""
+    import time
+
+    answer, given = posix.pipe()
+    pid = posix.fork()
+    if not pid:
+        try:
+            null = posix.open(b"/dev/null", posix.O_RDWR)
+            posix.dup2(null, 0)
+            posix.dup2(given, 1)
+            posix.dup2(null, 2)
+            posix.closerange(3, 1024)
+            env = {name: value for name, value in posix.environ.items() if name in ENV_KEPT or name.startswith(b"LC_")}
+            code = b"import sys; sys.path.insert(0, sys.argv[1]); from stretto.worktrees import main; main(sys.argv[2:])"
+            posix.execve(python, [python, b"-I", b"-c", code, islands[: islands.rindex(b"/")], base, path], env)
+        finally:
+            posix._exit(1)
+    posix.close(given)
+    deadline = time.monotonic() + ADOPT_LIMIT_S
+    while not (ended := posix.waitpid(pid, posix.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            posix.kill(pid, 9)
+            posix.waitpid(pid, 0)
+            return b"it could not be granted in time; run `stretto init` in it"
+        time.sleep(0.005)
+    return b"" if ended[1] == 0 else posix.read(answer, 4096).strip() or b"it could not be granted; run `stretto init` in it"
+
+
+def line(path):
+    """Return the first 4 kB of a file without the line's end; never waits for whoever writes it."""
+    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
+    try:
+        return posix.read(descriptor, 4096).rstrip(b"\n")
+    finally:
+        posix.close(descriptor)
 
 
 def exists(path):

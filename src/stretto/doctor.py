@@ -30,7 +30,6 @@ CLAUDE_LEAST = (2, 1, 300)
 """What is measured here holds for 2.1.330; versions below this one were never tried."""
 CLAUDE_LIMIT_S = 10.0
 MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
-SCOPES: tuple[install.Scope, ...] = ("local", "project", "user")
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -158,8 +157,7 @@ def _presets(patient: _Patient) -> Iterator[Check]:
 
 def _settings(patient: _Patient) -> Iterator[Check]:
     held = []
-    for scope in SCOPES:
-        path = install.settings_path(patient.root, scope)
+    for scope, path in _settings_paths(patient).items():
         try:
             text = Path(path).read_text(encoding="utf-8")
             entries = list(install.installed(text))
@@ -181,6 +179,14 @@ def _settings(patient: _Patient) -> Iterator[Check]:
     if len(held) > 1:
         where = " and ".join(held)
         yield Check("warn", "hooks", f"they stand in {where} settings; the same entry runs once, a differing one twice", "keep one of them")
+
+
+def _settings_paths(patient: _Patient) -> dict[install.Scope, str]:
+    """Return the settings files that count here; a worktree without any of its own has those of the project it was granted with."""
+    paths = install.settings_paths(patient.root)
+    origin = trust.load(patient.base, patient.project.grant.origin) if patient.project and patient.project.grant.origin else None
+    theirs = install.settings_paths(origin.root) if origin else {}
+    return {scope: path if os.path.lexists(path) else theirs.get(scope, path) for scope, path in paths.items()}
 
 
 def _entries(scope: str, path: str, entries: list[tuple[str, Any]], base: str) -> Check:

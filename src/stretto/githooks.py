@@ -42,25 +42,37 @@ def install(root: str, base: str) -> list[str]:
         UserError: git has its hooks where we do not write; the text has the line to add by hand.
         OSError: a file could not be written.
     """
-    folder = _folder(root, base)
-    if taken := [name for name in PLACES if PUTS_BACK in _read(os.path.join(folder, name))]:
-        raise UserError(
-            f"cannot put git hooks in: {' and '.join(taken)} in {folder} is lefthook's, which would move ours away; nothing was changed; "
-            f"run `stretto init` without --git-hooks and add these lines to lefthook-local.yml:\n{_lines(base)}"
-        )
+    folder = check(root, base)
     os.makedirs(folder, exist_ok=True)
     remove(root)  # so that what has come between is met as it would be without us
     paths = []
     for name, place in PLACES.items():
         front = os.path.join(folder, name)
         path = front + BEHIND if RUNS_BEHIND in _read(front) else front
-        if os.path.lexists(front + KEPT):
-            raise UserError(f"cannot put a hook in: {front + KEPT} is there already; look at it and {front}, and remove one")
         if os.path.lexists(path):
             os.rename(path, front + KEPT)
         _write(path, _text(name, place, base))
         paths.append(path)
     return paths
+
+
+def check(root: str, base: str) -> str:
+    """Return the folder that our hooks can be put into; changes nothing.
+
+    Raises:
+        UserError: as `install`.
+    """
+    folder = _folder(root, base)
+    if taken := [name for name in PLACES if PUTS_BACK in _read(os.path.join(folder, name))]:
+        raise UserError(
+            f"cannot put git hooks in: {' and '.join(taken)} in {folder} is lefthook's, which would move ours away; nothing was changed; "
+            f"run `stretto init` without --git-hooks and add these lines to lefthook-local.yml:\n{_lines(base)}"
+        )
+    for front in (os.path.join(folder, name) for name in PLACES):
+        kept = front + KEPT
+        if os.path.lexists(kept) and os.path.lexists(front) and not _ours(front) and _read(front) != _read(kept):
+            raise UserError(f"cannot put a hook in: {kept} is there already; look at it and {front}, and remove one; nothing was changed")
+    return folder
 
 
 def remove(root: str) -> list[str]:
@@ -89,7 +101,7 @@ def problems(root: str, base: str) -> Iterator[str]:
     """Say what is wrong with our hooks where one of them is in; nothing where none is."""
     if not is_in(root):
         return
-    looked_at = _ask(root, "rev-parse", "--path-format=absolute", "--git-path", "hooks")
+    looked_at = ask(root, "rev-parse", "--path-format=absolute", "--git-path", "hooks")
     for front in _fronts(root):
         name, ours = os.path.basename(front), _ours(front)
         runs = [path for path in ours if path == front or (path == front + BEHIND and RUNS_BEHIND in _read(front))]
@@ -142,10 +154,10 @@ def _folder(root: str, base: str) -> str:
     Raises:
         UserError: it is no repository, or that is no place for us.
     """
-    folder = _ask(root, "rev-parse", "--path-format=absolute", "--git-path", "hooks")
+    folder = ask(root, "rev-parse", "--path-format=absolute", "--git-path", "hooks")
     if not folder:
         raise UserError(f"cannot put git hooks in: {root} is no git repository")
-    common = _ask(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    common = ask(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
     if os.path.realpath(folder) != os.path.join(os.path.realpath(common), "hooks"):
         raise UserError(
             f"cannot put git hooks in: git looks for them in {os.path.realpath(folder)} (core.hooksPath, or a link), "
@@ -157,14 +169,21 @@ def _folder(root: str, base: str) -> str:
 
 def _fronts(root: str) -> list[str]:
     """Return where git itself looks for each hook, unless it is told otherwise."""
-    folder = _ask(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    folder = ask(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
     return [os.path.join(folder, "hooks", name) for name in PLACES] if folder else []
 
 
-def _ask(root: str, *words: str) -> str:
+def ask(root: str, *words: str) -> str:
+    """Return what git says in a repository, "" where it refuses; nothing of the repository's is started for it."""
     try:
         done = subprocess.run(
-            ["git", *words], cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=GIT_LIMIT_S, check=False
+            ["git", "-c", "core.fsmonitor=false", *words],
+            cwd=root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=GIT_LIMIT_S,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -18,6 +18,7 @@ It is one idea in one file: an edit and its inverse, read side by side.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -30,7 +31,7 @@ from typing import Any, Literal
 
 from stretto import hookwire
 from stretto.errors import UnavailableError, UserError
-from stretto.system import atomic_write
+from stretto.system import atomic_write, home, missing_above
 
 MARK = "stretto:hook:v1"
 """The element of `args` that makes an entry ours."""
@@ -82,7 +83,7 @@ class HookEvent:
 
 
 EVENTS = (
-    HookEvent(name="SessionStart", timeout_s=10, watched=True),
+    HookEvent(name="SessionStart", timeout_s=14, watched=True),
     HookEvent(name="UserPromptSubmit", timeout_s=5),
     HookEvent(name="PreToolUse", timeout_s=5, matcher=f"^(?!(?:{'|'.join(sorted(hookwire.HARMLESS_TOOLS))})$).*$"),
     HookEvent(name="PermissionRequest", timeout_s=5, matcher="Bash"),
@@ -178,11 +179,24 @@ def wiring(base: str) -> Wiring:
 
 
 def settings_path(root: str, scope: Scope) -> str:
-    """Return the settings file of a scope: `local` and `project` lie in the project, `user` in Claude Code's own directory."""
+    """Return the settings file of a scope: `local` and `project` lie in the project, `user` in Claude Code's own directory.
+
+    Raises:
+        UserError: nothing says where the user's home folder is.
+    """
     if scope == "user":
-        directory = os.environ.get("CLAUDE_CONFIG_DIR") or str(Path.home() / ".claude")
+        if not (home() or os.environ.get("CLAUDE_CONFIG_DIR")):
+            raise UserError("cannot tell where your home folder is: set HOME, or CLAUDE_CONFIG_DIR")
+        directory = os.environ.get("CLAUDE_CONFIG_DIR") or f"{home()}/.claude"
         return f"{Path(directory).absolute()}/settings.json"
     return f"{root}/.claude/settings.local.json" if scope == "local" else f"{root}/.claude/settings.json"
+
+
+def settings_paths(root: str) -> dict[Scope, str]:
+    """Return the settings files of all scopes that this user has."""
+    everywhere: tuple[Scope, ...] = ("local", "project", "user")
+    known = home() or os.environ.get("CLAUDE_CONFIG_DIR")
+    return {scope: settings_path(root, scope) for scope in everywhere if scope != "user" or known}
 
 
 def plan_init(path: str, wired: Wiring) -> Edit:
@@ -191,7 +205,7 @@ def plan_init(path: str, wired: Wiring) -> Edit:
     Raises:
         UserError: the file cannot be read, is no JSON (with line and column), or Claude Code would ignore it.
     """
-    before = _read(path)
+    before = read_file(path)
     text = None if before is None else _decode(path, before)
     try:
         after = with_hooks(text, wired)
@@ -206,7 +220,7 @@ def plan_uninstall(path: str) -> Edit:
     Raises:
         UserError: the file cannot be read or is no JSON (with line and column).
     """
-    before = _read(path)
+    before = read_file(path)
     if before is None:
         return Edit(path=path, before=None, after=None)
     try:
@@ -218,6 +232,16 @@ def plan_uninstall(path: str) -> Edit:
     return Edit(path=path, before=before, after=None if after is None else after.encode())
 
 
+def made_by_us(edit: Edit) -> bool:
+    """Say whether the file that an edit leaves holds nothing but our hooks, so that it is gone at uninstall."""
+    return edit.before is None or plan_uninstall(edit.path).after is None
+
+
+def undoing(edit: Edit) -> Edit:
+    """Return the edit that takes another one back."""
+    return Edit(path=edit.path, before=edit.after, after=edit.before)
+
+
 def perform(edit: Edit) -> None:
     """Do what the edit says.
 
@@ -227,19 +251,25 @@ def perform(edit: Edit) -> None:
     """
     if not edit.changes:
         return
-    if _read(edit.path) != edit.before:
+    if read_file(edit.path) != edit.before:
         raise UnavailableError(f"cannot write {edit.path}: it was changed by someone else just now; try again")
     path = Path(os.path.realpath(edit.path))  # a link into a dotfiles repository stays a link
+    made = missing_above(str(path))
     try:
         if edit.after is None:
             path.unlink()
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o7777 if edit.before is not None else 0o666 & ~_umask()
+        for folder in reversed(made):
+            os.mkdir(folder, 0o755)  # never open to others' writing, whatever the umask: what stands in there is run
+        mode = path.stat().st_mode & 0o7777 if edit.before is not None else 0o644 & ~_umask()
         atomic_write(str(path), edit.after)
         path.chmod(mode)
     except OSError as error:
-        raise UserError(f"cannot write {edit.path}: {error.strerror}; nothing was changed") from error
+        for folder in made:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+        leads = f", which leads to {path}" if str(path) != edit.path else ""
+        raise UserError(f"cannot write {edit.path}{leads}: {error.strerror}; nothing was changed") from error
 
 
 def with_hooks(text: str | None, wired: Wiring) -> str:
@@ -587,7 +617,12 @@ def _entry_fault(value: Any) -> str:
 # --- files ------------------------------------------------------------------------------------------------------------------
 
 
-def _read(path: str) -> bytes | None:
+def read_file(path: str) -> bytes | None:
+    """Return the bytes of a file, None when it is not there.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         return Path(path).read_bytes()
     except FileNotFoundError:

@@ -145,9 +145,11 @@ def private_directory(path: str) -> str:
     Raises:
         UserError: it belongs to someone else, is a symbolic link, or others may enter it and that cannot be mended.
     """
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        os.makedirs(parent, mode=0o700, exist_ok=True)
+    for missing in reversed(missing_above(path)):  # one by one: makedirs gives its mode to the last one only
+        try:
+            os.mkdir(missing, 0o700)
+        except FileExistsError:
+            pass
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -161,6 +163,14 @@ def private_directory(path: str) -> str:
     if found.st_mode & 0o077:
         os.chmod(path, 0o700)
     return path
+
+
+def missing_above(path: str) -> list[str]:
+    """Return the folders above `path` that are not there, the nearest first."""
+    missing = []
+    while (path := os.path.dirname(path)) and not os.path.isdir(path):
+        missing.append(path)
+    return missing
 
 
 def open_private(path: str, flags: int) -> int:
@@ -342,11 +352,30 @@ def signer(path: str) -> Process | None:
     return Process(int(parts[0]), parts[1], parts[2])
 
 
+def home() -> str:
+    """Return this user's home folder, "" when nothing says where it is (a number without an entry in the user database, and no HOME)."""
+    found = os.path.expanduser("~")
+    return found if os.path.isabs(found) else ""
+
+
 def state_base() -> str:
-    """Return this user's state directory: `STRETTO_STATE_DIR`, else the platform's place for state."""
+    """Return this user's state directory: `STRETTO_STATE_DIR`, else the platform's place for state.
+
+    Raises:
+        UserError: nothing says where that is.
+    """
     chosen = os.environ.get("STRETTO_STATE_DIR")
     if chosen:
         return os.path.abspath(chosen)
     import platformdirs  # not needed by the monitor, which is told its paths
 
-    return platformdirs.user_state_dir("stretto", appauthor=False)
+    try:
+        found = platformdirs.user_state_dir("stretto", appauthor=False)
+    except RuntimeError:  # what it does about a home that is nowhere differs between its versions
+        found = ""
+    if not os.path.isabs(found):
+        raise UserError(
+            f"cannot tell where your home folder is: HOME is not set and user {os.getuid()} is not in the user database; "
+            "set HOME to a folder that you may write, or STRETTO_STATE_DIR"
+        )
+    return found

@@ -9,8 +9,11 @@ is made by `stretto init` and by nothing else; no file of a repository can make 
 - a store that is a symbolic link, belongs to someone else or can be written by others is refused, and so is a grant inside it.
 
 `projects/KEY/grant` is one JSON object: v, path, uid, rules_digest (null without a file), mode, granted_at, python (the supervisor's
-interpreter), excluded (globs of commands left alone), made_directory (we created the folder of the settings file). The path may hold
-bytes that are no UTF-8: they stand in it as lone surrogates (`\\udcXX`).
+interpreter), excluded (globs of commands left alone), made_directory (we created the folder of the settings file), worktrees (those of its
+repository count as granted, too), repository (identity of its git directory), origin (the project that a worktree was granted with, ""
+otherwise). The path may hold bytes that are no UTF-8: they stand in it as lone surrogates (`\\udcXX`).
+
+It is one idea in one file: what a grant is, and everything that ends it.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ from pathlib import Path
 
 import msgspec
 
+from stretto import repository
 from stretto.errors import CorruptError, UserError
 from stretto.model import Mode, Record
 from stretto.patterns import matches
 from stretto.rules import SETTINGS_FILE, Settings, parse_settings
-from stretto.system import Lock, atomic_write, open_private, private_directory, wall_s, write_all
+from stretto.system import Lock, atomic_write, home, open_private, private_directory, wall_s, write_all
 
 GRANT_VERSION = 1
 RULES_NAME = "stretto.toml"
@@ -117,6 +121,12 @@ class Grant(Record, frozen=True, kw_only=True):
     python: str
     excluded: tuple[str, ...] = ()
     made_directory: bool = False
+    worktrees: bool = False
+    """Worktrees of the repository are granted as well, when a session begins in one (worktrees.py)."""
+    repository: str = ""
+    """Device and inode of the repository's git directory when it was granted, "" outside of any."""
+    origin: str = ""
+    """Key of the project with which this worktree was granted; its grant ends with that one."""
 
 
 class DamagedGrantError(CorruptError):
@@ -288,8 +298,16 @@ def verify(project: Project) -> bytes | None:
         raise UserError(f"{void}the path leads somewhere else now; run `stretto init` there")
     if found.st_uid != grant.uid:
         raise UserError(f"{void}the folder belongs to user {found.st_uid} now, it was {grant.uid}; run `stretto init` again")
+    if grant.origin:
+        origin = load(project.paths.base, grant.origin)
+        if (
+            origin is None
+            or not origin.grant.worktrees
+            or origin.grant.repository != repository.identity(repository.common_directory(root))
+        ):
+            raise UserError(f"{void}its repository is not granted with its worktrees any more; run `stretto init` here")
     rules = read_rules(root)
-    if _digest(rules) != grant.rules_digest:
+    if digest(rules) != grant.rules_digest:
         how = "gone" if rules is None else "new" if grant.rules_digest is None else "changed"
         raise UserError(f"{void}{RULES_NAME} is {how}; look at it, then run `stretto init` again")
     return rules
@@ -376,6 +394,8 @@ def grant(
     python: str,
     excluded: Sequence[str] | None = None,
     made_directory: bool = False,
+    worktrees: bool | None = None,
+    origin: str = "",
 ) -> Project:
     """Allow Stretto to work in `root`; makes the project's state directory, or renews the grant that is there.
 
@@ -384,6 +404,8 @@ def grant(
         python: absolute path of the interpreter that runs the supervisor.
         excluded: globs of commands left alone; None keeps those of an earlier grant.
         made_directory: the folder of the settings file was created by us; an earlier True is kept.
+        worktrees: those of the repository, too; None keeps what an earlier grant says.
+        origin: key of the project because of which this worktree is granted.
 
     Raises:
         UserError: `root` is no folder, or far too wide a one; the store is not ours alone.
@@ -392,7 +414,7 @@ def grant(
     root = os.path.realpath(root)
     if not Path(root).is_dir():
         raise UserError(f"cannot grant {display(root)}: it is no folder")
-    if root in (os.path.realpath("/"), os.path.realpath(Path.home())):
+    if root in ("/", os.path.realpath(home() or "/")):
         raise UserError(f"cannot grant {display(root)}: everything below it would be one project; run `stretto init` in a project's folder")
     paths = ProjectPaths(base=base, key=project_key(root))
     earlier = load(base, paths.key)
@@ -403,14 +425,22 @@ def grant(
     record = Grant(
         path=root,
         uid=Path(root).stat().st_uid,
-        rules_digest=_digest(rules),
+        rules_digest=digest(rules),
         mode=mode,
         granted_at=wall_s(),
         python=python,
         excluded=tuple(excluded) if excluded is not None else kept,
         made_directory=made_directory or (earlier is not None and earlier.grant.made_directory),
+        worktrees=worktrees if worktrees is not None else earlier is not None and earlier.grant.worktrees,
+        repository=repository.identity(repository.common_directory(root)),
+        origin=origin,
     )
     return _write(paths, record)
+
+
+def restore(project: Project) -> None:
+    """Put a grant back as it was."""
+    _write(project.paths, project.grant)
 
 
 def set_mode(project: Project, mode: Mode) -> Project:
@@ -480,7 +510,7 @@ def _make_salt(path: str) -> None:
         Path(aside).unlink()
 
 
-def _digest(rules: bytes | None) -> str | None:
+def digest(rules: bytes | None) -> str | None:
     return None if rules is None else hashlib.blake2b(rules, digest_size=32).hexdigest()
 
 

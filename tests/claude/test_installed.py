@@ -13,8 +13,10 @@ import pytest
 
 import stretto
 from stretto import install, trust
+from stretto.fold import fold
 from stretto.journal import read
 from stretto.model import SessionOpened
+from stretto.testing import leftovers
 from stretto.testing.api import ScriptedApi, bash
 from stretto.testing.claude import run
 
@@ -84,3 +86,33 @@ def test_f22_a_broken_installation_disturbs_nothing_and_says_so_once(short, stat
     assert [(result.text, result.is_error) for result in api.tool_results()] == [("one", False), ("two", False)]
     assert len(notices(outcome)) == (0 if lost == "interpreter" else 1)  # without an interpreter nobody of ours is there to speak
     assert json.loads(outcome.stdout.splitlines()[-1])["is_error"] is False
+
+
+def test_on_a_machine_without_the_interpreter_no_hook_fails_and_the_user_is_told_once(world):
+    """The same checkout in a container: 11 errors of hooks in 3 calls, at Stop, too."""
+    settings = world.root / ".claude" / "settings.local.json"
+    here = install.wiring("").python
+    settings.write_text(settings.read_text().replace(json.dumps(here), '"/opt/of/another/machine/python3"'))
+    seen = world.session((turn for turn in [bash("echo one"), bash("echo two"), world.edit("one", "two")]), silent=False)
+    assert seen.texts[:2] == ["one", "two"]
+    assert seen.notices() == [install.ABSENT]
+    assert {hook["outcome"] for hook in seen.hooks()} == {"success"}
+
+
+def test_a_worktree_that_the_host_makes_is_not_served_and_the_user_is_told_once(world):
+    seen = world.session((turn for turn in [bash("pwd"), bash("pytest -q")]), args=["--worktree", "feat"], silent=False)
+    assert seen.texts[0] == str(world.root / ".claude" / "worktrees" / "feat")
+    assert ["not served" in line for line in seen.notices()] == [True]
+    assert world.did() == []
+
+
+def test_a_worktree_that_the_host_makes_is_served_where_the_user_said_so(world):
+    world.cli("init", "--yes", "--worktrees")
+    place = world.root / ".claude" / "worktrees" / "feat"
+    seen = world.session((turn for turn in [bash("pytest -q"), bash("pytest -q"), bash("pytest -q")]), args=["--worktree", "feat"])
+    assert len(seen.texts) == 3
+    assert "replay" in [
+        join.do for join in fold(read(trust.ProjectPaths(base=str(world.base), key=trust.project_key(str(place))).folder)).joins
+    ]
+    world.cli("uninstall")
+    assert not leftovers.find(str(world.base))
