@@ -647,6 +647,8 @@ class Engine:
             self.conversations[call.session] = conversation
             self._world.shells(call.session)  # of what began before we follow it only what lives can still do anything
             self._follow(conversation, call.session, 0, (), announced=False, harmless=False, orphans=True)
+            if self._background:
+                self._end_results("something of the session was running before it was followed", call.session)
             self._unopened[call.session] = (source, claude)
         return conversation
 
@@ -757,6 +759,8 @@ class Engine:
                 elif not conversation.is_open(call):  # a background call: its shell is slower than the host
                     found = self._world.processes([pid])
                     self._background.follow(found, session=session, announced=True, harmless=not call.is_unknown)
+                    if call.is_unknown:
+                        self._end_results("a background command of unknown effects began", session)
             if unannounced:
                 self._follow(conversation, session, since_ticks, unannounced, announced=False, harmless=False, orphans=True)
                 self._end_results("a shell of the session began that no hook announced", session)
@@ -917,9 +921,9 @@ class Engine:
         call.ask = self._world.new_id()[:16]
         shape = self.shim_asked(call.session, invocation)
         if (strange := self._strange(call, above)) is not None:
+            self._follow_stranger(above)  # first: what it does from then on is seen
             self._end_results(f"a check was run here, and {strange.reason}", call.session)
             self._tell_of_lost_hooks(call.session, strange)
-            self._follow_stranger(above)
             not_ours = not_ours or strange
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)

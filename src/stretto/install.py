@@ -286,7 +286,7 @@ def with_hooks(text: str | None, wired: Wiring) -> str:
         found: dict[str, list[Any]] = {}
         for name, value in installed(text):
             found.setdefault(name, []).append(value)
-        if found == wanted:
+        if found == wanted and _matchers(text) == {event.name: {event.matcher} for event in EVENTS}:
             return text
         text = without_hooks(text)
     if text is None:
@@ -357,6 +357,17 @@ class Fault:
     text: str
     voids: bool
     """The whole file is ignored because of it, not only the entry."""
+
+
+def _matchers(text: str) -> dict[str, set[str]]:
+    """Return the matchers of the groups that hold our hooks, by event."""
+    found: dict[str, set[str]] = {}
+    for name, groups in _load(text).get("hooks", {}).items():
+        for group in groups if isinstance(groups, list) else ():
+            entries = group.get("hooks") if isinstance(group, dict) else None
+            if any(_is_ours(entry) for entry in (entries if isinstance(entries, list) else ())):
+                found.setdefault(name, set()).add(group.get("matcher", ""))
+    return found
 
 
 def problems(text: str) -> list[Fault]:

@@ -233,6 +233,16 @@ def test_f30_user_and_project_file_get_identical_entries_which_the_host_runs_onc
     assert user == project
 
 
+def test_hooks_that_meet_other_tools_than_they_should_are_exchanged():
+    """An older installation's matcher; a hook that is there is not yet one that is called."""
+    text = install.with_hooks(None, WIRED)
+    matcher = next(event.matcher for event in install.EVENTS if event.name == "PreToolUse")
+    older = text.replace(json.dumps(matcher), '"Bash|Edit|Write|MultiEdit|NotebookEdit"')
+    assert older != text
+    assert install.with_hooks(older, WIRED) == text
+    assert install.with_hooks(text, WIRED) == text
+
+
 def test_f71_timeouts_are_whole_seconds_within_a_minute_and_only_what_waits_in_the_background_has_days():
     entries = [entry for _, entry in install.installed(install.with_hooks(None, WIRED))]
     waiting = [entry for entry in entries if entry.get("asyncRewake")]
