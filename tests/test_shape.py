@@ -25,6 +25,9 @@ RANKS = {
     "background": 1,
     "carryover": 1,
     "patterns": 1,
+    "manifests": 1,
+    "bytecode": 1,
+    "heaps": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -100,6 +103,7 @@ PURE = (
     "carryover",
     "background",
     "patterns",
+    "manifests",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

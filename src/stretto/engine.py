@@ -14,7 +14,7 @@ It is one idea in one file: the state of the work and all that moves it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, assert_never
 
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
@@ -75,6 +75,9 @@ SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
 DISTURBED_S = 60.0
 """For as long after a development server has written, what may read its files does not run ahead."""
+BYTE_CODE_S = 2.5
+"""For so long after an ahead run has ended, byte code that it made may still be of the second in which a source is written."""
+PYCACHE_PREFIX = b"PYTHONPYCACHEPREFIX="
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -192,6 +195,10 @@ class Engine:
         """How often something moved; unlike the scanner's generations these stand still beside a development server."""
         self._busy_s = -DISTURBED_S
         """When a development server was last seen to write."""
+        self._ahead_s = -BYTE_CODE_S
+        """When an ahead run was last under way."""
+        self._overtaken: set[str] = set()
+        """Sources that moved while something ran ahead that may have read them before, and may still write their byte code."""
         self._approvals = Approvals(world.settings, world.salt)
         self.conversations: dict[SessionId, Conversation] = {}
         self._background = Background()
@@ -807,6 +814,7 @@ class Engine:
                 self._new_epoch(f"it ended, and its beginning was not seen: {text}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS:
                 conversation.write_ended(call.id, self._world.real(call.path))
+                self._drop_byte_code([self._world.real(call.path)])
                 self.poke()
                 if self._seen_by_scan(call.path):
                     self._gatekeeper.wrote(batch.session, batch.agent, os.path.relpath(self._world.real(call.path), self._world.root))
@@ -905,6 +913,7 @@ class Engine:
         self._catch_up()
         self.pay_epoch()
         self.look()
+        self._drop_byte_code(self._overtaken)
         if job not in self.state.jobs:
             self.log(
                 JobSeen,
@@ -1130,9 +1139,29 @@ class Engine:
             self.dirty = True
             if any(change.path == "stretto.toml" for change in scan.moved):
                 self.reload()  # before the log, which may have no room: the next scan does not find it again
+            self._drop_byte_code(change.path for change in scan.moved)
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
         self._look_beside()
+
+    def _drop_byte_code(self, paths: Iterable[str]) -> None:
+        """See to it that no byte code which a run ahead made of an earlier text is taken for a source as it is now; native runs keep theirs."""
+        now_s, runs = self._world.mono_s(), [run for run in self.runs.open.values() if run.kind == "ahead"]
+        if runs:
+            self._ahead_s = now_s
+        if now_s - self._ahead_s >= BYTE_CODE_S:
+            return
+        sources = [path for path in paths if path.endswith((".py", ".pyw"))]
+        if runs:
+            self._overtaken.update(sources)
+        prefixes = {
+            os.fsdecode(entry[len(PYCACHE_PREFIX) :])
+            for invocation in self._invocations.values()
+            for entry in invocation.env
+            if entry.startswith(PYCACHE_PREFIX)
+        }
+        if sources:
+            self._world.tree.drop_byte_code(sources, int(self._world.wall_s() * 1e9) if runs else 0, prefixes)
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -1375,6 +1404,9 @@ class Engine:
             self._ahead_ended(run)
 
     def _ahead_ended(self, run: Run) -> None:
+        self._drop_byte_code(self._overtaken)
+        if sum(other.kind == "ahead" for other in self.runs.open.values()) <= 1:
+            self._overtaken.clear()
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)

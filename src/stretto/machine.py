@@ -311,7 +311,7 @@ class Machine:
             self.project = project
             text = trust.verify(project)
             found = rules.parse(text.decode() if text is not None else "")
-            self._scanner.inputs = found.inputs
+            self._scanner.inputs, self._scanner.leave_out = found.inputs, found.leave_out
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
             settings = trust.settings(self._paths.base)

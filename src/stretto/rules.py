@@ -89,6 +89,8 @@ class Rules(Record, frozen=True, kw_only=True):
 
     inputs: tuple[str, ...] = ()
     """Files, folders and patterns that count as sources: absolute, below the home folder (`~/`), or relative to the project's root."""
+    leave_out: tuple[str, ...] = ()
+    """Folders of the project, relative to its root, that no command reads: no scan looks there."""
     add: tuple[str, ...] = ()
     """Names intercepted besides the usual ones."""
     remove: tuple[str, ...] = ()
@@ -294,6 +296,14 @@ def _paths(place: _Place, value: object) -> tuple[str, ...]:
     return texts
 
 
+def _folders(place: _Place, value: object) -> tuple[str, ...]:
+    texts = _texts(place, value, what="a folder of the project")
+    for each in texts:
+        if each.startswith(("/", "~")) or set(each) & set("*?[") or not {"..", ".", ""}.isdisjoint(each.rstrip("/").split("/")):
+            raise place.problem(f'{each!r} in `{place.key}` is no plain folder below the project\'s root; write it like "data/images"')
+    return tuple(each.rstrip("/") for each in texts)
+
+
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:
     def reader(place: _Place, value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -359,7 +369,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
         "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
         "quiet": ("quiet_s", _duration(LONGEST_QUIET_S)),
     },
-    "join": {"max_age": ("max_age_s", _duration(LONGEST_MAX_AGE_S))},
+    "join": {"max_age": ("max_age_s", _duration(LONGEST_MAX_AGE_S)), "leave_out": ("leave_out", _folders)},
     "log": {
         "fsync": ("fsync", _fsync),
         "keep_days": ("keep_days", _number(1, LONGEST_KEEP_DAYS, DEFAULT_KEEP_DAYS, "choose a value between")),
