@@ -56,6 +56,7 @@ RANKS = {
     "trust": 3,
     "world": 4,
     "logcheck": 4,
+    "checkouts": 3,
     "machine": 5,
     "runs": 5,
     "sessions": 5,

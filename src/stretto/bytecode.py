@@ -1,10 +1,11 @@
 """Byte code of a text that is no more, where Python would take it for the text that is there. Hides how it is told and removed.
 
-Python holds byte code against its source by the whole second of the modification time and by the size (PEP 552). Two edits of one size within
-one second are one to it: whoever imports between them leaves byte code of the first for the second. A run ahead does, natively nobody would.
+Python holds byte code against its source by the whole second of the modification time and by the size (PEP 552). Two edits of one size
+within one second are one to it: whoever imports between them leaves byte code of the first for the second. A run ahead does, natively
+nobody would.
 
-Promises: removes only what some later import makes again: a `.pyc` that answers for the source as it is now and was written before that was;
-never through a link, and nothing else.
+Promises: removes only what some later import makes again: a `.pyc` that answers for the source as it is now and was written before that
+was; never through a link, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _HEADER_BYTES = 16
 
 
 def answers(header: bytes, mtime_s: int, size: int) -> bool:
-    """Say whether byte code with this header would be taken for a source with this time and size; one that is held by hash says so itself."""
+    """Say whether byte code with this header would be taken for a source with this time and size; what is held by a hash never is."""
     fields = [int.from_bytes(header[at : at + 4], "little") for at in (4, 8, 12)]
     return len(header) == _HEADER_BYTES and fields == [0, mtime_s & 0xFFFFFFFF, size & 0xFFFFFFFF]
 

@@ -491,8 +491,9 @@ class Engine:
                 self._batch_ended(conversation, call)
                 words = "" if call.agent else self._gatekeeper.words(call.session)
                 self._note_commits(call.session)
-                told = "\n".join(filter(None, [words, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
-                return Heard(told=told) if told else Heard(notice=self._passed.pop(call.session, ""))
+                aloud = self._tell_aloud(conversation)
+                told = "\n".join(filter(None, [words, aloud, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
+                return Heard(told=told, notice=aloud) if told else Heard(notice=self._passed.pop(call.session, ""))
         return NOTHING
 
     def _note_commits(self, session: SessionId) -> None:
@@ -883,6 +884,16 @@ class Engine:
         conversation.notices += 1
         return text
 
+    def say_aloud(self, session: SessionId | None, text: str) -> None:
+        """Have a session and its user told of something once, when its call is over."""
+        if session in self.conversations:
+            self.conversations[session].aloud.setdefault(text, False)
+
+    def _tell_aloud(self, conversation: Conversation) -> str:
+        new = [text for text, told in conversation.aloud.items() if not told]
+        conversation.aloud.update(dict.fromkeys(new, True))
+        return "\n".join(f"Stretto: {gates.clean(text)}" for text in new)
+
     # --- calls of checks -----------------------------------------------------------------------------------------------------
 
     def ask(
@@ -1145,7 +1156,7 @@ class Engine:
         self._look_beside()
 
     def _drop_byte_code(self, paths: Iterable[str]) -> None:
-        """See to it that no byte code which a run ahead made of an earlier text is taken for a source as it is now; native runs keep theirs."""
+        """See to it that no byte code which a run ahead made of an earlier text is taken for a source as it is now."""
         now_s, runs = self._world.mono_s(), [run for run in self.runs.open.values() if run.kind == "ahead"]
         if runs:
             self._ahead_s = now_s

@@ -47,6 +47,11 @@ def is_manifest(name: str) -> bool:
     return name in NAMES or ending in _ENDINGS or (ending in _SOME_ARE and _CONFIG.fullmatch(name) is not None)
 
 
+def is_of_system(path: str) -> bool:
+    """Say whether a path is the root, or lies where the system keeps what is no project."""
+    return path == "/" or _SYSTEM.match(path) is not None
+
+
 def paths(name: str, text: bytes) -> tuple[str, ...]:
     """Return the paths that a manifest names and that may lie outside its folder, as relative to it or absolute, each once.
 
@@ -55,23 +60,23 @@ def paths(name: str, text: bytes) -> tuple[str, ...]:
     """
     found: dict[str, None] = {}
     for piece in dict.fromkeys(_CUT.split(text[:MOST_BYTES].decode("utf-8", "surrogateescape").replace("\\", "/"))):
-        if path := _path_in(piece, bare=not name.endswith(_CODE)):
-            found[path] = None
-            if len(found) > MOST_PATHS:
-                break
-    return tuple(found)
+        if ".." not in piece and "/" not in piece[:12]:
+            continue
+        prefix = _PREFIX.match(piece)
+        for part in piece[prefix.end() if prefix is not None else 0 :].split(":"):
+            if path := _path_in(part, bare=not name.endswith(_CODE)):
+                found[path] = None
+        if len(found) > MOST_PATHS:
+            break
+    return tuple(found)[: MOST_PATHS + 1]
 
 
 def _path_in(piece: str, *, bare: bool) -> str:
     """The path that a piece of a manifest is, "" when it is none."""
-    if ".." not in piece and "/" not in piece[:12]:
-        return ""
-    prefix = _PREFIX.match(piece)
-    piece = piece[prefix.end() :] if prefix is not None else piece
     steps = piece[:MOST_LONG].split("/")
     if ".." not in steps and not piece.startswith("/"):
         return ""
-    wild = next((at for at, step in enumerate(steps) if set(step) & set("*?") or ":" in step), len(steps))
+    wild = next((at for at, step in enumerate(steps) if set(step) & set("*?")), len(steps))
     steps = steps[:wild]
     if not steps:
         return ""

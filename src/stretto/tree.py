@@ -41,6 +41,7 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from stretto import bytecode, manifests
@@ -271,6 +272,11 @@ def _read(path: str, limit_bytes: int = 1 << 20) -> bytes:
         return b""
     finally:
         os.close(descriptor)
+
+
+def peek(path: str) -> bytes:
+    """Return the beginning of a regular file, b"" when there is none to be read."""
+    return _read(path, 1 << 16)
 
 
 def _content(path: str, record: Stat) -> bytes:
@@ -568,6 +574,8 @@ def _installed(site: str, folders: _Folders, line_ns: int) -> _Installed:
             seen.files.append((entry.path, record))
             if entry.name.endswith((".pth", ".egg-link")):
                 seen.leads_to += _path_lines(site, _read(entry.path), first_only=entry.name.endswith(".egg-link"))
+            elif entry.name.startswith("__editable__") and entry.name.endswith("_finder.py"):
+                seen.leads_to += _quoted_paths(_read(entry.path))
     seen.fact.sort(key=repr)
     seen.leads_to = [path for path in seen.leads_to if os.path.isdir(path) and not _within(os.path.realpath(path), site)]
     return seen
@@ -575,8 +583,19 @@ def _installed(site: str, folders: _Folders, line_ns: int) -> _Installed:
 
 def _path_lines(site: str, text: bytes, *, first_only: bool) -> list[str]:
     lines = [os.fsdecode(line.strip()) for line in text.splitlines()]
-    paths = [line for line in lines if line and not line.startswith(("#", "import ", "import\t"))]
+    code = ("import ", "import\t")
+    paths = [line for line in lines if line and not line.startswith(("#", *code))]
+    if not first_only:
+        paths += [path for line in lines if line.startswith(code) for path in _quoted_paths(os.fsencode(line))]
     return [os.path.normpath(os.path.join(site, path)) for path in (paths[:1] if first_only else paths) if "\0" not in path]
+
+
+_QUOTED = re.compile(rb"[\"'](/[^\"'\n]{1,1000})[\"']")
+
+
+def _quoted_paths(text: bytes) -> list[str]:
+    """Absolute paths that a line of code or a module says, as the finder of an editable install does of each package."""
+    return [os.path.normpath(os.fsdecode(path)) for path in _QUOTED.findall(text) if b"\0" not in path]
 
 
 _FILE_URL = re.compile(rb'"url"\s*:\s*"file://([^"]*)"')
@@ -729,6 +748,12 @@ class Scanner:
         self._last_ns = 0
         self.leave_out: tuple[str, ...] = ()
         """Folders of the project that stretto.toml says no command reads (`rules.Rules.leave_out`), set like `inputs`."""
+        self._leads: dict[str, list[str]] = {}
+        """Environment in the project -> folders of sources it leads to."""
+        self.led: dict[str, None] = {}
+        """Folders to which the environments of calls lead that were asked about (`Tool.leads`); the next scan looks there, too."""
+        self._new_led = False
+        """Since the last scan there are more of them: what is found there has not moved, nobody looked before."""
         self._heaps: dict[str, Heap] = {}
         """By key, which is a path for what lies outside."""
         self._heaps_looked = False
@@ -770,6 +795,19 @@ class Scanner:
                 self._problem = "; ".join(found.problems)
         took_ms = (time.perf_counter() - started) * 1e3
         return Scan(generation=self.generation, moved=moved, took_ms=took_ms, problem=self._problem, moment=moment)
+
+    def lead(self, paths: Iterable[str]) -> None:
+        """Have the next scans look at folders that the environment of a call leads to, before the call is recorded or joined."""
+        for path in paths:
+            real = os.path.realpath(path)
+            apart = not (_within(real, self.root) or _within(self.root, real) or _within(self._home, real) or manifests.is_of_system(real))
+            if apart and path not in self.led:
+                self.led[path] = None
+                self._new_led = self.generation > 0
+
+    def leads_of(self, environments: Iterable[str]) -> list[str]:
+        """Return the folders of sources to which environments lead that the last scan found in the project."""
+        return [lead for environment in environments for lead in self._leads.get(environment, ())]
 
     def heaps_moved(self, since: Moment) -> str:
         """Say what may have changed since in a folder that no scan asks for file by file, "" when nothing has.
@@ -900,6 +938,8 @@ class Scanner:
         self._walk(found, self.root, "", whole)
         self._above(found)
         self._named_inputs(found)
+        for path in self.led:
+            self._lead(found, path)
         caches = frozenset(CACHES) - ({".pytest_cache"} if "pytest" in found.steered else set())
         by_order = "vitest" in found.steered
         if (caches, by_order) != (self._caches, self._by_order):
@@ -1017,7 +1057,7 @@ class Scanner:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
             for name in inside.manifests:
-                if name in names:
+                if len(names.get(name, ())) == 5:  # no link, nor what a development server made
                     self._read_manifest(found, f"{path}/{name}", names[name])
             if inside.vite or not STEERING_FILES.isdisjoint(names):
                 for name in (*inside.vite, *(STEERING_FILES & names.keys())):
@@ -1424,6 +1464,7 @@ class Scanner:
         """A virtual or conda environment: its settings, its programs, and the list of what is installed."""
         fact_key = f"\0deps:{key}"
         found.packages[path] = None
+        leads = self._leads[path] = []
         settings = _read(f"{path}/pyvenv.cfg")
         parts: list[Fields] = [(found.note(f"{path}/pyvenv.cfg", fact_key, _stat(f"{path}/pyvenv.cfg")), settings)]
         for folder in ("bin", "conda-meta"):
@@ -1439,6 +1480,7 @@ class Scanner:
             parts.append((site, tuple(installed.fact)))
             for file, record in installed.files:
                 found.note(file, fact_key, record)
+            leads += installed.leads_to
             for target in installed.leads_to:
                 self._lead(found, target)
         found.facts[fact_key] = tuple(parts)
@@ -1624,10 +1666,14 @@ class Scanner:
         generation = self.generation + 1
         changed = found.changed
         old_listings = self._listings
+        new = tuple(top for top in found.outside if top not in self._outside) if self._new_led else ()
+        self._new_led = False
         for key, names in found.listings.items():
             old = old_listings.get(key)
             if old == names:
                 found.listings[key] = old  # an equal one is there already: let go of the new one
+                continue
+            if new and old is None and any(_within(key, top) for top in new):
                 continue
             before = old or {}
             prefix = key + "/" if key else ""
@@ -1639,6 +1685,8 @@ class Scanner:
                 self._note_moved(prefix + name, record, None, generation, changed)
         for key in self._facts.keys() | found.facts.keys():
             if self._facts.get(key) != found.facts.get(key):
+                if new and key not in self._facts and any(_within(key.partition(":")[2], top) for top in new):
+                    continue
                 changed.add(key)
         self._compare_caches(found)
         first = self.generation == 0
@@ -1745,8 +1793,24 @@ MANIFESTS = frozenset(
 """What declares dependencies."""
 
 
+class Tool(NamedTuple):
+    """What a call would run."""
+
+    identity: bytes
+    """What tells it from its next version."""
+    leads: tuple[str, ...]
+    """Folders of sources to which the environment outside the project leads that it is installed in, or PYTHONPATH."""
+    here: tuple[str, ...]
+    """Environments in the project that it is installed in; where they lead the scan follows by itself (`Scanner.leads_of`)."""
+
+
 def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> bytes:
-    """Return what tells one installed tool from its next version.
+    """Return what tells one installed tool from its next version."""
+    return tool(exe, cwd, argv, path, root, env).identity
+
+
+def tool(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> Tool:
+    """Return what tells one installed tool from its next version, and where its environment leads.
 
     It covers the executable, the interpreters its first line leads to, the list of packages installed beside a Python outside the
     project, the package.json of a Node tool, virtual environments on the PATH, for version managers what they choose by, and for wrappers
@@ -1792,11 +1856,18 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
             if os.path.exists(f"{place}/pyvenv.cfg") or _site_folders(place):
                 prefixes |= dict.fromkeys(_prefixes(f"{place}/bin/python", os.path.realpath(f"{place}/bin/python")))
     line_ns = time.time_ns() - COARSE_RACY_NS
+    leads = [os.path.join(here, folder) for folder in names.get("PYTHONPATH", "").split(":") if folder] if prefixes else []
+    in_project: list[str] = []
     for prefix in prefixes:
-        if not _within(os.path.realpath(prefix), inside):
-            parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
-            parts += [(site, tuple(_installed(site, _TOOL_FOLDERS, line_ns).fact)) for site in _site_folders(prefix)]
-    return _digest(parts)
+        if _within(os.path.realpath(prefix), inside):
+            in_project.append(os.path.realpath(prefix))
+            continue
+        parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
+        for site in _site_folders(prefix):
+            installed = _installed(site, _TOOL_FOLDERS, line_ns)
+            parts.append((site, tuple(installed.fact)))
+            leads += installed.leads_to
+    return Tool(_digest(parts), tuple(dict.fromkeys(leads)), tuple(dict.fromkeys(in_project)))
 
 
 def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes], kind: str = "test") -> bool:
