@@ -473,12 +473,12 @@ class Supervisor:
         real = _asked_for_real(invocation, check, callers)
         if not_ours is None and real is not None and real.in_place:
             not_ours = _passed_by(real.code, real.reason)
-        job, elsewhere = self._machine.look_outside(invocation, suite=check.kind == "test")
-        if elsewhere and not_ours is None:
-            not_ours = _passed_by("other-checkout", elsewhere)
-            engine.say_aloud(
-                peer.call.session, f"`{commands.display(invocation.argv)[:80]}` {elsewhere}; it says nothing of the files here"
-            )
+        job, code, why = self._machine.look_outside(invocation, suite=check.kind == "test")
+        if code and not_ours is None:
+            not_ours = _passed_by(code, why)
+            if code == "other-checkout":
+                said = f"`{commands.display(invocation.argv)[:80]}` {why}; it says nothing of the files here"
+                engine.say_aloud(peer.call.session, said)
         above = (peer.call.pid, *observe.ancestors(peer.call.pid)) if peer.call.pid and LINUX else ()
         answer = engine.ask(
             peer.call,

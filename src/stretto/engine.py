@@ -197,6 +197,8 @@ class Engine:
         """When a development server was last seen to write."""
         self._ahead_s = -BYTE_CODE_S
         """When an ahead run was last under way."""
+        self._elsewhere: set[JobKey] = set()
+        """Suites that import from another checkout, as they were last asked for."""
         self._overtaken: set[str] = set()
         """Sources that moved while something ran ahead that may have read them before, and may still write their byte code."""
         self._approvals = Approvals(world.settings, world.salt)
@@ -559,7 +561,7 @@ class Engine:
             beside=self._beside(question),
             problem=self._scan.problem,
             invocations=self._invocations,
-            filtered={job for job, check in self._checks.items() if check.filtered},
+            filtered={job for job, check in self._checks.items() if check.filtered} | self._elsewhere,
             generation=self._scan.generation,
             since_epoch=self._before_git(question),
         )
@@ -851,7 +853,7 @@ class Engine:
             if known is None or known == gates.outcome(result.end) or not result.end.by_itself or self.state.jobs[job].barred:
                 continue
             self.look()
-            if self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
+            if job not in self._elsewhere and self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
                 assert result.evidence is not None
                 said = Findings() if result.end.passed else self._gatekeeper.failures(result.run.attempt)
                 results.append(
@@ -941,6 +943,7 @@ class Engine:
             self._tell_of_lost_hooks(call.session, strange)
             self._follow_stranger(above)
             not_ours = not_ours or strange
+        (self._elsewhere.add if not_ours is not None and not_ours.code == "other-checkout" else self._elsewhere.discard)(job)
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
             return Answer("exec", not_ours.reason)
@@ -1342,6 +1345,8 @@ class Engine:
         """Say why a command may not be run by us at all, whatever it would bring; "" when it may."""
         if key not in self._invocations:
             return "its environment is not known to this supervisor"
+        if key in self._elsewhere:
+            return "it imports the project's own packages from another checkout"
         job = self.state.jobs[key]
         text = commands.pattern_text(self._invocations[job.job].argv)
         if aside := retries.put_aside(job.crashes, self._crashed_ago_s(job)):

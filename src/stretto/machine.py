@@ -374,14 +374,18 @@ class Machine:
         """Say what of the project is too large to be looked at file by file, "" when nothing is."""
         return self._scanner.size()
 
-    def look_outside(self, invocation: Invocation, *, suite: bool) -> tuple[JobKey, str]:
-        """Have the next scan look where the environment of a call leads; -> its key, and what a suite imports from another checkout."""
+    def look_outside(self, invocation: Invocation, *, suite: bool) -> tuple[JobKey, str, str]:
+        """Have the next scan look where the environment of a call leads.
+
+        Returns:
+            its key; why it can be neither joined nor recorded, "" when it can, as a code and in words.
+        """
         key, found = self._identity(invocation)
         leads = (*found.leads, *self._scanner.leads_of(found.here))
         if suite and (said := imports_elsewhere(self.root, os.fsdecode(invocation.cwd), invocation.argv, invocation.env, leads)):
-            return key, said  # what it says is not about this project: nobody need look there
-        self._scanner.lead(found.leads)
-        return key, ""
+            return key, "other-checkout", said  # what it says is not about this project: nobody need look there
+        unfit = self._scanner.lead(found.leads)
+        return key, "unreadable" if unfit else "", unfit and f"its environment leads to where nobody can look: {unfit}"
 
     def _identity(self, invocation: Invocation) -> tuple[JobKey, Tool]:
         path = next((entry[5:] for entry in invocation.env if entry.startswith(b"PATH=")), b"")
@@ -406,8 +410,8 @@ class Machine:
         )
         if steered(argv, again.cwd, again.env) or unseen_tool(argv) or trust.excludes(self.project.grant.excluded, job.argv):
             return None
-        key, elsewhere = self.look_outside(again, suite=True)
-        return None if elsewhere else (key, again)
+        key, code, _ = self.look_outside(again, suite=True)
+        return None if code else (key, again)
 
     def hooked(self) -> bool:
         base = os.fsencode(self._paths.base)

@@ -2,9 +2,9 @@
 `UserError` with line and key out.
 
 Hides the form of both files; docs/rules.md is their reference. Promises: an unknown key, a wrong type and a value out of range are
-errors and are never guessed at; no key of stretto.toml grants, enables or loosens anything by itself: what it may do is narrow, name
-tools, and say which of the commands a session already runs may also run ahead. Of two presets the less eager one counts, so a
-repository can ask for less than its user allows and never for more.
+errors and are never guessed at; no key of stretto.toml grants or enables anything by itself: what it may do is narrow, name tools, say
+which of the commands a session already runs may also run ahead, and which folders no command reads (`leave_out`, the one key that loosens).
+Of two presets the less eager one counts, so a repository can ask for less than its user allows and never for more.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Rules(Record, frozen=True, kw_only=True):
     inputs: tuple[str, ...] = ()
     """Files, folders and patterns that count as sources: absolute, below the home folder (`~/`), or relative to the project's root."""
     leave_out: tuple[str, ...] = ()
-    """Folders of the project, relative to its root, that no command reads: no scan looks there."""
+    """Folders that no command reads, so that no scan looks there; named like `inputs`, without patterns."""
     add: tuple[str, ...] = ()
     """Names intercepted besides the usual ones."""
     remove: tuple[str, ...] = ()
@@ -297,11 +297,11 @@ def _paths(place: _Place, value: object) -> tuple[str, ...]:
 
 
 def _folders(place: _Place, value: object) -> tuple[str, ...]:
-    texts = _texts(place, value, what="a folder of the project")
+    texts = _paths(place, value)
     for each in texts:
-        if each.startswith(("/", "~")) or set(each) & set("*?[") or not {"..", ".", ""}.isdisjoint(each.rstrip("/").split("/")):
-            raise place.problem(f'{each!r} in `{place.key}` is no plain folder below the project\'s root; write it like "data/images"')
-    return tuple(each.rstrip("/") for each in texts)
+        if set(each) & set("*?[") or not each.strip("./~"):
+            raise place.problem(f'{each!r} in `{place.key}` is no plain folder, or one around the project; write it like "data/images"')
+    return texts
 
 
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:

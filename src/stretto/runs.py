@@ -375,7 +375,8 @@ class Runs:
             return False
         own = self._state.jobs[now.run.job].product_paths
         moved = self._tree.classify(self._tree.changes(first.before, last.after))
-        return all(change.of is FileClass.IGNORED and change.path in own for change in moved)
+        own_only = all(change.of is FileClass.IGNORED and change.path in own for change in moved)
+        return own_only and not self._tree.heaps_moved(before.run.moment)
 
     def _evidence(self, run: Run, after: int) -> Evidence:
         return Evidence(

@@ -160,6 +160,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
 """What opening or reading says when something else, or nothing, is there by now."""
 
+_ABSOLUTE = "\0"
+"""Before a path that a manifest names by the whole of it."""
+
 _OWN = "\0own:"
 """Before the key of what moved in a workshop and is the server's own."""
 
@@ -747,11 +750,13 @@ class Scanner:
         """Keys inside the project that are sources although git may ignore them, because `inputs` names them."""
         self._last_ns = 0
         self.leave_out: tuple[str, ...] = ()
-        """Folders of the project that stretto.toml says no command reads (`rules.Rules.leave_out`), set like `inputs`."""
+        """Folders that stretto.toml says no command reads (`rules.Rules.leave_out`), set like `inputs`."""
         self._leads: dict[str, list[str]] = {}
         """Environment in the project -> folders of sources it leads to."""
-        self.led: dict[str, None] = {}
-        """Folders to which the environments of calls lead that were asked about (`Tool.leads`); the next scan looks there, too."""
+        self.led: dict[str, str] = {}
+        """Folders to which the environments of calls lead that were asked about (`Tool.leads`), as said and as they are."""
+        self._unfit: dict[str, str] = {}
+        """Of these the ones that cannot be looked at, and why: nothing of who is led there is joined."""
         self._new_led = False
         """Since the last scan there are more of them: what is found there has not moved, nobody looked before."""
         self._heaps: dict[str, Heap] = {}
@@ -796,14 +801,21 @@ class Scanner:
         took_ms = (time.perf_counter() - started) * 1e3
         return Scan(generation=self.generation, moved=moved, took_ms=took_ms, problem=self._problem, moment=moment)
 
-    def lead(self, paths: Iterable[str]) -> None:
-        """Have the next scans look at folders that the environment of a call leads to, before the call is recorded or joined."""
+    def lead(self, paths: Iterable[str]) -> str:
+        """Have the next scans look at folders that the environment of a call leads to, before the call is recorded or joined.
+
+        Returns:
+            why one of them cannot be looked at, "" when nothing is known against it.
+        """
         for path in paths:
             real = os.path.realpath(path)
-            apart = not (_within(real, self.root) or _within(self.root, real) or _within(self._home, real) or manifests.is_of_system(real))
-            if apart and path not in self.led:
-                self.led[path] = None
+            if real in self._unfit:
+                return self._unfit[real]
+            around = _within(real, self.root) or _within(self.root, real) or _within(self._home, real)
+            if path not in self.led and not (around or manifests.is_of_system(real) or self._is_left_out(real)):
+                self.led[path] = real
                 self._new_led = self.generation > 0
+        return ""
 
     def leads_of(self, environments: Iterable[str]) -> list[str]:
         """Return the folders of sources to which environments lead that the last scan found in the project."""
@@ -924,7 +936,12 @@ class Scanner:
                 continue
             except _TooMany as error:
                 if not self._make_room(error.budget, changed):
-                    raise
+                    led = [path for path, real in self.led.items() if real == error.budget.top]
+                    if not led or led[0] not in self.led:
+                        raise
+                    for path in led:  # a matter of the calls that are led there, and of no other
+                        del self.led[path]
+                    self._unfit[error.budget.top] = str(error)
                 continue
             return found
         raise _Problem("the project changed each time that it was looked at")
@@ -1064,7 +1081,7 @@ class Scanner:
                     found.steered |= self._steers(f"{path}/{name}", line_ns)
             for name in below:
                 child = f"{path}/{name}"
-                if self.leave_out and self._is_left_out(prefix + name):
+                if self._is_left_out(prefix + name):
                     continue
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
                     hidden = self._modules(found, child, prefix + name)
@@ -1085,7 +1102,12 @@ class Scanner:
         return (self.leave_out, self.inputs, [_stat(f"{self.root}/{name}") for name in (".gitignore", ".git/info/exclude")])
 
     def _is_left_out(self, key: str) -> bool:
-        return any(_within(key, folder) for folder in self.leave_out)
+        """Say whether a folder, by its key or its path, is one that no command reads."""
+        if not self.leave_out:
+            return False
+        path = os.path.join(self.root, key)
+        named = [os.path.join(self.root, self._home + each[1:] if each.startswith("~/") else each) for each in self.leave_out]
+        return any(_within(path, os.path.normpath(each)) for each in named)
 
     def _take_heap(self, found: _Pass, key: str) -> bool:
         """Say whether a folder is a heap; what its links lead to is followed as ever."""
@@ -1175,7 +1197,8 @@ class Scanner:
         if known is None or known[0] != record or found.is_young(record):
             folder = os.path.dirname(path)
             named = manifests.paths(os.path.basename(path), _read(path, manifests.MOST_BYTES))
-            known = self._named[path] = (record, tuple(os.path.normpath(os.path.join(folder, each)) for each in named))
+            full = [_ABSOLUTE + each if each.startswith("/") else os.path.normpath(f"{folder}/{each}") for each in named]
+            known = self._named[path] = (record, tuple(full))
         size = record[2]
         if (isinstance(size, int) and size > manifests.MOST_BYTES) or len(known[1]) > manifests.MOST_PATHS:
             found.problems.append(f"{_shown(path)} is too large to be read for the folders that it names")
@@ -1189,12 +1212,13 @@ class Scanner:
             for manifest in left:
                 taken.add(manifest)
                 for path in found.named[manifest]:
+                    path, absolute = path.removeprefix(_ABSOLUTE), path.startswith(_ABSOLUTE)
                     if not _within(path, self.root) and f"\0input:{path}" not in found.facts:
-                        self._take_in(found, path, os.path.dirname(manifest))
+                        self._take_in(found, path, absolute=absolute)
 
-    def _take_in(self, found: _Pass, path: str, folder: str) -> None:
+    def _take_in(self, found: _Pass, path: str, *, absolute: bool) -> None:
         real = os.path.realpath(path)
-        if _within(real, self.root) or any(_within(real, place) for place in PSEUDO):
+        if _within(real, self.root) or any(_within(real, place) for place in PSEUDO) or self._is_left_out(real):
             return
         record = _stat(real)
         fact_key = f"\0input:{path}"
@@ -1205,8 +1229,12 @@ class Scanner:
             found.facts[fact_key] = (real, found.note(real, fact_key, record))
             if manifests.is_manifest(os.path.basename(real)):
                 self._read_manifest(found, real, record)
-        elif stat.S_ISDIR(record[0]) and real not in ("/", self._home):
+        elif stat.S_ISDIR(record[0]) and real not in ("/", self._home) and not (absolute and self._is_no_project(real)):
             found.outside.setdefault(real)
+
+    def _is_no_project(self, path: str) -> bool:
+        """Say that a folder that is named by its whole path holds nothing that is built or imported: it may be any place to write to."""
+        return not any(manifests.is_manifest(name) or name.endswith(".py") for name in self._entries(path))
 
     def _without_vitest(self, key: str, names: Listing, below: list[str]) -> None:
         """Leave out what vitest only orders its files by, and the folders made for it: what else lies in them is looked at."""
@@ -1587,7 +1615,11 @@ class Scanner:
         if inside or record is None:
             return
         if stat.S_ISDIR(record[0]):
-            if not packaged and not self._is_left_out(key) and not any(_within(real, place) for place in PSEUDO):
+            if (
+                not packaged
+                and not (self._is_left_out(key) or self._is_left_out(real))
+                and not any(_within(real, place) for place in PSEUDO)
+            ):
                 found.outside.setdefault(real)  # even a cache or git's own folder: what leads there makes it an input
         elif stat.S_ISREG(record[0]):
             found.facts[fact_key] = (real, found.note(real, fact_key, record))

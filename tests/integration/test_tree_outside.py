@@ -334,3 +334,34 @@ def test_check_beside_a_heap_is_joined_until_something_in_it_changes(short, proj
         assert bench.did()[1:] == ["replay", "record"]
     finally:
         _end(bench, frozenset())
+
+
+def test_environment_that_leads_to_a_place_too_large_is_a_matter_of_its_own_calls(root, short, monkeypatch):  # noqa: F811
+    """The rest of the project is known as ever."""
+    data(short / "big", 30)
+    monkeypatch.setattr(tree, "MAX_OUTSIDE", 10)
+    monkeypatch.setattr(tree, "walk", lambda top: heaps.walk(top, -1.0))
+    scanner = Scanner(str(root))
+    assert scanner.lead([str(short / "big")]) == ""
+    assert scanner.scan().problem == ""
+    assert "more than 10 entries" in scanner.lead([str(short / "big")])
+
+
+def test_folder_named_by_its_whole_path_is_scanned_where_it_is_a_project(root, short):  # noqa: F811
+    """Such a path may be any place to which something is written."""
+    paths = [write(short / "lib" / "setup.py"), write(short / "data" / "1.jpg")]
+    write(root / "pyproject.toml", f'lib = {{ path = "{short}/lib" }}\ndata = "{short}/data"\n')
+    watch = Watch(root)
+    for path in paths:
+        write(path, "2\n")
+    assert watch.moved() == {str(paths[0])}
+
+
+def test_folder_outside_is_left_out_where_the_user_says_so(root, short):  # noqa: F811
+    write(short / "lib" / "a.rs")
+    write(root / "Cargo.toml", 'lib = { path = "../lib" }')
+    scanner = Scanner(str(root))
+    scanner.leave_out = ("../lib",)
+    scanner.scan()
+    write(short / "lib" / "a.rs", "2\n")
+    assert scanner.scan().moved == ()
