@@ -24,6 +24,8 @@ _COMMON = frozenset(
     | {"benchmarks", "bench", "conftest", "setup", "noxfile", "tasks", "manage"}
 )
 """Names that say nothing about whose package it is."""
+NODE_TOOLS = frozenset("npm npx pnpm yarn bun bunx node jest vitest mocha ava tap tape c8 nyc turbo nx lerna".split())  # noqa: SIM905
+_NAME = re.compile(rb'"name"\s{0,20}:\s{0,20}"([^"]{1,200})"')
 _CONFIGS = ("pytest.ini", ".pytest.ini", "pytest.toml", "pyproject.toml", "tox.ini", "setup.cfg")
 _PYTHONPATH = re.compile(rb"\bpythonpath\b\"?\s*=\s*([^=]{0,500})")
 _WORDS = re.compile(r"[^\s\"'\[\],]+")
@@ -38,7 +40,7 @@ def imports_elsewhere(root: str, cwd: str, argv: Sequence[bytes], env: Iterable[
     own: dict[str, str] | None = None
     for lead in leads:
         real = os.path.realpath(lead)
-        if _is_within(real, root) or _is_within(root, real):
+        if _is_within(real, root):
             continue
         if own is None:
             tops = dict.fromkeys([root, cwd])
@@ -48,6 +50,55 @@ def imports_elsewhere(root: str, cwd: str, argv: Sequence[bytes], env: Iterable[
         if shared:
             return f"imports {shared[0]} from {theirs[shared[0]]}, not from here"
     return ""
+
+
+def links_elsewhere(root: str, cwd: str, name: str) -> str:
+    """Say which of the project's own packages a suite of Node's takes from another checkout, "" when none is known to be.
+
+    That is so in a worktree whose `node_modules` is the main checkout's: what links in it lead to lies beside it, and here, too.
+
+    Args:
+        name: the word by which the suite is called.
+    """
+    if name not in NODE_TOOLS:
+        return ""
+    seen: set[str] = set()
+    for modules in dict.fromkeys((f"{cwd}/node_modules", f"{root}/node_modules")):
+        for package, path in _links_in(modules):
+            real = os.path.realpath(path)
+            if package in seen or _is_within(real, root):
+                seen.add(package)
+            elif "/node_modules/" not in real and (named := _package_name(real)) and named in _own_names(root, real):
+                return f"imports {named} from {real}, not from here"
+    return ""
+
+
+def _links_in(modules: str) -> list[tuple[str, str]]:
+    """Names and paths of the packages in a node_modules that are links, with those one level down in scopes."""
+    found: list[tuple[str, str]] = []
+    folders = [("", modules)]
+    for scope, folder in folders:
+        try:
+            with os.scandir(folder) as entries:
+                for _, entry in zip(range(NAMES_MOST), entries, strict=False):
+                    if entry.is_symlink():
+                        found.append((scope + entry.name, entry.path))
+                    elif not scope and entry.name.startswith("@"):
+                        folders.append((f"{entry.name}/", entry.path))
+        except OSError:
+            continue
+    return found
+
+
+def _own_names(root: str, elsewhere: str) -> set[str]:
+    """Names of the packages here that lie where one of another checkout lies in that."""
+    steps = elsewhere.split("/")
+    return {_package_name("/".join([root, *steps[-deep:]])) for deep in (1, 2, 3)} - {""}
+
+
+def _package_name(folder: str) -> str:
+    found = _NAME.search(peek(f"{folder}/package.json"))
+    return found[1].decode("utf-8", "replace") if found else ""
 
 
 def packages(top: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ import psutil
 
 from stretto import disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
 from stretto.background import Processes
-from stretto.checkouts import imports_elsewhere
+from stretto.checkouts import imports_elsewhere, links_elsewhere
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
@@ -382,7 +382,9 @@ class Machine:
         """
         key, found = self._identity(invocation)
         leads = (*found.leads, *self._scanner.leads_of(found.here))
-        if suite and (said := imports_elsewhere(self.root, os.fsdecode(invocation.cwd), invocation.argv, invocation.env, leads)):
+        cwd = os.fsdecode(invocation.cwd)
+        said = imports_elsewhere(self.root, cwd, invocation.argv, invocation.env, leads) if suite else ""
+        if suite and (said := said or links_elsewhere(self.root, cwd, invocation.name)):
             return key, "other-checkout", said  # what it says is not about this project: nobody need look there
         unfit = self._scanner.lead(found.leads)
         return key, "unreadable" if unfit else "", unfit and f"its environment leads to where nobody can look: {unfit}"

@@ -9,7 +9,7 @@ import pytest
 
 from integration.test_tree import quiet_home, write  # noqa: F401  (a fixture)
 from integration.test_tree_outside import environment_outside
-from stretto.checkouts import imports_elsewhere, packages
+from stretto.checkouts import imports_elsewhere, links_elsewhere, packages
 
 
 @pytest.fixture
@@ -85,6 +85,46 @@ def test_neighbour_with_packages_of_its_own_is_no_other_checkout(pair, short):
         write(short / "lib" / name)
     write(wt / "src" / "tests" / "__init__.py")
     assert said(wt, short / "lib") == "" and said(wt, short) == "" and said(wt, wt / "src") == ""
+
+
+def test_worktree_within_the_checkout_that_its_environment_was_made_for_is_told(pair):
+    main, _ = pair
+    nested = main / ".claude" / "worktrees" / "x"
+    for top in (main, nested):
+        write(top / "flat" / "__init__.py")
+    assert said(nested, main) == f"imports flat from {main}, not from here"
+
+
+@pytest.fixture
+def workspace(pair):
+    """A worktree that has the main checkout's node_modules, in which the workspace's packages are links."""
+    main, wt = pair
+    for top in pair:
+        write(top / "packages" / "core" / "package.json", '{\n  "name": "@acme/core"}')
+    write(main / "node_modules" / ".package-lock.json", "{}")
+    (main / "node_modules" / "@acme").mkdir()
+    (main / "node_modules" / "@acme" / "core").symlink_to("../../packages/core")
+    (wt / "node_modules").symlink_to(main / "node_modules")
+    return main, wt
+
+
+def test_own_package_of_node_from_another_checkout_is_named(workspace):
+    main, wt = workspace
+    assert links_elsewhere(str(wt), str(wt), "vitest") == f"imports @acme/core from {main}/packages/core, not from here"
+    assert links_elsewhere(str(main), str(main), "vitest") == links_elsewhere(str(wt), str(wt), "pytest") == ""
+
+
+def test_own_package_of_node_that_is_linked_here_nearer_by_is_not_told(workspace):
+    _, wt = workspace
+    (wt / "app" / "node_modules" / "@acme").mkdir(parents=True)
+    (wt / "app" / "node_modules" / "@acme" / "core").symlink_to("../../../packages/core")
+    assert links_elsewhere(str(wt), str(wt / "app"), "vitest") == ""
+
+
+def test_checkout_of_somebody_else_linked_by_npm_is_no_other_checkout(workspace):
+    main, wt = workspace
+    write(main / "packages" / "core" / "package.json", '{"name": "other"}')
+    assert links_elsewhere(str(wt), str(wt), "npm") == ""
 
 
 def test_packages_are_those_that_something_can_import_by_name(short):
