@@ -25,6 +25,9 @@ RANKS = {
     "background": 1,
     "carryover": 1,
     "patterns": 1,
+    "manifests": 1,
+    "bytecode": 1,
+    "heaps": 1,
     "hookwire": 2,
     "rules": 2,
     "commands": 2,
@@ -55,6 +58,7 @@ RANKS = {
     "trust": 3,
     "world": 4,
     "logcheck": 4,
+    "checkouts": 3,
     "machine": 5,
     "runs": 5,
     "sessions": 5,
@@ -104,6 +108,7 @@ PURE = (
     "carryover",
     "background",
     "patterns",
+    "manifests",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

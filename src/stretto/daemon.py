@@ -244,7 +244,13 @@ class Supervisor:
                 self._answer(peer, {"ok": b"1" if done else b"0"})
             case b"ping":
                 self._answer(
-                    peer, {"pid": str(os.getpid()).encode(), "version": __version__.encode(), "mode": self._engine.standing.mode.encode()}
+                    peer,
+                    {
+                        "pid": str(os.getpid()).encode(),
+                        "version": __version__.encode(),
+                        "mode": self._engine.standing.mode.encode(),
+                        "size": self._machine.size().encode("utf-8", "backslashreplace"),
+                    },
                 )
             case b"reload":
                 self._engine.reload()
@@ -467,7 +473,12 @@ class Supervisor:
         real = _asked_for_real(invocation, check, callers)
         if not_ours is None and real is not None and real.in_place:
             not_ours = _passed_by(real.code, real.reason)
-        job = self._machine.identity(invocation)
+        job, code, why = self._machine.look_outside(invocation, suite=check.kind == "test")
+        if code and not_ours is None:
+            not_ours = _passed_by(code, why)
+            if code == "other-checkout":
+                said = f"`{commands.display(invocation.argv)[:80]}` {why}; it says nothing of the files here"
+                engine.say_aloud(peer.call.session, said)
         above = (peer.call.pid, *observe.ancestors(peer.call.pid)) if peer.call.pid and LINUX else ()
         answer = engine.ask(
             peer.call,
@@ -582,7 +593,7 @@ def _reply(event: str, heard: Heard) -> hookwire.HookReply:
     if event == "TaskCompleted":
         return hookwire.block_reply(heard.told) if heard.goes_on else hookwire.HookReply()
     if heard.goes_on or (heard.told and event == "PostToolBatch"):
-        return hookwire.context_reply(event, heard.told)
+        return hookwire.context_reply(event, heard.told, heard.notice)
     return hookwire.notice_reply(heard.notice) if heard.notice else hookwire.HookReply()
 
 

@@ -297,6 +297,10 @@ def _supervisor(patient: _Patient) -> Iterator[Check]:
         yield Check("warn", "supervisor", f"pid {pid} is of version {version}, this is {__version__}", "run `stretto init` again")
     else:
         yield Check("ok", "supervisor", f"pid {pid} answers")
+    if size := plain(answer.get("size", b"").decode("utf-8", "replace")):
+        large = "more than" in size
+        do = "name what no command reads in `leave_out` of stretto.toml, or have git ignore it" if large else ""
+        yield Check("warn" if large else "ok", "tree", f"nothing is joined: {size}" if large else size, do)
 
 
 def _log(patient: _Patient) -> Iterator[Check]:
@@ -343,6 +347,11 @@ def _last_signs(state: State) -> Iterator[Check]:
         yield Check("ok", "last hook", f"{moment(state.last_hook_at)}; the last event of any kind: {moment(state.last_at)}")
     joins = [join for join in state.joins if join.do in ("replay", "attach")]
     yield Check("ok", "last join", _said(joins[-1].ts, f"{_name(state, joins[-1].job)}, {joins[-1].do}") if joins else "none yet")
+    latest = {_name(state, join.job): join for join in state.joins}
+    for name, join in latest.items():
+        if join.code == "other-checkout":
+            text = f"{name} {plain(join.reason)[:160]} ({moment(join.ts)}); it is neither joined nor judged"
+            yield Check("warn", "imports", text, "install the project from here in an environment of its own (`pip install -e .`)")
     asked = state.joins[-1] if state.joins else None
     text = f"{_name(state, asked.job)} was {asked.standing}, {asked.do}: {plain(asked.reason)[:100]}" if asked else ""
     yield Check("ok", "last verdict", _said(asked.ts, text) if asked else "none yet")

@@ -14,7 +14,7 @@ It is one idea in one file: the state of the work and all that moves it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, assert_never
 
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
@@ -75,6 +75,9 @@ SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
 DISTURBED_S = 60.0
 """For as long after a development server has written, what may read its files does not run ahead."""
+BYTE_CODE_S = 2.5
+"""For so long after an ahead run has ended, byte code that it made may still be of the second in which a source is written."""
+PYCACHE_PREFIX = b"PYTHONPYCACHEPREFIX="
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -192,6 +195,12 @@ class Engine:
         """How often something moved; unlike the scanner's generations these stand still beside a development server."""
         self._busy_s = -DISTURBED_S
         """When a development server was last seen to write."""
+        self._ahead_s = -BYTE_CODE_S
+        """When an ahead run was last under way."""
+        self._elsewhere: set[JobKey] = set()
+        """Suites that import from another checkout, as they were last asked for."""
+        self._overtaken: set[str] = set()
+        """Sources that moved while something ran ahead that may have read them before, and may still write their byte code."""
         self._approvals = Approvals(world.settings, world.salt)
         self.conversations: dict[SessionId, Conversation] = {}
         self._background = Background()
@@ -484,8 +493,9 @@ class Engine:
                 self._batch_ended(conversation, call)
                 words = "" if call.agent else self._gatekeeper.words(call.session)
                 self._note_commits(call.session)
-                told = "\n".join(filter(None, [words, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
-                return Heard(told=told) if told else Heard(notice=self._passed.pop(call.session, ""))
+                aloud = self._tell_aloud(conversation)
+                told = "\n".join(filter(None, [words, aloud, self._tell_news(conversation, call), self._tell_ahead(conversation, call)]))
+                return Heard(told=told, notice=aloud) if told else Heard(notice=self._passed.pop(call.session, ""))
         return NOTHING
 
     def _note_commits(self, session: SessionId) -> None:
@@ -551,7 +561,7 @@ class Engine:
             beside=self._beside(question),
             problem=self._scan.problem,
             invocations=self._invocations,
-            filtered={job for job, check in self._checks.items() if check.filtered},
+            filtered={job for job, check in self._checks.items() if check.filtered} | self._elsewhere,
             generation=self._scan.generation,
             since_epoch=self._before_git(question),
         )
@@ -811,6 +821,7 @@ class Engine:
                 self._new_epoch(f"it ended, and its beginning was not seen: {text}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS:
                 conversation.write_ended(call.id, self._world.real(call.path))
+                self._drop_byte_code([self._world.real(call.path)])
                 self.poke()
                 if self._seen_by_scan(call.path):
                     self._gatekeeper.wrote(batch.session, batch.agent, os.path.relpath(self._world.real(call.path), self._world.root))
@@ -846,7 +857,7 @@ class Engine:
             if known is None or known == gates.outcome(result.end) or not result.end.by_itself or self.state.jobs[job].barred:
                 continue
             self.look()
-            if self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
+            if job not in self._elsewhere and self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
                 assert result.evidence is not None
                 said = Findings() if result.end.passed else self._gatekeeper.failures(result.run.attempt)
                 results.append(
@@ -879,6 +890,16 @@ class Engine:
         conversation.notices += 1
         return text
 
+    def say_aloud(self, session: SessionId | None, text: str) -> None:
+        """Have a session and its user told of something once, when its call is over."""
+        if session in self.conversations:
+            self.conversations[session].aloud.setdefault(text, False)
+
+    def _tell_aloud(self, conversation: Conversation) -> str:
+        new = [text for text, told in conversation.aloud.items() if not told]
+        conversation.aloud.update(dict.fromkeys(new, True))
+        return "\n".join(f"Stretto: {gates.clean(text)}" for text in new)
+
     # --- calls of checks -----------------------------------------------------------------------------------------------------
 
     def ask(
@@ -909,6 +930,7 @@ class Engine:
         self._catch_up()
         self.pay_epoch()
         self.look()
+        self._drop_byte_code(self._overtaken)
         if job not in self.state.jobs:
             self.log(
                 JobSeen,
@@ -925,6 +947,7 @@ class Engine:
             self._end_results(f"a check was run here, and {strange.reason}", call.session)
             self._tell_of_lost_hooks(call.session, strange)
             not_ours = not_ours or strange
+        (self._elsewhere.add if not_ours is not None and not_ours.code == "other-checkout" else self._elsewhere.discard)(job)
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
             return Answer("exec", not_ours.reason)
@@ -1134,9 +1157,29 @@ class Engine:
             self.dirty = True
             if any(change.path == "stretto.toml" for change in scan.moved):
                 self.reload()  # before the log, which may have no room: the next scan does not find it again
+            self._drop_byte_code(change.path for change in scan.moved)
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
         self._look_beside()
+
+    def _drop_byte_code(self, paths: Iterable[str]) -> None:
+        """See to it that no byte code which a run ahead made of an earlier text is taken for a source as it is now."""
+        now_s, runs = self._world.mono_s(), [run for run in self.runs.open.values() if run.kind == "ahead"]
+        if runs:
+            self._ahead_s = now_s
+        if now_s - self._ahead_s >= BYTE_CODE_S:
+            return
+        sources = [path for path in paths if path.endswith((".py", ".pyw"))]
+        if runs:
+            self._overtaken.update(sources)
+        prefixes = {
+            os.fsdecode(entry[len(PYCACHE_PREFIX) :])
+            for invocation in self._invocations.values()
+            for entry in invocation.env
+            if entry.startswith(PYCACHE_PREFIX)
+        }
+        if sources:
+            self._world.tree.drop_byte_code(sources, int(self._world.wall_s() * 1e9) if runs else 0, prefixes)
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -1306,6 +1349,8 @@ class Engine:
         """Say why a command may not be run by us at all, whatever it would bring; "" when it may."""
         if key not in self._invocations:
             return "its environment is not known to this supervisor"
+        if key in self._elsewhere:
+            return "it imports the project's own packages from another checkout"
         job = self.state.jobs[key]
         text = commands.pattern_text(self._invocations[job.job].argv)
         if aside := retries.put_aside(job.crashes, self._crashed_ago_s(job)):
@@ -1379,6 +1424,9 @@ class Engine:
             self._ahead_ended(run)
 
     def _ahead_ended(self, run: Run) -> None:
+        self._drop_byte_code(self._overtaken)
+        if sum(other.kind == "ahead" for other in self.runs.open.values()) <= 1:
+            self._overtaken.clear()
         self._catch_up()
         self._request_ended(run)
         attempt = self.state.attempts.get(run.attempt)

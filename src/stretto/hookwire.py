@@ -200,11 +200,12 @@ def _tool_asked(raw: dict[str, Any], common: dict[str, Any]) -> HookCall:
     return Other(**common) if tool in HARMLESS_TOOLS else ToolAsked(**common, call=call, tool=tool)
 
 
-def context_reply(event: str, text: str) -> HookReply:
-    """Return the reply that adds a fact to what the model sees next; nothing when there is nothing to say."""
+def context_reply(event: str, text: str, shown: str = "") -> HookReply:
+    """Return the reply that adds a fact to what the model sees next, and a line for the user; nothing when there is nothing to say."""
     if not text:
         return HookReply()
-    return HookReply(out=msgspec.json.encode({"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}))
+    reply: dict[str, Any] = {"hookSpecificOutput": {"hookEventName": event, "additionalContext": text}}
+    return HookReply(out=msgspec.json.encode({**reply, "systemMessage": shown} if shown else reply))
 
 
 def deny_reply(reason: str) -> HookReply:

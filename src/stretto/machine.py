@@ -14,13 +14,14 @@ import psutil
 
 from stretto import disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
 from stretto.background import Processes
+from stretto.checkouts import imports_elsewhere, links_elsewhere
 from stretto.errors import StrettoError
 from stretto.executors import Executor, Owner
 from stretto.executors.local import Local
 from stretto.fold import Job, State
 from stretto.model import Invocation, JobKey, SessionId
 from stretto.system import Lock, Process, is_locked, private_directory
-from stretto.tree import Scanner, steered, tool_identity, unseen_tool
+from stretto.tree import Scanner, Tool, steered, tool, unseen_tool
 from stretto.world import Allowed, Tree
 
 PROMISE_BYTES = 48
@@ -311,7 +312,7 @@ class Machine:
             self.project = project
             text = trust.verify(project)
             found = rules.parse(text.decode() if text is not None else "")
-            self._scanner.inputs = found.inputs
+            self._scanner.inputs, self._scanner.leave_out = found.inputs, found.leave_out
             self._journal.fsync = self._local.fsync = found.fsync
             self._tender.keep_bytes, self._tender.keep_s = found.keep_mb << 20, found.keep_days * 86_400.0
             settings = trust.settings(self._paths.base)
@@ -367,9 +368,31 @@ class Machine:
 
     def identity(self, invocation: Invocation) -> JobKey:
         """Return the key of a call, with the tool as it is now."""
+        return self._identity(invocation)[0]
+
+    def size(self) -> str:
+        """Say what of the project is too large to be looked at file by file, "" when nothing is."""
+        return self._scanner.size()
+
+    def look_outside(self, invocation: Invocation, *, suite: bool) -> tuple[JobKey, str, str]:
+        """Have the next scan look where the environment of a call leads.
+
+        Returns:
+            its key; why it can be neither joined nor recorded, "" when it can, as a code and in words.
+        """
+        key, found = self._identity(invocation)
+        leads = (*found.leads, *self._scanner.leads_of(found.here))
+        cwd = os.fsdecode(invocation.cwd)
+        said = imports_elsewhere(self.root, cwd, invocation.argv, invocation.env, leads) if suite else ""
+        if suite and (said := said or links_elsewhere(self.root, cwd, invocation.name)):
+            return key, "other-checkout", said  # what it says is not about this project: nobody need look there
+        unfit = self._scanner.lead(found.leads)
+        return key, "unreadable" if unfit else "", unfit and f"its environment leads to where nobody can look: {unfit}"
+
+    def _identity(self, invocation: Invocation) -> tuple[JobKey, Tool]:
         path = next((entry[5:] for entry in invocation.env if entry.startswith(b"PATH=")), b"")
-        tools = tool_identity(invocation.exe, invocation.cwd, invocation.argv, path, os.fsencode(self.root), invocation.env)
-        return invocation.key(self.salt, tools)
+        found = tool(invocation.exe, invocation.cwd, invocation.argv, path, os.fsencode(self.root), invocation.env)
+        return invocation.key(self.salt, found.identity), found
 
     def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
         path = next((entry[5:] for entry in like.env if entry.startswith(b"PATH=")), b"/usr/bin:/bin")
@@ -389,7 +412,8 @@ class Machine:
         )
         if steered(argv, again.cwd, again.env) or unseen_tool(argv) or trust.excludes(self.project.grant.excluded, job.argv):
             return None
-        return self.identity(again), again
+        key, code, _ = self.look_outside(again, suite=True)
+        return None if code else (key, again)
 
     def hooked(self) -> bool:
         base = os.fsencode(self._paths.base)

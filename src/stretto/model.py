@@ -276,6 +276,7 @@ MISS_CODES = {
     "steered": "a cache steers its outcome",
     "unseen-tool": "it makes its own environment, which no look at the project can show",
     "sandbox": "it ran in a sandbox, or under other limits than the supervisor",
+    "other-checkout": "it imports the project's own packages from another checkout",
     "outside": "it ran in, or was about, something outside the project",
     "disabled": "it was excluded, or Stretto was switched off for it",
     "not-intercepted": "its name is not intercepted",

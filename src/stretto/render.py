@@ -140,6 +140,7 @@ def status(state: State, head: Mapping[str, Any], alive: Collection[AttemptId], 
         ],
         "requests": [_request(state, request, alive, now_at) for request in state.requests.values()],
         "running": [_attempt(attempt, alive, now_at) for attempt in state.open_attempts() if attempt.attempt in alive],
+        "unread": state.joins[-1].reason if state.joins and state.joins[-1].code == "unreadable" else "",
         "blocks": [_block(block, now_at) for block in state.steering.blocks.values()],
         "log": {"events": state.events, "bad_lines": state.bad_lines, "anomalies": state.anomaly_count, "broken": state.broken_count},
     }
@@ -309,6 +310,8 @@ def status_lines(data: Mapping[str, Any], now_at: float, wide: int) -> list[str]
     ]
     if decisions["would_join"]:
         lines.append(f"observed    {decisions['would_join']} more would have been joined")
+    if data["unread"]:
+        lines.append(f"unread      {plain(data['unread'])}")
     if data["log"]["bad_lines"] or data["log"]["anomalies"]:
         lines.append("log         has lines nobody can use; `stretto doctor` says more")
     if data["log"]["broken"]:

@@ -2,9 +2,9 @@
 `UserError` with line and key out.
 
 Hides the form of both files; docs/rules.md is their reference. Promises: an unknown key, a wrong type and a value out of range are
-errors and are never guessed at; no key of stretto.toml grants, enables or loosens anything by itself: what it may do is narrow, name
-tools, and say which of the commands a session already runs may also run ahead. Of two presets the less eager one counts, so a
-repository can ask for less than its user allows and never for more.
+errors and are never guessed at; no key of stretto.toml grants or enables anything by itself: what it may do is narrow, name tools, say
+which of the commands a session already runs may also run ahead, and which folders no command reads (`leave_out`, the one key that loosens).
+Of two presets the less eager one counts, so a repository can ask for less than its user allows and never for more.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class Rules(Record, frozen=True, kw_only=True):
 
     inputs: tuple[str, ...] = ()
     """Files, folders and patterns that count as sources: absolute, below the home folder (`~/`), or relative to the project's root."""
+    leave_out: tuple[str, ...] = ()
+    """Folders that no command reads, so that no scan looks there; named like `inputs`, without patterns."""
     add: tuple[str, ...] = ()
     """Names intercepted besides the usual ones."""
     remove: tuple[str, ...] = ()
@@ -294,6 +296,14 @@ def _paths(place: _Place, value: object) -> tuple[str, ...]:
     return texts
 
 
+def _folders(place: _Place, value: object) -> tuple[str, ...]:
+    texts = _paths(place, value)
+    for each in texts:
+        if set(each) & set("*?[") or not each.strip("./~"):
+            raise place.problem(f'{each!r} in `{place.key}` is no plain folder, or one around the project; write it like "data/images"')
+    return texts
+
+
 def _number(least: int, most: int, default: int, hint: str) -> _Reader:
     def reader(place: _Place, value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
@@ -359,7 +369,7 @@ _TABLES: Mapping[str, Mapping[str, tuple[str, _Reader]]] = {
         "slots": ("slots", _number(0, MAX_SLOTS, DEFAULT_SLOTS, "0 runs nothing ahead")),
         "quiet": ("quiet_s", _duration(LONGEST_QUIET_S)),
     },
-    "join": {"max_age": ("max_age_s", _duration(LONGEST_MAX_AGE_S))},
+    "join": {"max_age": ("max_age_s", _duration(LONGEST_MAX_AGE_S)), "leave_out": ("leave_out", _folders)},
     "log": {
         "fsync": ("fsync", _fsync),
         "keep_days": ("keep_days", _number(1, LONGEST_KEEP_DAYS, DEFAULT_KEEP_DAYS, "choose a value between")),

@@ -69,7 +69,7 @@ class Run:
         self, attempt: AttemptId, job: JobKey, kind: str, session: SessionId | None, scan: Scan, epoch: int, began_mono_s: float
     ) -> None:
         self.attempt, self.job, self.kind, self.session = attempt, job, kind, session
-        self.before, self.epoch_before = scan.generation, epoch
+        self.before, self.moment, self.epoch_before = scan.generation, scan.moment, epoch
         self.began_mono_s = began_mono_s
         self.readers: set[str] = set()
         """Questions that wait for this run."""
@@ -375,7 +375,8 @@ class Runs:
             return False
         own = self._state.jobs[now.run.job].product_paths
         moved = self._tree.classify(self._tree.changes(first.before, last.after))
-        return all(change.of is FileClass.IGNORED and change.path in own for change in moved)
+        own_only = all(change.of is FileClass.IGNORED and change.path in own for change in moved)
+        return own_only and not self._tree.heaps_moved(before.run.moment)
 
     def _evidence(self, run: Run, after: int) -> Evidence:
         return Evidence(
@@ -468,6 +469,8 @@ class Runs:
                     replays=0,
                     problem=problem,
                 )
+                if verdict.standing is Standing.RUNNING and (moved := self._moved_unseen(run)) is not None:
+                    return moved, None
                 if verdict.standing is Standing.RUNNING and (held := self.held_long(run)):
                     return Verdict(standing=Standing.UNKNOWN, reason=held, code="held"), None
                 if verdict.standing is Standing.RUNNING:
@@ -499,9 +502,17 @@ class Runs:
             replays=replays,
             problem=problem,
         )
+        if verdict.standing is Standing.FRESH and (moved := self._moved_unseen(result.run)) is not None:
+            return moved
         if verdict.standing is Standing.FRESH and (spoiled := self._spoiled(result)):
             return Verdict(standing=Standing.UNKNOWN, reason=spoiled, code="output-damaged")
         return verdict
+
+    def _moved_unseen(self, run: Run) -> Verdict | None:
+        """Say that something changed since a run began in a folder of which scans know nothing; it is asked last, for it takes longest."""
+        if moved := self._tree.heaps_moved(run.moment):
+            return Verdict(standing=Standing.STALE, reason=f"{moved} may have changed since it began", code="moved")
+        return None
 
     def _spoiled(self, result: Result) -> str:
         """Say why what a result printed cannot be shown, "" when it is on disk as it was."""

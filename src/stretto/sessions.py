@@ -125,6 +125,8 @@ class Conversation:
         """The generation of the tree before the first command of unknown effects of each agent that was not looked at since."""
         self.notices = 0
         """How often it was told that commands run ahead."""
+        self.aloud: dict[str, bool] = {}
+        """What it and its user are told once, and whether they were."""
         self.known: dict[JobKey, str] = {}
         """`pass` or `fail` as this session last saw each check."""
         self.told_of_lost_hooks = False

@@ -41,8 +41,10 @@ import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from stretto import bytecode, manifests
 from stretto.carryover import (
     HIDING,
     PYTEST_CONFIG,
@@ -58,6 +60,7 @@ from stretto.carryover import (
     steers_jest,
     steers_pytest,
 )
+from stretto.heaps import NEVER, Heap, Moment, Walk, walk
 from stretto.model import Change, FileClass
 from stretto.workshops import WORKSHOPS, Workshop, is_config, is_named, part, spares
 
@@ -92,6 +95,8 @@ VITEST_RESULTS = "results.json"
 """Read only to choose the order of test files; looked at where a setting makes the order count (decision 0015)."""
 
 NODE_MARKERS = (".package-lock.json", ".yarn-integrity", ".yarn-state.yml", ".modules.yaml")
+NODE_LOCKS = ("package.json", "bun.lock", "bun.lockb", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "deno.lock")
+"""Beside a node_modules without a marker, as bun leaves it: it holds packages, and was filled by these."""
 
 RACY_NS = 2_000_000_000
 COARSE_RACY_NS = 3_000_000_000
@@ -100,10 +105,18 @@ REMOTE_RACY_NS = 300_000_000_000
 """For file systems whose times come from another machine's clock."""
 
 MAX_ENTRIES = 200_000
+"""About half a second of each scan, warm. Beyond it the largest folders that git ignores become heaps (`heaps`)."""
+ASK_EARLY = 50_000
+"""So many entries into the first scan, what git ignores is counted: when that alone is too much, it need not be walked for nothing."""
 MAX_OUTSIDE = 20_000
-"""Entries of one folder outside the project, or of git's folder of branches and tags."""
+"""Entries of one folder outside the project, which becomes a heap beyond it, or of git's folder of branches and tags."""
 MAX_UNMARKED = 20_000
-"""Entries of one node_modules without a lock file in it."""
+"""Entries of one node_modules without a lock file in it; beyond it it is compared by its list, too, or becomes a heap."""
+HEAPS_MOST = 32
+RESTARTS = 100
+"""How often one scan may begin again because something was found to be larger or other than it seemed."""
+REST_S = 600.0
+"""A project that was found too large, or a heap, is not walked again for this long, unless somebody changed what is left out."""
 MAX_HASH_BYTES = 256 << 20
 """Racy content read in one scan; a file beyond it counts as moved instead."""
 MAX_LOGGED = 400_000
@@ -147,6 +160,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
 """What opening or reading says when something else, or nothing, is there by now."""
 
+_ABSOLUTE = "\0"
+"""Before a path that a manifest names by the whole of it."""
+
 _OWN = "\0own:"
 """Before the key of what moved in a workshop and is the server's own."""
 
@@ -165,6 +181,8 @@ class _Names:
     """And everything else."""
     vite: tuple[str, ...]
     """Of the files, those in which settings of vitest may stand."""
+    manifests: tuple[str, ...]
+    """Of the files, those that may name folders outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +215,14 @@ class _Problem(Exception):
     """Something cannot be seen completely."""
 
 
+class _TooMany(_Problem):
+    """A tree has more entries than a scan may ask for."""
+
+    def __init__(self, budget: _Budget) -> None:
+        super().__init__(f"{_shown(budget.what)} has more than {budget.limit} entries{budget.advice}")
+        self.budget = budget
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """What one scan found."""
@@ -209,6 +235,8 @@ class Scan:
     took_ms: float
     problem: str
     """Why what was seen is not everything, "" when it is; as long as it is not, nothing may be called fresh."""
+    moment: Moment = NEVER
+    """When it began: `Scanner.heaps_moved` is asked about it."""
 
 
 # --- small readers ------------------------------------------------------------------------------------------------------------
@@ -249,6 +277,11 @@ def _read(path: str, limit_bytes: int = 1 << 20) -> bytes:
         os.close(descriptor)
 
 
+def peek(path: str) -> bytes:
+    """Return the beginning of a regular file, b"" when there is none to be read."""
+    return _read(path, 1 << 16)
+
+
 def _content(path: str, record: Stat) -> bytes:
     """Hash a file of which `record` was just taken; an answer that never repeats when it moves meanwhile."""
     try:
@@ -280,7 +313,8 @@ def _listed_names(folder: int, own: tuple[int, ...]) -> _Names:
                 folders.append(entry.name)
             else:
                 files.append(entry.name)
-    return _Names(own, tuple(links), tuple(folders), tuple(files), tuple(filter(is_vitest_config, files)))
+    vite, named = filter(is_vitest_config, files), filter(manifests.is_manifest, files)
+    return _Names(own, tuple(links), tuple(folders), tuple(files), tuple(vite), tuple(named))
 
 
 def _is_taken_unseen(name: str, folder: int) -> bool:
@@ -543,6 +577,8 @@ def _installed(site: str, folders: _Folders, line_ns: int) -> _Installed:
             seen.files.append((entry.path, record))
             if entry.name.endswith((".pth", ".egg-link")):
                 seen.leads_to += _path_lines(site, _read(entry.path), first_only=entry.name.endswith(".egg-link"))
+            elif entry.name.startswith("__editable__") and entry.name.endswith("_finder.py"):
+                seen.leads_to += _quoted_paths(_read(entry.path))
     seen.fact.sort(key=repr)
     seen.leads_to = [path for path in seen.leads_to if os.path.isdir(path) and not _within(os.path.realpath(path), site)]
     return seen
@@ -550,8 +586,19 @@ def _installed(site: str, folders: _Folders, line_ns: int) -> _Installed:
 
 def _path_lines(site: str, text: bytes, *, first_only: bool) -> list[str]:
     lines = [os.fsdecode(line.strip()) for line in text.splitlines()]
-    paths = [line for line in lines if line and not line.startswith(("#", "import ", "import\t"))]
+    code = ("import ", "import\t")
+    paths = [line for line in lines if line and not line.startswith(("#", *code))]
+    if not first_only:
+        paths += [path for line in lines if line.startswith(code) for path in _quoted_paths(os.fsencode(line))]
     return [os.path.normpath(os.path.join(site, path)) for path in (paths[:1] if first_only else paths) if "\0" not in path]
+
+
+_QUOTED = re.compile(rb"[\"'](/[^\"'\n]{1,1000})[\"']")
+
+
+def _quoted_paths(text: bytes) -> list[str]:
+    """Absolute paths that a line of code or a module says, as the finder of an editable install does of each package."""
+    return [os.path.normpath(os.fsdecode(path)) for path in _QUOTED.findall(text) if b"\0" not in path]
 
 
 _FILE_URL = re.compile(rb'"url"\s*:\s*"file://([^"]*)"')
@@ -605,6 +652,9 @@ class _Pass:
         self.devices: set[int] = set()
         self.steered: set[str] = set()
         """The tools that a configuration file makes go by their cache (`carryover.steers`)."""
+        self.named: dict[str, tuple[str, ...]] = {}
+        """Path of a manifest -> what it names outside its folder."""
+        self.heaps: dict[str, Heap] = {}
 
     def note(self, path: str, key: str, record: Stat | None) -> Stat | None:
         """Have a file compared by content while it is racy; -> its record."""
@@ -626,14 +676,26 @@ class _Pass:
 class _Budget:
     """How many entries one tree may have."""
 
-    def __init__(self, limit: int, what: str) -> None:
+    def __init__(self, limit: int, what: str, top: str = "", key: str = "") -> None:
+        """Begin with nothing taken.
+
+        Args:
+            top: path of the folder that may become a heap, "" where that does not help.
+            key: its key.
+        """
         self.limit = self.left = limit
-        self.what = what
+        self.what, self.top, self.key = what, top, key
+        self.advice = ""
+        self.early: Callable[[], None] | None = None
+        """Called once, `ASK_EARLY` entries into it."""
 
     def take(self, count: int) -> None:
         self.left -= count
+        if self.early is not None and self.limit - self.left > ASK_EARLY:
+            early, self.early = self.early, None
+            early()
         if self.left < 0:
-            raise _Problem(f"{_shown(self.what)} has more than {self.limit} entries")
+            raise _TooMany(self)
 
 
 # --- the scanner --------------------------------------------------------------------------------------------------------------
@@ -657,7 +719,7 @@ class Scanner:
         self._digests: dict[str, tuple[Fields, bytes]] = {}
         self._workshops: dict[str, Workshop] = {}
         """Key with a slash -> the tool, of those that git ignores."""
-        self._named: dict[str, tuple[Fields, frozenset[str]]] = {}
+        self._workshops_named: dict[str, tuple[Fields, frozenset[str]]] = {}
         """package.json -> record, the workshops it names."""
         self._folder_ctimes: dict[str, int] = {}
         self._facts: dict[str, Fields] = {}
@@ -687,6 +749,26 @@ class Scanner:
         self._declared: frozenset[str] = frozenset()
         """Keys inside the project that are sources although git may ignore them, because `inputs` names them."""
         self._last_ns = 0
+        self.leave_out: tuple[str, ...] = ()
+        """Folders that stretto.toml says no command reads (`rules.Rules.leave_out`), set like `inputs`."""
+        self._leads: dict[str, list[str]] = {}
+        """Environment in the project -> folders of sources it leads to."""
+        self.led: dict[str, str] = {}
+        """Folders to which the environments of calls lead that were asked about (`Tool.leads`), as said and as they are."""
+        self._unfit: dict[str, str] = {}
+        """Of these the ones that cannot be looked at, and why: nothing of who is led there is joined."""
+        self._new_led = False
+        """Since the last scan there are more of them: what is found there has not moved, nobody looked before."""
+        self._heaps: dict[str, Heap] = {}
+        """By key, which is a path for what lies outside."""
+        self._heaps_looked = False
+        """Since the last scan: one walk answers for all results that are asked about at the same look."""
+        self._listed: set[str] = set()
+        """Keys of node_modules without a marker that are compared by their lists."""
+        self._named: dict[str, tuple[Fields, tuple[str, ...]]] = {}
+        """Manifest -> record, what it names outside its folder."""
+        self._rests: tuple[float, object] = (0.0, None)
+        """Until when a project that is too large is not walked again, as long as what may change that is as it was."""
         self._missed = False
         """A scan failed half-way: what moved and moved back meanwhile is not known, so the next whole one counts as moved."""
         self._problem = "it has not been looked at yet"
@@ -700,22 +782,70 @@ class Scanner:
         Raises nothing the file system does: that is said in `problem`. After a scan that failed half-way the next whole one compares.
         """
         started = time.perf_counter()
-        found = _Pass(time.time_ns())
+        moment = Moment.now()
+        self._heaps_looked = False
         moved: tuple[Change, ...] = ()
-        try:
+        until_s, like = self._rests
+        if time.monotonic() >= until_s or like != self._left_out_by():
             try:
-                self._look(found)
-            except _Again:
-                changed, found = found.changed, _Pass(found.now_ns)
-                found.changed |= changed
-                self._look(found)
-        except (_Problem, OSError, RecursionError) as error:
-            self._problem = str(error)
-            self._missed = True
-        else:
-            moved = self._compare(found)
-            self._problem = "; ".join(found.problems)
-        return Scan(generation=self.generation, moved=moved, took_ms=(time.perf_counter() - started) * 1e3, problem=self._problem)
+                found = self._looked(moment.wall_ns)
+            except (_Problem, OSError, RecursionError) as error:
+                self._problem = str(error)
+                self._missed = True
+                if isinstance(error, _TooMany):
+                    self._rests = (time.monotonic() + REST_S, self._left_out_by())
+            else:
+                self._rests = (0.0, None)
+                moved = self._compare(found)
+                self._problem = "; ".join(found.problems)
+        took_ms = (time.perf_counter() - started) * 1e3
+        return Scan(generation=self.generation, moved=moved, took_ms=took_ms, problem=self._problem, moment=moment)
+
+    def lead(self, paths: Iterable[str]) -> str:
+        """Have the next scans look at folders that the environment of a call leads to, before the call is recorded or joined.
+
+        Returns:
+            why one of them cannot be looked at, "" when nothing is known against it.
+        """
+        for path in paths:
+            real = os.path.realpath(path)
+            if real in self._unfit:
+                return self._unfit[real]
+            around = _within(real, self.root) or _within(self.root, real) or _within(self._home, real)
+            if path not in self.led and not (around or manifests.is_of_system(real) or self._is_left_out(real)):
+                self.led[path] = real
+                self._new_led = self.generation > 0
+        return ""
+
+    def leads_of(self, environments: Iterable[str]) -> list[str]:
+        """Return the folders of sources to which environments lead that the last scan found in the project."""
+        return [lead for environment in environments for lead in self._leads.get(environment, ())]
+
+    def heaps_moved(self, since: Moment) -> str:
+        """Say what may have changed since in a folder that no scan asks for file by file, "" when nothing has.
+
+        Args:
+            since: the `Scan.moment` of a scan that was over before whatever is asked about began.
+        """
+        if not self._heaps:
+            return ""
+        if not self._heaps_looked:
+            for heap in self._heaps.values():
+                heap.look(REST_S)
+            self._heaps_looked = True
+        if Moment.now().set_back_since(since, RACY_NS // 4):
+            return "(the clock was set back)"
+        for key, heap in self._heaps.items():
+            if heap.moved_since(since):
+                return f"{_shown(key)} ({heap.last.trouble})" if heap.last.trouble else _shown(key)
+        return ""
+
+    def size(self) -> str:
+        """Say what is too large to be looked at file by file, for the user; "" when nothing is."""
+        if time.monotonic() < self._rests[0]:
+            return self._problem
+        said = [f"{_shown(key)}: {heap.last.entries} entries, {heap.last.took_s * 1e3:.0f} ms a look" for key, heap in self._heaps.items()]
+        return f"looked at only when a result would be used: {'; '.join(said)}" if said else ""
 
     def changes(self, after: int, until: int) -> tuple[Change, ...]:
         """Return every path that moved after generation `after`, up to and with `until`; files all as sources, see `classify`.
@@ -762,18 +892,71 @@ class Scanner:
         top = next((top for top in (self.root, *self._outside) if _within(text, top)), None)
         if top is None or any(_within(text, folder) for folder in self._packages):
             return False
-        if top == self.root and self._own_part(text[len(top) + 1 :]):
+        if top == self.root and (self._own_part(text[len(top) + 1 :]) or self._is_left_out(text[len(top) + 1 :])):
             return False
         return not any(name in self._caches or name == ".git" for name in text[len(top) :].split("/"))
 
+    def drop_byte_code(self, paths: Iterable[str], until_ns: int, prefixes: Iterable[str] = ()) -> int:
+        """Remove byte code that answers for a source although it was made of an earlier text (`bytecode`); return how much there was.
+
+        That it is gone is no change to the next scan: it is made again of what is there.
+
+        Args:
+            paths: sources that moved, as `Change.path` spells them or absolute; others are passed over.
+            until_ns: see `bytecode.drop`.
+            prefixes: see `bytecode.folders`; only what lies in the project is looked at.
+        """
+        count = 0
+        for path in paths:
+            source = os.path.join(self.root, self._odd.get(path, path))
+            if not source.endswith((".py", ".pyw")) or os.path.realpath(os.path.dirname(source)) != os.path.dirname(source):
+                continue
+            for folder in bytecode.folders(source, prefixes):
+                key = os.path.relpath(folder, self.root)
+                inside = _within(folder, self.root) and os.path.realpath(os.path.dirname(folder)) == os.path.dirname(folder)
+                if not inside or any(key in repository.tracked_caches for repository in self._repositories.values()):
+                    continue
+                gone = bytecode.drop(source, folder, until_ns)
+                count += len(gone)
+                if gone and (known := self._bytecode.get(key)) is not None:
+                    self._bytecode[key] = _ByteCode(known.own, {name: seen for name, seen in known.files.items() if name not in gone})
+        return count
+
     # -- looking
+
+    def _looked(self, now_ns: int) -> _Pass:
+        """Look until nothing more is found that says to look in another way."""
+        changed: set[str] = set()
+        for _ in range(RESTARTS):
+            found = _Pass(now_ns)
+            found.changed = changed
+            try:
+                self._look(found)
+            except _Again:
+                continue
+            except _TooMany as error:
+                if not self._make_room(error.budget, changed):
+                    led = [path for path, real in self.led.items() if real == error.budget.top]
+                    if not led or led[0] not in self.led:
+                        raise
+                    for path in led:  # a matter of the calls that are led there, and of no other
+                        del self.led[path]
+                    self._unfit[error.budget.top] = str(error)
+                continue
+            return found
+        raise _Problem("the project changed each time that it was looked at")
 
     def _look(self, found: _Pass) -> None:
         if not os.path.isdir(self.root):
             raise _Problem(f"cannot read project {self.root}: it is not there")
-        self._walk(found, self.root, "", _Budget(MAX_ENTRIES, "the project"))
+        whole = _Budget(MAX_ENTRIES, "the project", self.root)
+        if self.generation == 0 and not self._heaps:
+            whole.early = lambda: self._pile_early(whole, found.changed)
+        self._walk(found, self.root, "", whole)
         self._above(found)
         self._named_inputs(found)
+        for path in self.led:
+            self._lead(found, path)
         caches = frozenset(CACHES) - ({".pytest_cache"} if "pytest" in found.steered else set())
         by_order = "vitest" in found.steered
         if (caches, by_order) != (self._caches, self._by_order):
@@ -785,13 +968,15 @@ class Scanner:
             for key, path, target in found.links[followed:]:
                 self._follow(found, key, path, target)
                 followed += 1
+            self._take_in_named(found)
             waiting = next((path for path in found.outside if path not in walked), None)
             if waiting is None:
                 break
             if not any(_within(waiting, other) for other in walked):
                 hidden = self._modules(found, waiting, waiting) if waiting.endswith("/node_modules") else None
                 for top in [waiting] if hidden is None else [f"{waiting}/{folder}" for folder in hidden]:
-                    self._walk(found, top, top, _Budget(MAX_OUTSIDE, f"{top}, which a link or an editable install leads to,"))
+                    if not self._take_heap(found, top):
+                        self._walk(found, top, top, _Budget(MAX_OUTSIDE, f"{top}, which something in the project leads to,", top, top))
             walked.add(waiting)
         self._read_racy(found)
 
@@ -888,20 +1073,168 @@ class Scanner:
             for name in racy:
                 found.note(f"{path}/{name}", prefix + name, names[name])  # type: ignore[arg-type]  # a file's record
             found.listings[key] = names
+            for name in inside.manifests:
+                if len(names.get(name, ())) == 5:  # no link, nor what a development server made
+                    self._read_manifest(found, f"{path}/{name}", names[name])
             if inside.vite or not STEERING_FILES.isdisjoint(names):
                 for name in (*inside.vite, *(STEERING_FILES & names.keys())):
                     found.steered |= self._steers(f"{path}/{name}", line_ns)
             for name in below:
                 child = f"{path}/{name}"
+                if self._is_left_out(prefix + name):
+                    continue
                 if name == "node_modules" and not (repository and repository.tracks(prefix + name)):
                     hidden = self._modules(found, child, prefix + name)
-                    if hidden is None:
-                        unmarked = _Budget(MAX_UNMARKED, f"{prefix}{name}, which has no lock file in it,")
+                    if hidden is None and not self._take_heap(found, prefix + name):
+                        unmarked = _Budget(MAX_UNMARKED, f"{prefix}{name}, which has no lock file in it,", child, prefix + name)
                         stack.append((child, prefix + name, repository, unmarked))
+                    elif hidden is None:
+                        continue
                     else:
                         stack += [(f"{child}/{folder}", f"{prefix}{name}/{folder}", repository, budget) for folder in hidden]
-                elif child != self.root:
+                elif child != self.root and not (self._heaps and self._take_heap(found, prefix + name)):
                     stack.append((child, prefix + name, repository, budget))
+
+    # -- what is too large
+
+    def _left_out_by(self) -> object:
+        """What a project that is too large hangs on, as far as the user can change it at once."""
+        return (self.leave_out, self.inputs, [_stat(f"{self.root}/{name}") for name in (".gitignore", ".git/info/exclude")])
+
+    def _is_left_out(self, key: str) -> bool:
+        """Say whether a folder, by its key or its path, is one that no command reads."""
+        if not self.leave_out:
+            return False
+        path = os.path.join(self.root, key)
+        named = [os.path.join(self.root, self._home + each[1:] if each.startswith("~/") else each) for each in self.leave_out]
+        return any(_within(path, os.path.normpath(each)) for each in named)
+
+    def _take_heap(self, found: _Pass, key: str) -> bool:
+        """Say whether a folder is a heap; what its links lead to is followed as ever."""
+        heap = self._heaps.get(key)
+        if heap is None:
+            return False
+        found.heaps[key] = heap
+        found.links += [(f"{key}/{name}", f"{heap.path}/{name}", target) for name, target in heap.last.links]
+        return True
+
+    def _make_room(self, budget: _Budget, changed: set[str]) -> bool:
+        """Have what is too large compared in another way from now on; False when there is none.
+
+        Args:
+            changed: what is compared differently from now on counts as moved once.
+        """
+        if not budget.top or (budget.key and _within(self.root, budget.top)):
+            return False
+        if budget.key:
+            beside = os.path.dirname(budget.top)
+            if os.path.basename(budget.top) == "node_modules" and any(os.path.exists(f"{beside}/{name}") for name in NODE_LOCKS):
+                self._listed.add(budget.key)
+                self._forget_below(budget.key, changed)
+                return True
+            return self._pile(budget.key, budget.top, walk(budget.top), budget, changed)
+        return self._pile_largest(self._sizes_of_ignored(), budget, changed)
+
+    def _pile_early(self, budget: _Budget, changed: set[str]) -> None:
+        sizes = self._sizes_of_ignored()
+        if sum(seen.entries for _, seen in sizes) > budget.limit and self._pile_largest(sizes, budget, changed):
+            raise _Again
+
+    def _sizes_of_ignored(self) -> list[tuple[str, Walk]]:
+        """Return the folders that git ignores, the largest first; package folders are not among them, they are compared by their lists."""
+        code, out = _git(self.root, "ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+        waiting = [os.fsdecode(name[:-1]) for name in out.split(b"\0") if name.endswith(b"/")] if code == 0 else []
+        sizes: list[tuple[str, Walk]] = []
+        while waiting and len(sizes) < HEAPS_MOST * 8:
+            key = waiting.pop(0)
+            path = f"{self.root}/{key}"
+            if key in self._heaps or self._is_left_out(key) or os.path.basename(key) in {*CACHES, "node_modules"}:
+                continue
+            if os.path.islink(path) or os.path.lexists(f"{path}/pyvenv.cfg"):
+                continue
+            seen = walk(path)
+            if seen.packages and not seen.trouble:  # it may lead elsewhere by what is installed in it
+                waiting += [f"{key}/{name}" for name in self._entries(path) if os.path.isdir(f"{path}/{name}")]
+            else:
+                sizes.append((key, seen))
+        return sorted(sizes, key=lambda size: -size[1].entries)
+
+    def _pile_largest(self, sizes: list[tuple[str, Walk]], budget: _Budget, changed: set[str]) -> bool:
+        """Make heaps of the largest folders that git ignores, at least of one, until there is room for the rest; False when none helps."""
+        if sizes:
+            budget.advice = f"; the largest of the folders that git ignores is {_shown(sizes[0][0])}"
+        rest = sum(seen.entries for _, seen in sizes)
+        done = False
+        for key, seen in sizes:
+            if len(self._heaps) < HEAPS_MOST and (not done or rest > budget.limit // 2) and seen.entries * 20 > budget.limit:
+                done = self._pile(key, f"{self.root}/{key}", seen, budget, changed) or done
+                rest -= seen.entries
+        return done
+
+    def _pile(self, key: str, path: str, seen: Walk, budget: _Budget, changed: set[str]) -> bool:
+        kind = self._kinds.get(os.stat(path).st_dev, "")
+        remote = kind in REMOTE or kind in NO_CHANGE_TIME or kind.startswith("fuse")
+        budget.advice = f"{budget.advice}; if no command reads {_shown(key)}, name it in `leave_out` of stretto.toml"
+        if seen.trouble or remote or key in self._heaps:
+            budget.advice = f"; {seen.trouble}{budget.advice}" if seen.trouble else budget.advice
+            return False
+        self._heaps[key] = Heap(path, seen, Moment.now())
+        self._forget_below(key, changed)
+        return True
+
+    def _forget_below(self, key: str, changed: set[str]) -> None:
+        gone = [known for known in self._listings if _within(known, key)]
+        for known in gone:
+            del self._listings[known]
+        if gone:
+            changed.add(key)
+
+    # -- manifests
+
+    def _read_manifest(self, found: _Pass, path: str, record: Fields) -> None:
+        """Note what a manifest names outside its folder; it is read again when it changed only."""
+        known = self._named.get(path)
+        if known is None or known[0] != record or found.is_young(record):
+            folder = os.path.dirname(path)
+            named = manifests.paths(os.path.basename(path), _read(path, manifests.MOST_BYTES))
+            full = [_ABSOLUTE + each if each.startswith("/") else os.path.normpath(f"{folder}/{each}") for each in named]
+            known = self._named[path] = (record, tuple(full))
+        size = record[2]
+        if (isinstance(size, int) and size > manifests.MOST_BYTES) or len(known[1]) > manifests.MOST_PATHS:
+            found.problems.append(f"{_shown(path)} is too large to be read for the folders that it names")
+        if known[1]:
+            found.named[path] = known[1]
+
+    def _take_in_named(self, found: _Pass) -> None:
+        """See to it that what manifests name is part of the scan: path dependencies, folders of modules, configuration that is extended."""
+        taken: set[str] = set()
+        while left := [path for path in found.named if path not in taken]:
+            for manifest in left:
+                taken.add(manifest)
+                for path in found.named[manifest]:
+                    path, absolute = path.removeprefix(_ABSOLUTE), path.startswith(_ABSOLUTE)
+                    if not _within(path, self.root) and f"\0input:{path}" not in found.facts:
+                        self._take_in(found, path, absolute=absolute)
+
+    def _take_in(self, found: _Pass, path: str, *, absolute: bool) -> None:
+        real = os.path.realpath(path)
+        if _within(real, self.root) or any(_within(real, place) for place in PSEUDO) or self._is_left_out(real):
+            return
+        record = _stat(real)
+        fact_key = f"\0input:{path}"
+        found.facts[fact_key] = (real, record and record[:2])
+        if record is None:
+            return
+        if stat.S_ISREG(record[0]):
+            found.facts[fact_key] = (real, found.note(real, fact_key, record))
+            if manifests.is_manifest(os.path.basename(real)):
+                self._read_manifest(found, real, record)
+        elif stat.S_ISDIR(record[0]) and real not in ("/", self._home) and not (absolute and self._is_no_project(real)):
+            found.outside.setdefault(real)
+
+    def _is_no_project(self, path: str) -> bool:
+        """Say that a folder that is named by its whole path holds nothing that is built or imported: it may be any place to write to."""
+        return not any(manifests.is_manifest(name) or name.endswith(".py") for name in self._entries(path))
 
     def _without_vitest(self, key: str, names: Listing, below: list[str]) -> None:
         """Leave out what vitest only orders its files by, and the folders made for it: what else lies in them is looked at."""
@@ -975,10 +1308,11 @@ class Scanner:
         if record is None or len(record) != 5:
             return
         file = f"{path}/package.json"
-        known = self._named.get(file)
+        known = self._workshops_named.get(file)
         if known is None or known[0] != record or found.is_young(record):
             text = _read(file)
-            known = self._named[file] = (record, frozenset(name for name, workshop in WORKSHOPS.items() if is_named(workshop, text)))
+            names_of = frozenset(name for name, workshop in WORKSHOPS.items() if is_named(workshop, text))
+            known = self._workshops_named[file] = (record, names_of)
         for name in known[1]:
             if name not in names or len(names[name]) != 3:
                 continue
@@ -1158,6 +1492,7 @@ class Scanner:
         """A virtual or conda environment: its settings, its programs, and the list of what is installed."""
         fact_key = f"\0deps:{key}"
         found.packages[path] = None
+        leads = self._leads[path] = []
         settings = _read(f"{path}/pyvenv.cfg")
         parts: list[Fields] = [(found.note(f"{path}/pyvenv.cfg", fact_key, _stat(f"{path}/pyvenv.cfg")), settings)]
         for folder in ("bin", "conda-meta"):
@@ -1173,6 +1508,7 @@ class Scanner:
             parts.append((site, tuple(installed.fact)))
             for file, record in installed.files:
                 found.note(file, fact_key, record)
+            leads += installed.leads_to
             for target in installed.leads_to:
                 self._lead(found, target)
         found.facts[fact_key] = tuple(parts)
@@ -1190,7 +1526,8 @@ class Scanner:
         """
         fact_key = f"\0deps:{key}"
         markers = [(name, found.note(f"{path}/{name}", fact_key, _stat(f"{path}/{name}"))) for name in NODE_MARKERS]
-        if not any(record for _, record in markers):
+        unmarked = not any(record for _, record in markers)
+        if unmarked and key not in self._listed:
             return None
         found.packages[path] = None
         parts: list[Fields] = [*markers]
@@ -1229,6 +1566,8 @@ class Scanner:
                         names[name] = record = fields(stat_of(name, dir_fd=folder, follow_symlinks=False))
                     except FileNotFoundError:
                         continue
+                    if unmarked:  # no lock file tells that a package's files were exchanged in place
+                        names[name + "/package.json"] = _lstat(f"{name}/package.json", folder)
                     if name[0] in "@." and not scope and name not in NODE_CACHES:
                         names[name] = record[:1]
                         if name[0] == "@":
@@ -1276,7 +1615,11 @@ class Scanner:
         if inside or record is None:
             return
         if stat.S_ISDIR(record[0]):
-            if not packaged and not any(_within(real, place) for place in PSEUDO):
+            if (
+                not packaged
+                and not (self._is_left_out(key) or self._is_left_out(real))
+                and not any(_within(real, place) for place in PSEUDO)
+            ):
                 found.outside.setdefault(real)  # even a cache or git's own folder: what leads there makes it an input
         elif stat.S_ISREG(record[0]):
             found.facts[fact_key] = (real, found.note(real, fact_key, record))
@@ -1355,10 +1698,14 @@ class Scanner:
         generation = self.generation + 1
         changed = found.changed
         old_listings = self._listings
+        new = tuple(top for top in found.outside if top not in self._outside) if self._new_led else ()
+        self._new_led = False
         for key, names in found.listings.items():
             old = old_listings.get(key)
             if old == names:
                 found.listings[key] = old  # an equal one is there already: let go of the new one
+                continue
+            if new and old is None and any(_within(key, top) for top in new):
                 continue
             before = old or {}
             prefix = key + "/" if key else ""
@@ -1370,6 +1717,8 @@ class Scanner:
                 self._note_moved(prefix + name, record, None, generation, changed)
         for key in self._facts.keys() | found.facts.keys():
             if self._facts.get(key) != found.facts.get(key):
+                if new and key not in self._facts and any(_within(key.partition(":")[2], top) for top in new):
+                    continue
                 changed.add(key)
         self._compare_caches(found)
         first = self.generation == 0
@@ -1382,6 +1731,7 @@ class Scanner:
         self._listings, self._folder_ctimes, self._facts, self._racy = found.listings, found.folder_ctimes, found.facts, found.read
         self._inside, self._digests = found.names, found.digests
         self._repositories, self._packages, self._outside = found.repositories, found.packages, found.outside
+        self._heaps = found.heaps
         self._last_ns = found.now_ns
         if first or changed:
             self.generation = generation
@@ -1475,8 +1825,24 @@ MANIFESTS = frozenset(
 """What declares dependencies."""
 
 
+class Tool(NamedTuple):
+    """What a call would run."""
+
+    identity: bytes
+    """What tells it from its next version."""
+    leads: tuple[str, ...]
+    """Folders of sources to which the environment outside the project leads that it is installed in, or PYTHONPATH."""
+    here: tuple[str, ...]
+    """Environments in the project that it is installed in; where they lead the scan follows by itself (`Scanner.leads_of`)."""
+
+
 def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> bytes:
-    """Return what tells one installed tool from its next version.
+    """Return what tells one installed tool from its next version."""
+    return tool(exe, cwd, argv, path, root, env).identity
+
+
+def tool(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root: bytes = b"", env: Iterable[bytes] = ()) -> Tool:
+    """Return what tells one installed tool from its next version, and where its environment leads.
 
     It covers the executable, the interpreters its first line leads to, the list of packages installed beside a Python outside the
     project, the package.json of a Node tool, virtual environments on the PATH, for version managers what they choose by, and for wrappers
@@ -1522,11 +1888,18 @@ def tool_identity(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b
             if os.path.exists(f"{place}/pyvenv.cfg") or _site_folders(place):
                 prefixes |= dict.fromkeys(_prefixes(f"{place}/bin/python", os.path.realpath(f"{place}/bin/python")))
     line_ns = time.time_ns() - COARSE_RACY_NS
+    leads = [os.path.join(here, folder) for folder in names.get("PYTHONPATH", "").split(":") if folder] if prefixes else []
+    in_project: list[str] = []
     for prefix in prefixes:
-        if not _within(os.path.realpath(prefix), inside):
-            parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
-            parts += [(site, tuple(_installed(site, _TOOL_FOLDERS, line_ns).fact)) for site in _site_folders(prefix)]
-    return _digest(parts)
+        if _within(os.path.realpath(prefix), inside):
+            in_project.append(os.path.realpath(prefix))
+            continue
+        parts.append((prefix, _read(f"{prefix}/pyvenv.cfg")))
+        for site in _site_folders(prefix):
+            installed = _installed(site, _TOOL_FOLDERS, line_ns)
+            parts.append((site, tuple(installed.fact)))
+            leads += installed.leads_to
+    return Tool(_digest(parts), tuple(dict.fromkeys(leads)), tuple(dict.fromkeys(in_project)))
 
 
 def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes], kind: str = "test") -> bool:

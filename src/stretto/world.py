@@ -12,6 +12,7 @@ from typing import Protocol
 from stretto.background import Processes
 from stretto.executors import Executor, Owner, Place
 from stretto.fold import Job, State
+from stretto.heaps import Moment
 from stretto.model import Change, Invocation, JobKey, Mode, Record, SessionId
 from stretto.observe import Reach
 from stretto.rules import Rules, Settings
@@ -50,6 +51,10 @@ class Tree(Protocol):
     def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]: ...
 
     def covers(self, path: bytes | str) -> bool: ...
+
+    def heaps_moved(self, since: Moment) -> str: ...
+
+    def drop_byte_code(self, paths: Iterable[str], until_ns: int, prefixes: Iterable[str] = ()) -> int: ...
 
     def spares(self, argv: Sequence[bytes], cwd: bytes) -> bool: ...
 

@@ -512,6 +512,7 @@ def test_scan_configuration_above_the_project_and_at_home_is_an_input(root, shor
 
 def test_scan_too_many_entries_is_a_problem_and_compares_nothing(root, watch, monkeypatch):
     monkeypatch.setattr(tree, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(tree, "REST_S", 0.0)
     write(root / "src" / "a.py", "changed\n")
     scan = watch.scanner.scan()
     assert "the project has more than 3 entries" in scan.problem
@@ -520,10 +521,11 @@ def test_scan_too_many_entries_is_a_problem_and_compares_nothing(root, watch, mo
     assert "src/a.py" in watch.moved()
 
 
-def test_scan_outside_folder_over_its_limit_is_a_problem(root, short, monkeypatch):
+def test_scan_outside_folder_around_the_project_over_its_limit_is_a_problem(root, short, monkeypatch):
+    """Elsewhere such a folder is looked at in another way (tests/integration/test_tree_outside.py); this one holds the project itself."""
     for number in range(20):
         write(short / "big" / f"f{number}")
-    (root / "big").symlink_to(short / "big")
+    (root / "up").symlink_to("..")
     monkeypatch.setattr(tree, "MAX_OUTSIDE", 10)
     assert "leads to" in Scanner(str(root)).scan().problem
 
@@ -1042,7 +1044,10 @@ def test_scan_node_modules_without_a_lock_file_is_scanned_up_to_a_limit(modules,
     write(modules / "left-pad" / "package.json", "{}")
     assert watch.moved() == {"node_modules/left-pad/package.json"}
     monkeypatch.setattr(tree, "MAX_UNMARKED", 3)
-    assert "node_modules, which has no lock file in it, has more than 3 entries" in watch.scanner.scan().problem
+    assert watch.moved() == {"node_modules"}  # no package.json beside it: looked at when a result would be used
+    before = watch.scanner.scan().moment
+    write(modules / "left-pad" / "package.json", "{ }")
+    assert watch.moved() == set() and watch.scanner.heaps_moved(before) == "node_modules"
 
 
 def test_scan_node_modules_and_environments_behind_links_are_compared_by_their_lists(modules, environment, root, short):

@@ -104,14 +104,17 @@ def test_input_in_a_cache_or_an_installed_package_is_seen(root):  # noqa: F811
     assert watch.moved() == {"node_modules/pkg/deep/index.js"}
 
 
-def test_input_beyond_the_limit_is_a_problem_and_nothing_is_known(root, short, monkeypatch):  # noqa: F811
+def test_input_pattern_looked_for_beyond_the_limit_is_a_problem_and_a_folder_is_looked_at_when_asked(root, short, monkeypatch):  # noqa: F811
     for number in range(6):
         write(short / "many" / f"{number}.x")
     monkeypatch.setattr(tree, "MAX_OUTSIDE", 5)
-    for pattern in ("../many", "../many/*.y"):
-        watch = Watch(root)
-        watch.scanner.inputs = (pattern,)
-        assert "has more than 5 entries" in watch.scanner.scan().problem
+    watch = Watch(root)
+    watch.scanner.inputs = ("../many/*.y",)
+    assert "has more than 5 entries" in watch.scanner.scan().problem
+    watch.scanner.inputs = ("../many",)
+    before = watch.scanner.scan()
+    write(short / "many" / "1.x", "2")
+    assert before.problem == watch.scanner.scan().problem == "" and watch.scanner.heaps_moved(before.moment) == str(short / "many")
 
 
 def test_inputs_taken_away_again_count_as_moved_once(root, short):  # noqa: F811

@@ -39,6 +39,7 @@ from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import UserError
 from stretto.executors import Executor
 from stretto.fold import Cancelled, Job, Passed, State, apply, fold
+from stretto.heaps import Moment
 from stretto.journal import parse, sealed
 from stretto.model import (
     ENCODER,
@@ -1333,6 +1334,12 @@ class FakeTree:
 
     def covers(self, path: bytes | str) -> bool:
         return True
+
+    def heaps_moved(self, since: Moment) -> str:
+        return ""
+
+    def drop_byte_code(self, paths: Iterable[str], until_ns: int, prefixes: Iterable[str] = ()) -> int:
+        return 0
 
     def spares(self, argv: Sequence[bytes], cwd: bytes) -> bool:
         return False

@@ -1,0 +1,73 @@
+"""What a manifest names outside its folder, in the form of each tool."""
+
+from __future__ import annotations
+
+import pytest
+
+from stretto.manifests import MOST_PATHS, is_manifest, paths
+
+NAMED = [
+    ("Cargo.toml", 'lib1 = { path = "../lib" }', ("../lib",)),
+    ("pyproject.toml", '[tool.pytest.ini_options]\npythonpath = ["../lib", "src"]', ("../lib",)),
+    ("pyproject.toml", 'lib = { path = "../lib", editable = true }', ("../lib",)),
+    ("pyproject.toml", 'dependencies = ["lib @ file:///home/u/lib"]', ("/home/u/lib",)),
+    ("pyproject.toml", 'lib = {path = "/home/u/lib", develop = true}', ("/home/u/lib",)),
+    ("pytest.ini", "[pytest]\npythonpath = ../a ../b\n", ("../a", "../b")),
+    ("setup.cfg", "[mypy]\nmypy_path=$MYPY_CONFIG_FILE_DIR/../stubs:../more\n", ("../stubs", "../more")),
+    ("requirements.txt", "-e ../lib\n-e../near\n-r ../base.txt\nfile:../far\n", ("../lib", "../near", "../base.txt", "../far")),
+    (
+        "package.json",
+        '{"a": "file:../a", "b": "link:../b", "c": "portal:../c", "workspaces": ["../w/*"]}',
+        ("../a", "../b", "../c", "../w"),
+    ),
+    ("tsconfig.json", '{"extends": "../base.json", "paths": {"@x/*": ["../x/src/*"]}}', ("../base.json", "../x/src")),
+    ("go.mod", "replace example.com/x => ../x", ("../x",)),
+    ("settings.gradle.kts", 'includeBuild("../x")\nproject(":y").projectDir = file("$rootDir/../y")', ("../x", "../y")),
+    ("pom.xml", "<module>../x</module><relativePath>../parent/pom.xml</relativePath>", ("../x", "../parent/pom.xml")),
+    ("CMakeLists.txt", "add_subdirectory(../x)\nadd_subdirectory(${CMAKE_CURRENT_SOURCE_DIR}/../y y)", ("../x", "../y")),
+    ("app.csproj", '<ProjectReference Include="..\\lib\\lib.csproj" />', ("../lib/lib.csproj",)),
+    ("tox.ini", "deps = {toxinidir}/../lib", ("../lib",)),
+    ("conftest.py", 'sys.path.insert(0, "../lib")\nup = ".."', ("../lib",)),
+    ("Makefile", "test:\n\tcd .. && $(MAKE) -C ../lib", ("../lib",)),
+    ("deep.gemspec", "", ()),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "named"), NAMED)
+def test_what_a_manifest_names_outside_is_found(name, text, named):
+    assert is_manifest(name)
+    assert paths(name, text.encode()) == named
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'url = "https://example.invalid/../x/y"',
+        'version = ">=1..2"',
+        "range = main...topic",
+        'path = "src/deep"',
+        'python = "/usr/bin/python3"',
+        'cut = "../${NAME}"',
+        'nothing = "/"',
+        'none = "x\0/../y"',
+    ],
+)
+def test_what_is_no_path_out_of_the_folder_is_not_taken_for_one(text):
+    assert paths("pyproject.toml", text.encode()) == ()
+
+
+@pytest.mark.parametrize(
+    "piece", ["../", "..", "-a", "file:", "/", "$/", "{../", "../a ", "\udcff../".encode("utf-8", "surrogateescape").decode("latin-1")]
+)
+def test_any_text_is_read_in_time_that_grows_with_its_length(piece):
+    """Nothing here looks twice at one character; what there are too many of ends the reading."""
+    assert len(paths("pyproject.toml", (piece * (1 << 20))[: 1 << 20].encode())) <= MOST_PATHS + 1
+
+
+def test_a_manifest_with_more_paths_than_are_read_says_so_by_their_number():
+    assert len(paths("Cargo.toml", b" ".join(b"../%d" % number for number in range(MOST_PATHS * 2)))) == MOST_PATHS + 1
+
+
+@pytest.mark.parametrize("name", ["a.py", "README.md", "data.json", "main.ts", "notes.txt", "", ".", "pyproject.toml.bak"])
+def test_other_files_are_no_manifests(name):
+    assert not is_manifest(name)
