@@ -157,7 +157,7 @@ def init(scope: install.Scope | None, observe: bool, git_hooks: bool, worktrees:
     earlier = _load_or_none(base, trust.project_key(root))
     mode: Mode = "observe" if observe else earlier.grant.mode if earlier and earlier.grant.mode != "off" else "on"
     if not yes and not observe and sys.stdin.isatty() and sys.stdout.isatty():
-        mode = _ask_mode(root, edit, text is not None, mode)
+        mode = _ask_mode(root, edit, text is not None, mode, hidden)
     with contextlib.ExitStack() as undo:  # all of it or nothing
         _check_disk(base, undo)
         undo.callback(_ungrant, ProjectPaths(base=base, key=trust.project_key(root)), earlier)
@@ -231,9 +231,11 @@ def _write_settings(edit: install.Edit, scope: install.Scope | None) -> None:
         raise UserError(f"{error}; {hint}") from error
 
 
-def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode) -> Mode:
+def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode, hidden: install.Edit | None) -> Mode:
     click.echo(f"In {display(root)} Stretto will")
     click.echo(f"  write its hooks into {edit.path}" if edit.changes else f"  leave {edit.path} as it is, the hooks are in it")
+    if hidden is not None:
+        click.echo(f"  name that file in {hidden.path}, so that git leaves it alone (`--no-exclude` does not)")
     if has_rules:
         click.echo(f"  follow {trust.RULES_NAME} as it is now; when it changes, you are asked again")
     click.echo("  on:       run checks again by itself after an edit, if Claude ran them here without a question")

@@ -159,12 +159,13 @@ def _settings(patient: _Patient) -> Iterator[Check]:
     held = []
     for scope, path in _settings_paths(patient).items():
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            data = install.read_file(path)
+            if data is None:
+                continue
+            text = data.decode()
             entries = list(install.installed(text))
             faults = install.problems(text)
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
+        except (StrettoError, ValueError) as error:
             yield Check("fail", f"{scope} settings", f"{path}: {error}; Claude Code ignores the file", "mend the file")
             continue
         patient.settings[scope] = text

@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import shlex
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,8 @@ EVENTS = (
 )
 """What we listen to. The client gives up on its own before each of these seconds are over."""
 
+FILE_MOST_BYTES = 16 << 20
+"""More than settings are; a link of a cloned repository may lead anywhere."""
 WATCH = "Watch"
 """What the client of the second entry is told instead of the event's name."""
 WATCH_S = 7 * 86_400
@@ -629,17 +632,27 @@ def _entry_fault(value: Any) -> str:
 
 
 def read_file(path: str) -> bytes | None:
-    """Return the bytes of a file, None when it is not there.
+    """Return the bytes of a file, None when it is not there; never waits for a writer, never reads without end.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: it cannot be read, or is no file of settings.
     """
     try:
-        return Path(path).read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; nothing was changed") from error
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > FILE_MOST_BYTES:
+            raise UserError(f"cannot read {path}: it is no regular file, or larger than {FILE_MOST_BYTES >> 20} MB; nothing was changed")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(FILE_MOST_BYTES)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; nothing was changed") from error
+    finally:
+        os.close(descriptor)
 
 
 def _decode(path: str, data: bytes) -> str:

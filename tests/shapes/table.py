@@ -16,8 +16,9 @@ BOTH = ("bash", "zsh")
 
 
 def notices_first(whole: re.Match[bytes]) -> bytes:
-    """Bash tells of a background job that is done before or after what the next command prints: natively 6 times of 12 each."""
-    lines = whole[0].splitlines()
+    """Bash tells of a background job that is done before or after what the next command prints: natively 6 times of 12 each. Which job it
+    marks as the current one (`[1]-`) depends on which ended first."""
+    lines = [re.sub(rb"^\[(\d+)\][-+ ]", rb"[\1] ", line) for line in whole[0].splitlines()]
     return b"\n".join(sorted(lines, key=lambda line: not line.startswith(b"[")))
 
 

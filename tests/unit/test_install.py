@@ -167,6 +167,22 @@ def test_init_into_a_file_claude_code_would_ignore_refuses_with_the_place_and_ch
     assert path.read_bytes() == data
 
 
+@pytest.mark.parametrize("kind", ["fifo", "endless", "large"])
+def test_what_is_no_settings_file_is_refused_at_once(tmp_path, kind):
+    """A link of a cloned repository may lead anywhere."""
+    path = tmp_path / "settings.json"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as file:
+            file.truncate(install.FILE_MOST_BYTES + 1)
+    for plan in (lambda: install.plan_init(str(path), WIRED), lambda: install.plan_uninstall(str(path))):
+        with pytest.raises(UserError, match="no regular file"):
+            plan()
+
+
 def test_a_bad_entry_under_an_event_that_voids_nothing_does_not_stop_init():
     text = '{"hooks": {"Stop": [{"hooks": [{"type": "command"}]}]}}'
     assert [fault.voids for fault in install.problems(text)] == [False]
