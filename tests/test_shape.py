@@ -44,6 +44,7 @@ RANKS = {
     "ahead": 3,
     "schedule": 3,
     "retries": 3,
+    "repeats": 3,
     "meter": 3,
     "compare": 3,
     "executors": 3,

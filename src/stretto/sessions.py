@@ -18,6 +18,7 @@ from stretto import commands
 from stretto.fold import Job
 from stretto.hookwire import BashAsked, ToolAsked
 from stretto.model import PERMISSION_STRICTNESS, JobKey
+from stretto.repeats import Repeats
 from stretto.system import Process, peek
 
 CALL_LIFE_S = 900.0
@@ -25,9 +26,6 @@ CALL_LIFE_S = 900.0
 LATE_S = 10.0
 """A background call's shell says that it began at most so long after the call."""
 UNKNOWN_EFFECTS = ("other", "package")
-SHELLS_MOST = 64
-"""Shells of Bash calls whose questions are remembered; the one that asked last stays longest."""
-AGAIN = commands.Asked("repeated", "it was asked before in this Bash call: whoever repeats a check looks for a difference")
 STRICTEST = max(PERMISSION_STRICTNESS.values())
 
 
@@ -135,8 +133,7 @@ class Conversation:
         self._calls: dict[str, OpenCall] = {}
         self._late: list[OpenCall] = []
         """Background calls that ended, to the host, before their shells said that they began."""
-        self._shells: dict[Process, set[JobKey]] = {}
-        """What was asked for from the shell of each Bash call."""
+        self._repeats = Repeats()
         self._edits: dict[str, Edit] = {}
 
     def asked(self, asked: BashAsked | ToolAsked, effect: str, names: Collection[str], since_ticks: int = 0) -> OpenCall:
@@ -183,25 +180,9 @@ class Conversation:
         return next((call.shape for call in self._calls.values() if any(check.name in names for check in call.checks)), "")
 
     def asked_again(self, job: JobKey, names: Collection[str], shell: Process | None) -> commands.Asked | None:
-        """A check is asked for by one of these names; say so when it was before in the same Bash call.
-
-        Args:
-            shell: the one of the call; without it each call that is open has a first question, those that hold such a check before others.
-        """
-        if shell is None:
-            calls = [call for call in self._calls.values() if any(check.name in names for check in call.checks)] or list(
-                self._calls.values()
-            )
-            first = next((call for call in calls if job not in call.jobs), None)
-            if first is not None:
-                first.jobs.add(job)
-            return AGAIN if calls and first is None else None
-        jobs = self._shells.pop(shell, set())
-        again = job in jobs
-        self._shells[shell] = jobs | {job}
-        while len(self._shells) > SHELLS_MOST:
-            del self._shells[next(iter(self._shells))]
-        return AGAIN if again else None
+        """A check is asked for by one of these names, from the shell of its call; say so when it was before in the same call."""
+        calls = [call for call in self._calls.values() if any(check.name in names for check in call.checks)] or list(self._calls.values())
+        return self._repeats.again(job, shell, [call.jobs for call in calls])
 
     def real_by_text(self, names: Collection[str], shell: Process | None) -> commands.Asked | None:
         """Say what in the Bash call that a check of these names stands in asks for real runs.

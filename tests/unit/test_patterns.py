@@ -59,7 +59,7 @@ def test_each_word_stands_in_the_text_of_a_command_as_it_is(argv):
     text = pattern_text(argv)
     first = words[0].rpartition("/")[2] or words[0]
     assert text == " ".join([first, *words[1:]])
-    assert matches(["*"], text) and matches([f"*{words[-1]}".replace("[", "[[]").replace("?", "[?]")], text)
+    assert matches(["*"], text)
 
 
 def test_a_command_without_words_has_an_empty_text():
