@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from stretto.testing.simulation import Proc, Violation
 
 from .place import Place
-from .stage import SPOILED, Finding, Session, Stage, playing
+from .stage import SPOILED, Being, Finding, Session, Stage, playing
 
 ROUNDS = 10
 """Rounds of one life."""
@@ -92,8 +92,8 @@ GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
 class Lasting:
     """Something that goes on after its call has ended."""
 
-    def __init__(self, proc: Proc, stirs: int, *, said: bool, serves: bool = False) -> None:
-        self.proc, self.stirs, self.said, self.serves = proc, stirs, said, serves
+    def __init__(self, proc: Being, stirs: int, *, said: bool) -> None:
+        self.proc, self.stirs, self.said = proc, stirs, said
 
 
 class Life(Stage):
@@ -142,10 +142,15 @@ class Life(Stage):
         ends: bool = True,
         **given: object,
     ) -> str:
-        """Run a tool of a session, from its first hook to its batch."""
+        """Run a tool of a session, from its first hook to its batch; `act` is done in its process."""
         call = self.begins(session, text, tool=tool, agent=agent, spoil=spoil, **given)
-        if act is not None:
-            act(self.process("bash", session.claude.pid))
+        if tool in ("Bash", "Monitor") and not given.get("run_in_background"):
+            shell = self.shell(session, text)
+            if act is not None:
+                act(shell)
+            shell.alive = tool == "Monitor"
+        elif act is not None:
+            act(self.process("node", session.claude.pid))
         if ends:
             self.ends(session, [call], agent=agent, spoil=spoil)
         return str(call["tool_use_id"])
@@ -195,15 +200,16 @@ class Life(Stage):
         """What goes on in the background may do something now, or come to its end."""
         for session, each in list(self.lasting):
             if self.rng.random() < 0.6:
-                if each.serves:
-                    self.service = not self.service
-                    self.touched()
-                else:
-                    self.elsewhere()
                 each.stirs -= 1
+                each.proc.worked += 1
+                if not each.proc.serves:
+                    self.elsewhere()
             if each.stirs <= 0:
                 self.lasting.remove((session, each))
                 each.proc.alive = False
+                if each.proc.serves:
+                    self.service = any(other.proc.serves for _, other in self.lasting)
+                    self.touched()
                 if each.said:
                     self.hook(session, "UserPromptSubmit", prompt="<task-notification>\n<status>completed</status>")
 
@@ -256,9 +262,7 @@ class Life(Stage):
 
     def asks_twice_at_once(self, session: Session, argv: tuple[str, ...]) -> None:
         """A subagent and its main agent run the same check at the same time."""
-        self.ask(
-            session, argv, during=lambda *_: self.ask(session, argv, agent="a2"), lasts_s=self.rng.choice((0.5, 3.0))
-        )
+        self.ask(session, argv, during=lambda *_: self.ask(session, argv, agent="a2"), lasts_s=self.rng.choice((0.5, 3.0)))
 
     def asks_under_a_trace(self, session: Session, argv: tuple[str, ...]) -> None:
         for _ in range(2):
@@ -285,18 +289,26 @@ class Life(Stage):
 
     def subagent_beside(self, session: Session, argv: tuple[str, ...]) -> None:
         call = self.begins(session, UNKNOWN, agent="a3")
+        beside = self.shell(session, UNKNOWN)
+        for _ in range(2):
+            self.elsewhere()
+            self.ask(session, argv)
         self.elsewhere()
-        self.ask(session, argv)
-        self.elsewhere()
+        beside.alive = False
         self.ends(session, [call], agent="a3")
 
     def batch_in_odd_order(self, session: Session, argv: tuple[str, ...]) -> None:
-        first, second = self.begins(session, " ".join(argv)), self.begins(session, UNKNOWN)
-        shell = self.process("bash", session.claude.pid)
+        first, second = self.begins(session, " ".join(argv), agent="a4"), self.begins(session, UNKNOWN)
+        shell = self.shell(session, " ".join(argv))
+        self.shell(session, UNKNOWN).alive = False
         self.elsewhere()
         self.check(argv, shell.pid, self.env_of(session), session=session)
         self.elsewhere()
-        self.ends(session, [second, first])
+        shell.alive = False
+        self.ends(session, [first], agent="a4")  # of a subagent that ran beside
+        self.ask(session, argv)
+        self.elsewhere()
+        self.ends(session, [second])
 
     def mcp_tool(self, session: Session, argv: tuple[str, ...]) -> None:
         self.bash(session, "", lambda _: self.elsewhere(), tool=self.rng.choice(("mcp__db__query", "mcp__files__write")))
@@ -308,44 +320,62 @@ class Life(Stage):
         """The text of a skill runs a command: of that only one event tells, and it does not say when it ends."""
         session.calls += 1
         self.hook(session, "PreSkillShellCommand", command=UNKNOWN, skill_name="deploy")
+        shell = self.shell(session, UNKNOWN)
         self.elsewhere()
+        shell.alive = False
 
     def _spoiled(self, session: Session, how: str) -> None:
         self.bash(session, UNKNOWN, lambda _: self.elsewhere(), spoil=how)
 
     # --- lasting: what writes after its call has ended
 
-    def _goes_on(self, session: Session, *, said: bool, serves: bool = False, parent: int = 0) -> None:
-        proc = self.process("goes on", parent or 1)
-        self.lasting.append((session, Lasting(proc, self.rng.choice((1, 2, 4)), said=said, serves=serves)))
+    def _goes_on(self, session: Session, proc: Being, *, said: bool) -> None:
+        self.lasting.append((session, Lasting(proc, self.rng.choice((1, 2, 4)), said=said)))
+
+    def _left_by(self, shell: Proc) -> Being:
+        """What a shell started and left behind: it has init for a parent and the session's environment."""
+        proc = self.process("left running", shell.pid)
+        self.parents[proc.pid] = 1
+        return proc
 
     def background_call(self, session: Session, argv: tuple[str, ...]) -> None:
-        self.bash(session, UNKNOWN, run_in_background=True)
-        self._goes_on(session, said=True, parent=session.claude.pid)
+        call = self.begins(session, UNKNOWN, run_in_background=True)
+        shell = self.shell(session, UNKNOWN)
+        self.ends(session, [call])
+        self._goes_on(session, shell, said=True)
         self.ask(session, argv)
         self.ask(session, argv)
 
     def ampersand(self, session: Session, argv: tuple[str, ...]) -> None:
-        self.bash(session, f"( sleep 4; {UNKNOWN} ) >/dev/null 2>&1 &")
-        self._goes_on(session, said=False)
+        left: list[Being] = []
+        self.bash(session, f"( sleep 4; {UNKNOWN} ) >/dev/null 2>&1 &", lambda shell: left.append(self._left_by(shell)))
+        self._goes_on(session, left[0], said=False)
         self.ask(session, argv)
         self.ask(session, argv)
 
     def server_lives_on(self, session: Session, argv: tuple[str, ...]) -> None:
+        """A call starts a server and leaves it running; some time it ends by itself."""
         api = ("pytest", "-q", "tests/api")
+        left: list[Being] = []
 
-        def start(_: Proc) -> None:
-            self.service = True
+        def start(shell: Proc) -> None:
+            left.append(self._left_by(shell))
+            left[0].serves = self.service = True
             self.touched()
 
         self.bash(session, "./serve.sh &", start)
-        self._goes_on(session, said=False, serves=True)
+        self._goes_on(session, left[0], said=False)
         self.ask(session, api)
         self.ask(session, api)
 
     def monitor_tool(self, session: Session, argv: tuple[str, ...]) -> None:
-        self.bash(session, f"while :; do {UNKNOWN}; done", tool="Monitor", description="watch")
-        self._goes_on(session, said=True, parent=session.claude.pid)
+        """Its command goes on until the host says that it is over; our functions meet it, our hooks need not."""
+        shells: list[Being] = []
+        text = f"while :; do {UNKNOWN}; done"
+        call = self.begins(session, text, tool="Monitor", description="watch")
+        shells.append(self.shell(session, text))
+        self.ends(session, [call])
+        self._goes_on(session, shells[0], said=True)
         self.ask(session, argv)
         self.ask(session, argv)
 
@@ -360,7 +390,7 @@ class Life(Stage):
         """A session of another project: its hooks go to another supervisor."""
         self.ids += 1
         other = Session(f"o{self.ids}", self.process("claude"))
-        other.hooks = False
+        other.hooks = other.here = False
         return other
 
     def other_project_writes(self, session: Session, argv: tuple[str, ...]) -> None:
@@ -383,14 +413,19 @@ class Life(Stage):
         self.elsewhere()
         self.check(argv, self.shells, self.env_of(None), session=None)
 
+    def _left_by_a_test(self, session: Session) -> Being:
+        left = self.process("left by a test")
+        left.session = session.id
+        return left
+
     def leftover_asks(self, session: Session, argv: tuple[str, ...]) -> None:
         """What a test left running has the session's environment and no host above it."""
-        left = self.process("left by a test")
+        left = self._left_by_a_test(session)
         self.elsewhere()
         self.check(argv, left.pid, self.env_of(session), session=None, via="path")
 
     def leftover_forges(self, session: Session, argv: tuple[str, ...]) -> None:
-        left = self.process("left by a test")
+        left = self._left_by_a_test(session)
         self.check(argv, left.pid, self.env_of(session), session=None, forged=True)
 
     def nested_call(self, session: Session, argv: tuple[str, ...]) -> None:
@@ -489,7 +524,7 @@ class Life(Stage):
 
     def umask(self, session: Session, argv: tuple[str, ...]) -> None:  # type: ignore[override]
         self.mask = "0077"
-        self.ask(session, argv, text=f"umask 077; {' '.join(argv)}")
+        self.ask(session, argv)
         self.mask = "0022"
 
     def memory_limit(self, session: Session, argv: tuple[str, ...]) -> None:
@@ -530,9 +565,11 @@ class Life(Stage):
         before = self.service
 
         def around(shell: Proc) -> None:
-            self.service = True
+            server = self.process("http.server", shell.pid)
+            server.serves = self.service = True
             self.check(api, shell.pid, self.env_of(session), session=session)
             self.service = before
+            server.alive = False
 
         for _ in range(3):
             self.bash(session, "python3 -m http.server 8000 & sleep 0.7; pytest -q tests/api; kill %1", around)

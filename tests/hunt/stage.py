@@ -12,7 +12,7 @@ import os
 import posix
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
@@ -20,6 +20,7 @@ from unittest import mock
 from stretto import client, daemon, install, machine, observe, rpc, shim, trust
 from stretto.model import AttemptId, End, GateDecided, NewsTold, SessionId
 from stretto.rules import Rules
+from stretto.system import Process
 from stretto.testing import simulation
 from stretto.testing.simulation import Crash, Door, FakeExecutor, Host, Monitor, Plan, Proc, Told
 from stretto.tree import Scanner
@@ -28,9 +29,11 @@ from stretto.world import Allowed
 from .oracle import Ran, Seen, code, meaningful, needs_service, objection
 from .place import Place
 
-CONTEXT = "limits=some\nuid=1000\numask=%s"
+GROUPS = ("0::/user.slice", "0::/claude-code-bash")
+"""The control group of a session, and the one beside it that the host makes for Bash calls under a memory limit."""
 LARGEST_BYTES = 200_000
 """What stands for the largest message, so that one beyond it costs no time."""
+LIMIT = b"CLAUDE_CODE_TOOL_MEMORY_LIMIT"
 WAIT_MOST_S, STEP_S = 900.0, 0.5
 KEPT_S = 500.0
 """So long after its end a result is surely not too old."""
@@ -47,6 +50,21 @@ class Finding(NamedTuple):
     story: str
 
 
+class Being(Proc):
+    """A process, and what can be seen of it."""
+
+    argv: tuple[str, ...] = ()
+    text = ""
+    """What a shell was given to run."""
+    session = ""
+    """Whose environment it has."""
+    leader = 0
+    """The shell of the call it belongs to."""
+    worked = 0
+    """How much it has done."""
+    serves = False
+
+
 class Session:
     """A Claude Code session, as far as it matters here."""
 
@@ -54,9 +72,9 @@ class Session:
         self.id, self.claude = SessionId(name), claude
         self.hooks = True
         """Its host still calls our hooks."""
+        self.here = True
+        """It is a session of this project."""
         self.calls = 0
-        self.service = False
-        """What it starts for the time of its own calls is there."""
 
 
 class Connection:
@@ -122,6 +140,7 @@ class Watched(FakeExecutor):
 
     def spawn(self, attempt: AttemptId, spec: Mapping[str, bytes], place: Any = None) -> Told:
         self._host.specs_of[attempt] = spec  # type: ignore[attr-defined]
+        self._host.moves_at[attempt] = self._host.moves  # type: ignore[attr-defined]
         return super().spawn(attempt, spec, place)
 
 
@@ -130,6 +149,7 @@ class Ground(Door):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
+        self.stage = stage
         self.root = str(stage.place.root)
         self.settings = ()
         self.project = stage.project
@@ -139,6 +159,43 @@ class Ground(Door):
     identity = machine.Machine.identity
     recall = machine.Machine.recall  # type: ignore[assignment]
     head_log = machine.Machine.head_log  # type: ignore[assignment]
+
+    # what is left running, and what a check stands beside
+
+    def ticks(self) -> int:
+        return int(self._host.mono * 100)
+
+    def shells(self, session: SessionId) -> list[int]:
+        return self.stage.marks.pop(session, [])
+
+    def survivors(
+        self, sessions: Collection[SessionId], claude: Process | None, since_ticks: int, shells: Collection[int], *, orphans: bool
+    ) -> dict[int, Any]:
+        host = claude.pid if claude is not None else 0
+        found = set()
+        for each in self.stage.beings():
+            below, lost = host in self.stage.above(each.pid), self.stage.parents[each.pid] == 1
+            if int(each.start) >= since_ticks and (each.session in sessions or each.leader in shells) and (below or (orphans and lost)):
+                found.add(each.pid)
+        return self.processes(found)
+
+    def processes(self, pids: Collection[int]) -> dict[int, Any]:
+        from stretto.background import Seen
+
+        return {
+            each.pid: Seen(start=each.start, parent=self.stage.parents[each.pid], work=(b"%d" % each.worked,), serves=each.serves)
+            for each in self.stage.beings()
+            if each.pid in pids or not set(pids).isdisjoint(self.stage.above(each.pid))
+        }
+
+    def beside(self, pid: int, claude: Process) -> str:
+        chain = [pid, *self.stage.above(pid)]
+        shell = chain[chain.index(claude.pid) - 1] if claude.pid in chain else 0
+        of_call = (each for each in self.stage.beings() if each.leader == shell and each.pid not in chain)
+        return "a server that the same call had started" if shell and any(each.serves for each in of_call) else ""
+
+    def at_work(self, session: SessionId) -> bool:
+        return any(each.session == session and each.what != "shim" for each in self.stage.beings())
 
     def real(self, path: str) -> str:
         return os.path.realpath(path)
@@ -159,8 +216,12 @@ class Stage(Host):
         )
         self.plan_of = lambda job, kind: Plan(0.01, self.rng.choice((0.2, 1.0, 4.0)), End(how="code"), False, False)
         self.parents: dict[int, int] = {}
+        self.marks: dict[SessionId, list[int]] = {}
+        """Shells that have said that they begin, which nobody has read yet."""
         self.supervisor: daemon.Supervisor | None = None
         self.specs_of: dict[AttemptId, Mapping[str, bytes]] = {}
+        self.moves_at: dict[AttemptId, int] = {}
+        """`moves` when a run ahead was begun: its process comes a moment later, and what moved between the two counts against it."""
         self.ran: dict[AttemptId, Ran] = {}
         self.findings: list[Finding] = []
         self.kind = ""
@@ -190,12 +251,45 @@ class Stage(Host):
 
     # --- processes
 
-    def process(self, what: str, parent: int = 1) -> Proc:
+    def process(self, what: str, parent: int = 1) -> Being:
         self.next_pid += 1
         pid = self.next_pid + 1000
-        proc = self.procs[pid] = Proc(pid, str(int(self.mono * 100)), self.boot, what, self.mono)
+        being = self.procs[pid] = Being(pid, str(int(self.mono * 100)), self.boot, what, self.mono)
         self.parents[pid] = parent
-        return proc
+        if isinstance(above := self.procs.get(parent), Being):
+            being.session, being.leader = above.session, above.leader
+        being.argv = (what,)
+        return being
+
+    def shell(self, session: Session, text: str) -> Being:
+        """Begin a shell of the host's: it reads what we gave the session, whoever announced it."""
+        shell = self.process("bash", session.claude.pid)
+        shell.session, shell.leader, shell.text = session.id, shell.pid, text
+        shell.argv = ("/bin/bash", "-c", text)
+        if session.here:
+            self.marks.setdefault(session.id, []).append(shell.pid)
+        return shell
+
+    def beings(self) -> list[Being]:
+        return [each for each in self.procs.values() if each.alive and isinstance(each, Being)]
+
+    def callers(self, pid: int, hosts: Collection[int]) -> tuple[list[Any], Process | None]:
+        """What `observe.callers` returns: what stands between a process and the host, and the last of it."""
+        found, last = [], None
+        for each in self.above(pid):
+            if each in hosts or each <= 1:
+                break
+            last = self.procs[each]
+            found.append(observe.Called(last.argv, getattr(last, "text", "")))
+        return found, last.identity if last is not None else None
+
+    def below_git(self, pid: int, host: int) -> bool:
+        for each in self.above(pid):
+            if each == host:
+                return False
+            if each in self.procs and self.procs[each].what == "git":
+                return True
+        return False
 
     def above(self, pid: int) -> Iterator[int]:
         while pid > 1 and pid in self.parents:
@@ -335,7 +429,9 @@ class Stage(Host):
 
     # --- calls of checks
 
-    def shim_of(self, pid: int, argv: tuple[str, ...], env: Mapping[bytes, bytes], cwd: str, via: str) -> tuple[Any, dict[bytes, bytes], Any]:
+    def shim_of(
+        self, pid: int, argv: tuple[str, ...], env: Mapping[bytes, bytes], cwd: str, via: str
+    ) -> tuple[Any, dict[bytes, bytes], Any]:
         """Do what a shim does until it has its answer; return the call, the answer and the connection."""
         self.shell_env = dict(env)
         self.asking = pid
@@ -376,9 +472,10 @@ class Stage(Host):
         """
         cwd = cwd or str(self.place.root)
         proc = self.process("shim", parent)
+        proc.argv = argv
         call, reply, connection = self.shim_of(proc.pid, argv, env, cwd, via or f"function:{parent}:{parent}:1:bash")
         words = tuple(os.fsencode(word) for word in argv)
-        limit = env.get(b"CLAUDE_CODE_TOOL_MEMORY_LIMIT", b"")
+        limit = env.get(LIMIT, b"")
         now = self.seen(words, os.fsencode(os.path.realpath(cwd)), env, self.mask, limit)
         do = reply.get(b"do", b"exec").decode()
         self.answers[do] += 1
@@ -410,9 +507,19 @@ class Stage(Host):
         connection.tell(rpc.encode({"op": b"joined", "ok": b"1", "waited_us": b"0"}))
 
     def _run(
-        self, do: str, reply: Mapping[bytes, bytes], now: Seen, proc: Proc, call: Any, connection: Any, during: Any, forged: bool, lasts_s: float
+        self,
+        do: str,
+        reply: Mapping[bytes, bytes],
+        now: Seen,
+        proc: Proc,
+        call: Any,
+        connection: Any,
+        during: Any,
+        forged: bool,
+        lasts_s: float,
     ) -> None:
-        child = self.process("forged" if forged else "child", proc.pid)
+        child = self.process("forged" if forged else "child", 1 if forged else proc.pid)
+        child.argv = call.argv and tuple(os.fsdecode(word) for word in call.argv)
         ran = Ran(now, self.moves, "foreground", child.pid, self.mono)
         ran.forged = forged
         attempt = None
@@ -450,12 +557,19 @@ class Stage(Host):
 
     def _note_needless(self, now: Seen) -> None:
         """Count by reason what could have been answered, as far as the oracle knows."""
-        for ran in self.ran.values():
+        for attempt, ran in self.ran.items():
+            if ran.moves != self.moves_at.get(attempt, ran.moves):
+                continue
             known = ran.ended_s is not None and ran.began_s >= self.restarted_s and self.mono - ran.ended_s < KEPT_S
             if known and not ran.shown and ran.steady and not ran.forged and ran.seen == now:
                 join = self.engine.state.joins[-1] if self.engine is not None and self.engine.state.joins else None
                 self.needless[join.code if join is not None else "no answer"] += 1
                 return
+
+
+def context_of(mask: str, env: Mapping[bytes, bytes]) -> bytes:
+    """Return what kind of process has this environment, in the words of the product."""
+    return f"cgroup={GROUPS[LIMIT in env]}\nlimits=some\nuid=1000\numask={mask}".encode()
 
 
 def matches(matcher: str, tool: str) -> bool:
@@ -490,6 +604,10 @@ class HookInput:
 
     environ: Mapping[bytes, bytes] = {}
     body = b""
+
+    def read(self, descriptor: int, most: int) -> bytes:
+        part, self.body = self.body[:most], self.body[most:]
+        return part
 
     def __getattr__(self, name: str) -> Any:
         return getattr(posix, name)
@@ -539,7 +657,6 @@ def playing(stage: Stage) -> Iterator[None]:
         message["pid"] = b"%d" % stage.asking
         connection.tell(rpc.encode(message))
 
-    base_context = (CONTEXT % "0022").encode()
     with ExitStack() as stack:
         for owner, name, value in (
             (daemon, "Machine", lambda *_: stage.door),
@@ -548,13 +665,16 @@ def playing(stage: Stage) -> Iterator[None]:
             (daemon, "settings_of_host", lambda _: ()),
             (rpc, "MAX_BYTES", LARGEST_BYTES),
             (observe, "ancestors", stage.above),
+            (observe, "parent", lambda pid: stage.parents.get(pid, 0)),
+            (observe, "callers", stage.callers),
+            (observe, "below_git", stage.below_git),
+            (observe, "environment", lambda pid: frozenset(name + b"=" + value for name, value in stage.env.items())),
             (observe, "workers_above", lambda pid: set()),
             (observe, "left_behind", lambda *_: []),
-            (observe, "own_context", lambda: base_context),
+            (observe, "own_context", lambda: context_of("0022", {})),
             (observe, "confinement", lambda pid: b""),
             (client, "posix", HOOK),
             (client, "granted", lambda base, folder: b"k" * 32),
-            (client, "read", lambda descriptor: HOOK.body),
             (client, "connect", connect),
             (client, "connect_soon", connect),
             (client, "nested", lambda: False),
@@ -568,8 +688,7 @@ def playing(stage: Stage) -> Iterator[None]:
             (shim, "connect", connect_or_fail),
             (shim, "send", send),
             (shim, "receive", receive),
-            (shim, "context", lambda: (CONTEXT % stage.mask).encode()),
+            (shim, "context", lambda: context_of(stage.mask, stage.shell_env)),
         ):
-            stack.enter_context(mock.patch.object(owner, name, value))
+            stack.enter_context(mock.patch.object(owner, name, value, create=True))
         yield
-
