@@ -83,7 +83,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "asks_under_a_trace",
     ),
     "outside": ("pythonpath_edit", "path_dependency_edit", "editable_outside_edit"),
-    "ahead": ("server_around", "stranger_moves_while_idle"),
+    "ahead": ("server_around", "stranger_moves_while_idle", "stranger_moves_after_escape"),
 }
 KINDS = tuple(name for names in GROUPS.values() for name in names)
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
@@ -578,8 +578,7 @@ class Life(Stage):
             self.reads(session, argv)
         self.turn_ends(session, argv)
 
-    def stranger_moves_while_idle(self, session: Session, argv: tuple[str, ...]) -> None:
-        self.turn_ends(session, argv)
+    def _stranger_moves(self) -> None:
         self.settle()
         self.advance(30.0)
         self.stranger_moved_s = self.mono
@@ -590,6 +589,16 @@ class Life(Stage):
             self.engine.poke()
         self.settle()
         self.stranger_moved_s = None
+
+    def stranger_moves_while_idle(self, session: Session, argv: tuple[str, ...]) -> None:
+        self.advance(2.0)
+        self.turn_ends(session, argv)
+        self._stranger_moves()
+
+    def stranger_moves_after_escape(self, session: Session, argv: tuple[str, ...]) -> None:
+        """The last that was heard of the session is a call of its own: Esc ends its turn, and no hook says so."""
+        self.ask(session, argv)
+        self._stranger_moves()
 
     # --- rounds
 

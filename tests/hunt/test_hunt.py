@@ -53,6 +53,7 @@ AWAITED: frozenset[str] = frozenset(
         "editable_outside_edit",
         "server_around",
         "stranger_moves_while_idle",
+        "stranger_moves_after_escape",
     }
 )
 """Kinds whose faults are not mended yet."""
