@@ -82,8 +82,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "git_variable",
         "asks_under_a_trace",
     ),
-    "outside": ("pythonpath_edit", "path_dependency_edit", "editable_outside_edit"),
-    "ahead": ("server_around", "stranger_moves_while_idle", "stranger_moves_after_escape"),
+    "outside": ("pythonpath_edit", "path_dependency_edit", "editable_outside_edit", "steered_by_configuration"),
+    "ahead": ("server_around", "linter_that_fixes", "stranger_moves_while_idle", "stranger_moves_after_escape"),
 }
 KINDS = tuple(name for names in GROUPS.values() for name in names)
 GROUP_OF = {name: group for group, names in GROUPS.items() for name in names}
@@ -557,7 +557,30 @@ class Life(Stage):
         path = self.env[b"PATH"]
         self._elsewhere_edit(session, ("pytest", "-q"), "editable", {b"PATH": path if path.startswith(venv) else venv + path})
 
+    def steered_by_configuration(self, session: Session, argv: tuple[str, ...]) -> None:
+        """What an earlier run left decides what the next one does, and no option on the line says so."""
+        option = self.rng.choice(("--testmon", "--picked"))
+        self.place.configure(f'addopts = "-q {option}"\n')
+        self.touched()
+        for _ in range(2):
+            self.ask(session, ("pytest", "-q"), real="an earlier run steers it")
+        self.place.configure("")
+        self.touched()
+
     # --- ahead
+
+    def linter_that_fixes(self, session: Session, argv: tuple[str, ...]) -> None:
+        self.lint_fixes = True
+        self.place.configure("[tool.ruff]\nfix = true\n")
+        self.touched()
+        for _ in range(2):
+            self.ask(session, ("ruff", "check", "."))
+            self.writes(session, argv)
+            self.settle()
+        self.place.configure("")
+        self.touched()
+        self.settle()
+        self.lint_fixes = False
 
     def server_around(self, session: Session, argv: tuple[str, ...]) -> None:
         """Each call starts what its tests need and stops it again; what runs ahead has it not."""

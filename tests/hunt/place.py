@@ -78,6 +78,12 @@ class Place:
         path.write_text(f"value = {self._count}\n", encoding="utf-8")
         self.versions[name] = self._count
 
+    def configure(self, more: str) -> None:
+        """Give pyproject.toml another end."""
+        self._count += 1
+        (self.root / "pyproject.toml").write_text(MANIFESTS["pyproject.toml"] + more + f"# {self._count}\n", encoding="utf-8")
+        self.versions["pyproject.toml"] = self._count
+
     @property
     def seen(self) -> tuple[tuple[str, int], ...]:
         return tuple(self.versions.items())

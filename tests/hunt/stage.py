@@ -157,6 +157,8 @@ class Ground(Door):
         self.executor = Watched(stage, self)
 
     identity = machine.Machine.identity
+    places = getattr(machine.Machine, "places", None)
+    texts = getattr(machine.Machine, "texts", None)
     recall = machine.Machine.recall  # type: ignore[assignment]
     head_log = machine.Machine.head_log  # type: ignore[assignment]
 
@@ -232,6 +234,8 @@ class Stage(Host):
         self.moves = 0
         """How often anything that a command may depend on was touched."""
         self.service = False
+        self.lint_fixes = False
+        """The linter is configured to rewrite what it finds."""
         self.restarted_s = 0.0
         self.shell_env: dict[bytes, bytes] = {}
         self.own_service: dict[tuple[bytes, ...], set[bool]] = {}
@@ -315,6 +319,8 @@ class Stage(Host):
         fact.running = True
         if any(name.startswith(b"GIT_") for name in env):
             self.found("harm", "it ran ahead in the environment of a git hook")
+        if self.lint_fixes and seen.argv[0] == b"ruff":
+            self.found("harm", "it ran ahead and rewrites sources, as it is configured to")
         if b"TRACEPARENT" in env:
             self.found("harm", "it ran ahead under a trace of a call")
         if self.stranger_moved_s is not None and self.session_acted_s < self.stranger_moved_s - 10.0:
@@ -392,6 +398,7 @@ class Stage(Host):
             common["tool_name"] = tool
         body = spoiled(spoil, json.dumps({**common, **fields}).encode())
         environ = {b"CLAUDE_PROJECT_DIR": os.fsencode(self.place.root), b"CLAUDE_PID": b"%d" % session.claude.pid, b"PATH": b"/usr/bin"}
+        environ[b"CLAUDE_CODE_SESSION_ID"] = session.id.encode()
         self.asking = session.claude.pid
         HOOK.environ, HOOK.body = environ, body
         try:

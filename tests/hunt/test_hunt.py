@@ -51,7 +51,9 @@ AWAITED: frozenset[str] = frozenset(
         "pythonpath_edit",
         "path_dependency_edit",
         "editable_outside_edit",
+        "steered_by_configuration",
         "server_around",
+        "linter_that_fixes",
         "stranger_moves_while_idle",
         "stranger_moves_after_escape",
     }
