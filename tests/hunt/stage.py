@@ -153,14 +153,8 @@ class Ground(Door):
         self.root = str(stage.place.root)
         self.settings = ()
         self.project = stage.project
-        self.tree = Scanner(os.fsencode(self.root))
+        self.tree = self._scanner = Scanner(os.fsencode(self.root))
         self.executor = Watched(stage, self)
-
-    identity = machine.Machine.identity
-    places = getattr(machine.Machine, "places", None)
-    texts = getattr(machine.Machine, "texts", None)
-    recall = machine.Machine.recall  # type: ignore[assignment]
-    head_log = machine.Machine.head_log  # type: ignore[assignment]
 
     # what is left running, and what a check stands beside
 
@@ -201,6 +195,13 @@ class Ground(Door):
 
     def real(self, path: str) -> str:
         return os.path.realpath(path)
+
+
+REAL = ("head_log", "identity", "places", "recall", "texts")
+"""What is asked of the real project."""
+for _name, _value in vars(machine.Machine).items():
+    if _name in REAL or not (_name.startswith("__") or hasattr(Ground, _name)):
+        setattr(Ground, _name, _value)
 
 
 class Stage(Host):
