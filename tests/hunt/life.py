@@ -570,6 +570,7 @@ class Life(Stage):
     # --- ahead
 
     def linter_that_fixes(self, session: Session, argv: tuple[str, ...]) -> None:
+        self.settle()
         self.lint_fixes = True
         self.place.configure("[tool.ruff]\nfix = true\n")
         self.touched()
@@ -590,7 +591,7 @@ class Life(Stage):
         def around(shell: Proc) -> None:
             server = self.process("http.server", shell.pid)
             server.serves = self.service = True
-            self.check(api, shell.pid, self.env_of(session), session=session)
+            self.check(api, shell.pid, self.env_of(session), session=session, brings=True)
             self.service = before
             server.alive = False
 

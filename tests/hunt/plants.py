@@ -211,6 +211,11 @@ def reads_no_manifests() -> list[Swap]:
     return [(Scanner, "_take_in_named", lambda self, found: None)]
 
 
+@planted_for("editable_outside_edit")
+def does_not_follow_environments() -> list[Swap]:
+    return [(Scanner, "lead", lambda self, leads: None)]
+
+
 # --- ahead ------------------------------------------------------------------------------------------------------------------
 
 

@@ -239,8 +239,8 @@ class Stage(Host):
         """The linter is configured to rewrite what it finds."""
         self.restarted_s = 0.0
         self.shell_env: dict[bytes, bytes] = {}
-        self.own_service: dict[tuple[bytes, ...], set[bool]] = {}
-        """With and without its service: how sessions themselves ran each command."""
+        self.brings: dict[tuple[bytes, ...], set[bool]] = {}
+        """How sessions themselves ran each command: with a service that the same call had started, or with what was there."""
         self.session_acted_s = 0.0
         self.stranger_moved_s: float | None = None
         self.env: dict[bytes, bytes] = {
@@ -430,9 +430,10 @@ class Stage(Host):
         ran = self.ran.get(attempt)
         if ran is None or ran.kind != "ahead":
             return
-        own = self.own_service.get(ran.seen.argv, set())
+        own = self.brings.get(ran.seen.argv, set())
         now = ran.seen._replace(files=self.place.seen, outside=self.outside)
-        if ran.code and own and not any(code(now._replace(service=service)) for service in own):
+        there = self.service or not needs_service(ran.seen.argv)
+        if ran.code and own and not any(code(now._replace(service=brings or there)) for brings in own):
             self.found("told", f"{where} of a red that only a run ahead had")
 
     # --- calls of checks
@@ -467,6 +468,7 @@ class Stage(Host):
         cwd: str = "",
         via: str = "",
         real: str = "",
+        brings: bool = False,
         during: Callable[[Proc, Mapping[bytes, bytes]], None] | None = None,
         forged: bool = False,
         lasts_s: float = 0.3,
@@ -475,6 +477,7 @@ class Stage(Host):
 
         Args:
             real: why a real run is asked for.
+            brings: its call has started the service that it needs.
             during: what happens while it runs, if it does.
             forged: nothing is executed, its end is only told.
         """
@@ -488,7 +491,7 @@ class Stage(Host):
         do = reply.get(b"do", b"exec").decode()
         self.answers[do] += 1
         if session is not None and not forged:
-            self.own_service.setdefault(words, set()).add(now.service)
+            self.brings.setdefault(words, set()).add(brings)
         if do == "join":
             self._join(AttemptId(os.path.basename(reply[b"dir"].decode())), now, real, proc, connection)
         else:
