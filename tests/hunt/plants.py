@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import msgspec
-from stretto.background import Background
 
 from stretto import commands, daemon, engine, hookwire, model
+from stretto.background import Background
 from stretto.daemon import Supervisor
 from stretto.engine import Engine
 from stretto.sessions import Conversation

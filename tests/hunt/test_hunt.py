@@ -19,24 +19,7 @@ BLOCK = 100 if SOAK else 20
 PLANT_LIVES = 40
 """Within so many lives each planted fault is found; most need one."""
 AWAITED: frozenset[str] = frozenset(
-    {
-        "mcp_tool",
-        "unknown_tool",
-        "skill_command",
-        "spoiled_half",
-        "spoiled_deep",
-        "spoiled_large",
-        "spoiled_bytes",
-        "spoiled_cut",
-        "background_call",
-        "ampersand",
-        "server_lives_on",
-        "monitor_tool",
-        "hooks_gone",
-        "other_project_asks",
-        "outside_any_session",
-        "leftover_asks",
-        "leftover_forges",
+    [
         "wrapper_of_the_name",
         "git_hook",
         "git_variable",
@@ -56,7 +39,7 @@ AWAITED: frozenset[str] = frozenset(
         "linter_that_fixes",
         "stranger_moves_while_idle",
         "stranger_moves_after_escape",
-    }
+    ]
 )
 """Kinds whose faults are not mended yet."""
 HUNTED = tuple(kind for kind in KINDS if kind not in AWAITED)
@@ -86,7 +69,7 @@ def test_while_nothing_happens_that_a_look_does_not_show_no_question_is_missed()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("name", [name for name, plant in PLANTS.items() if plant.kind not in AWAITED])
 def test_a_planted_fault_is_found_by_its_kind(name):
     with planted(PLANTS[name]):
         bag = hunt(range(PLANT_LIVES), ("writes", "reads", "time_passes", PLANTS[name].kind), first=True)
