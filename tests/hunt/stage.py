@@ -170,8 +170,9 @@ class Ground(Door):
         host = claude.pid if claude is not None else 0
         found = set()
         for each in self.stage.beings():
-            below, lost = host in self.stage.above(each.pid), self.stage.parents[each.pid] == 1
-            if int(each.start) >= since_ticks and (each.session in sessions or each.leader in shells) and (below or (orphans and lost)):
+            below, theirs = host in self.stage.above(each.pid), each.session in sessions or each.leader in shells
+            lost = self.stage.parents[each.pid] == 1 or not host or each.leader in shells
+            if int(each.start) >= since_ticks and theirs and (below or (lost and (orphans or not host))):
                 found.add(each.pid)
         return self.processes(found)
 

@@ -19,27 +19,12 @@ BLOCK = 100 if SOAK else 20
 PLANT_LIVES = 40
 """Within so many lives each planted fault is found; most need one."""
 AWAITED: frozenset[str] = frozenset(
-    [
-        "wrapper_of_the_name",
-        "git_hook",
-        "git_variable",
-        "real_option",
-        "real_loop",
-        "real_time",
-        "pwd_by_link",
-        "width",
-        "height",
-        "memory_limit",
-        "asks_under_a_trace",
-        "pythonpath_edit",
-        "path_dependency_edit",
-        "editable_outside_edit",
-        "steered_by_configuration",
-        "server_around",
-        "linter_that_fixes",
-        "stranger_moves_while_idle",
-        "stranger_moves_after_escape",
-    ]
+    {
+        *("wrapper_of_the_name", "git_hook", "git_variable"),
+        *("real_option", "real_loop", "real_time", "pwd_by_link", "width", "height", "memory_limit", "asks_under_a_trace"),
+        *("pythonpath_edit", "path_dependency_edit", "editable_outside_edit", "steered_by_configuration"),
+        *("server_around", "linter_that_fixes", "stranger_moves_while_idle", "stranger_moves_after_escape"),
+    }
 )
 """Kinds whose faults are not mended yet."""
 HUNTED = tuple(kind for kind in KINDS if kind not in AWAITED)
