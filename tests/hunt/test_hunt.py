@@ -21,8 +21,7 @@ PLANT_LIVES = 40
 AWAITED: frozenset[str] = frozenset(
     {
         *("wrapper_of_the_name", "git_hook", "git_variable"),
-        *("real_option", "real_loop", "real_time", "pwd_by_link", "width", "height", "memory_limit", "asks_under_a_trace"),
-        *("pythonpath_edit", "path_dependency_edit", "editable_outside_edit", "steered_by_configuration"),
+        *("pythonpath_edit", "path_dependency_edit", "editable_outside_edit"),
         *("server_around", "linter_that_fixes", "stranger_moves_while_idle", "stranger_moves_after_escape"),
     }
 )
