@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
-from stretto import client, daemon, install, machine, observe, rpc, shim, trust
+from stretto import background, client, daemon, install, machine, observe, rpc, shim, trust
 from stretto.model import AttemptId, End, GateDecided, NewsTold, SessionId
 from stretto.rules import Rules
 from stretto.system import Process
@@ -59,7 +59,7 @@ class Being(Proc):
     session = ""
     """Whose environment it has."""
     leader = 0
-    """The shell of the call it belongs to."""
+    """Of its session of processes: the shell of the call it belongs to."""
     worked = 0
     """How much it has done."""
     serves = False
@@ -177,10 +177,14 @@ class Ground(Door):
         return self.processes(found)
 
     def processes(self, pids: Collection[int]) -> dict[int, Any]:
-        from stretto.background import Seen
-
         return {
-            each.pid: Seen(start=each.start, parent=self.stage.parents[each.pid], work=(b"%d" % each.worked,), serves=each.serves)
+            each.pid: background.Seen(
+                start=each.start,
+                parent=self.stage.parents[each.pid],
+                leader=each.leader,
+                work=(b"%d" % each.worked,),
+                serves=each.serves,
+            )
             for each in self.stage.beings()
             if each.pid in pids or not set(pids).isdisjoint(self.stage.above(each.pid))
         }
@@ -262,8 +266,8 @@ class Stage(Host):
         pid = self.next_pid + 1000
         being = self.procs[pid] = Being(pid, str(int(self.mono * 100)), self.boot, what, self.mono)
         self.parents[pid] = parent
-        if isinstance(above := self.procs.get(parent), Being):
-            being.session, being.leader = above.session, above.leader
+        above = self.procs.get(parent)
+        being.session, being.leader = (above.session, above.leader) if isinstance(above, Being) else ("", pid)
         being.argv = (what,)
         return being
 
