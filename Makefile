@@ -52,6 +52,8 @@ bench-sessions: $(VENV)/.test
 
 soak: $(VENV)/.test
 	STRETTO_SCALE=soak $(BIN)/python -m pytest -q tests/integration
+	@echo "100,000 rounds of the hunt in which life varies; python -m tests.hunt --minutes N goes on with other seeds"
+	STRETTO_SCALE=soak $(BIN)/python -m pytest -q -n 2 --dist load tests/hunt
 	@echo "a million seeds in blocks of 500; a seed that fails prints the line that replays it"
 	STRETTO_SCALE=soak $(BIN)/python -m pytest -q -n 2 --dist load tests/simulation
 
