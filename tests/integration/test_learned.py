@@ -203,6 +203,22 @@ def test_a_run_ahead_is_not_ended_for_what_it_writes_itself(allowed: Bench):
     assert bench.did()[-1] == "replay"
 
 
+def test_a_run_under_way_that_wrote_its_own_product_is_attached_to(bench: Bench):
+    hold = bench.short / "hold"
+    ready(bench, f"date +%N > .coverage; while [ -e {hold} ]; do sleep 0.05; done; cat src.py", ".coverage\n")
+    bench.bash("pytest -q")
+    bench.edit("src.py", "two\n")
+    hold.touch()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(bench.bash, "pytest -q")
+        wait_until(lambda: bench.state().open_attempts() and (bench.root / ".coverage").stat().st_mtime > hold.stat().st_mtime, what="it")
+        second = pool.submit(bench.bash, "pytest -q")
+        wait_until(lambda: len(bench.did()) == 3, what="the second question")
+        hold.unlink()
+        assert first.result()[:2] == second.result()[:2] == (b"two\n", 0)
+    assert bench.did() == ["record", "record", "attach"]
+
+
 # --- a run inside a run ---------------------------------------------------------------------------------------------------------
 
 

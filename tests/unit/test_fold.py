@@ -61,6 +61,7 @@ from stretto.model import (
     SessionId,
     TreeMoved,
 )
+from stretto.render import not_ahead
 
 STAMP = {"ts": 1.0, "mono": 1.0, "boot": "b", "by": "test"}
 JOB, ATTEMPT = JobKey("j"), AttemptId("a")
@@ -193,6 +194,13 @@ def test_an_effect_counts_while_the_latest_runs_show_it_and_one_that_was_seen_on
     assert getattr(runs_that(seen, CLEAN, seen, CLEAN), effect), "twice is no accident"
     assert not getattr(runs_that(seen, seen, *[CLEAN] * LOOKS_KEPT), effect)
     assert getattr(runs_that(seen, CLEAN, kind="ahead"), effect), "only what the session ran itself forgives"
+
+
+def test_status_says_what_was_seen_once_and_what_again():
+    once, twice = runs_that({"remote": True}), runs_that({"remote": True}, {"remote": True})
+    assert not_ahead(once) == "talks to the network (seen once so far)"
+    assert not_ahead(twice) == "talks to the network"
+    assert not_ahead(runs_that({"wrote": ("src/a.py",)} | {"torn": "src/a.py changed"}, {})) == "writes sources"
 
 
 @pytest.mark.parametrize(
