@@ -40,6 +40,7 @@ RANKS = {
     "cgroup": 2,
     "journal": 2,
     "observe": 2,
+    "outputs": 3,
     "power": 2,
     "snapshot": 3,
     "findings": 2,

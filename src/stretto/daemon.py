@@ -36,6 +36,7 @@ from stretto.errors import CorruptError, StrettoError
 from stretto.fold import WaitsFor
 from stretto.machine import Machine
 from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
+from stretto.outputs import Outputs, outputs_of
 from stretto.runs import Run
 from stretto.sessions import settings_of_host
 from stretto.system import LINUX, Lock, Process, mono_s, wall_s
@@ -233,7 +234,7 @@ class Supervisor:
             case b"exited" if peer.call.run is not None:
                 if not peer.call.run.child_pid:
                     peer.call.run.doubt = NOT_ITS_CHILD
-                self._foreground_ended(peer.call, peer.call.run, message)
+                self._foreground_ended(peer, peer.call.run, message)
             case b"joined" if peer.call.ask:
                 self._engine.joined(peer.call, ok=message["ok"] == b"1", waited_s=int(message["waited_us"]) / 1e6)
             case b"request":
@@ -469,7 +470,8 @@ class Supervisor:
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
-        not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
+        not_ours = self._not_ours(invocation, check)
+        within, outputs = self._runs_around(peer.call.pid or int(message["pid"])), self._outputs(peer.call.pid)
         real = _asked_for_real(invocation, check, callers)
         if not_ours is None and real is not None and real.in_place:
             not_ours = _passed_by(real.code, real.reason)
@@ -486,11 +488,12 @@ class Supervisor:
             invocation,
             check,
             not_ours=not_ours,
-            nested=nested,
+            within=within,
             began_s=began_s,
             above=above,
             real=real,
             shell=shell,
+            outputs=outputs,
         )
         if answer.run is None:
             return {"do": answer.do.encode(), "reason": answer.reason.encode()}
@@ -503,10 +506,16 @@ class Supervisor:
             "reason": answer.reason.encode(),
         }
 
-    def _inside_a_run(self, pid: int) -> bool:
-        """Say whether a process comes from inside a foreground run that is under way."""
-        children = {run.child_pid for run in self._engine.runs.open.values() if run.child_pid}
-        return bool(children) and not children.isdisjoint(observe.ancestors(pid))
+    def _runs_around(self, pid: int) -> frozenset[AttemptId]:
+        """Return the foreground runs under way from inside which a process comes."""
+        children = {run.child_pid: run.attempt for run in self._engine.runs.open.values() if run.child_pid}
+        return frozenset(children[each] for each in observe.ancestors(pid) if each in children) if children else frozenset()
+
+    def _outputs(self, pid: int) -> Outputs:
+        """Return the files of the project into which the shell puts what a process prints, as a scan names them."""
+        found, root = outputs_of(pid), os.fsdecode(self.root) + "/"
+        own, others = (tuple(path.removeprefix(root) for path in paths if path.startswith(root)) for paths in found)
+        return Outputs(own, others)
 
     def _callers(self, pid: int, session: SessionId | None) -> tuple[list[observe.Called], Process | None]:
         """Return what stands between the host and a call, and the shell of its Bash call."""
@@ -533,15 +542,19 @@ class Supervisor:
 
     def _leads_out(self, argument: bytes, cwd: bytes) -> bool:
         value = argument.split(b"=", 1)[-1] if argument.startswith(b"-") else argument
+        if value == b"/dev/null":
+            return False  # nothing, by its name: always the same
         if not (value.startswith((b"/", b"~", b"..")) or b"/.." in value):
             return False
         path = os.path.normpath(os.path.join(cwd, value))
         return not (path + b"/").startswith(self.root + b"/") and (value.startswith(b"~") or os.path.lexists(path))
 
-    def _foreground_ended(self, call: Call, run: Run, message: rpc.Message) -> None:
+    def _foreground_ended(self, peer: Peer, run: Run, message: rpc.Message) -> None:
+        late = self._outputs(_peer_pid(peer.connection))  # who stands behind its pipe may have opened its file since the question
+        run.printed += tuple(path for path in (*late.own, *late.others) if path not in run.outputs)
         adopters = {1} | {pid for c in self._engine.conversations.values() if c.claude for pid in observe.ancestors(c.claude.pid)}
         self._engine.foreground_ended(
-            call,
+            peer.call,
             End(how=cast(Any, message["how"].decode()), value=int(message["value"])),
             out_bytes=int(message["out"]),
             err_bytes=int(message["err"]),

@@ -14,7 +14,8 @@ It is one idea in one file: the state of the work and all that moves it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple, assert_never
 
 from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
@@ -54,7 +55,9 @@ from stretto.model import (
     SupervisorStopped,
     TreeMoved,
     Verdict,
+    lies_in,
 )
+from stretto.outputs import Outputs
 from stretto.requests import WALL_S, Requests
 from stretto.revival import Revival
 from stretto.runs import Run, Runs
@@ -92,6 +95,8 @@ HOOKS_LOST = (
     "Stretto's hooks are gone from Claude Code's settings (stashed, cleaned or switched off?): nothing was joined for commands that ran"
     " meanwhile; `stretto init` brings them back"
 )
+TEMPORARY = ("/tmp", "/var/tmp", tempfile.gettempdir())
+NO_OUTPUTS = Outputs()
 BAD_LINE = "a line of the log cannot be used; what it said is not known"
 
 
@@ -162,6 +167,7 @@ class Engine:
         self.state, self._offset = world.load()
         self._by = f"supervisor:{world.me().pid}"
         self.runs = Runs(world, self.log, self._catch_up, self.state)
+        self.runs.edited = self._edited
         self._habits = habits.Habits()
         self._learned = 0
         """So many beats of the log's story are in the habits."""
@@ -191,6 +197,8 @@ class Engine:
         self._revival = Revival(world, self.state)
         self._invocations: dict[JobKey, Invocation] = {}
         self._checks: dict[JobKey, commands.Check] = {}
+        self._unexplained = False
+        """Since the last look at the tree something ran whose effects are not known."""
         self._moves = 0
         """How often something moved; unlike the scanner's generations these stand still beside a development server."""
         self._busy_s = -DISTURBED_S
@@ -352,7 +360,8 @@ class Engine:
     def _look_at(self, run: Run, pid: int) -> None:
         """Note what a run is connected to; once something was seen, a further look could tell nothing new of it."""
         if not (run.remote or run.reached):
-            run.remote, run.reached = self._world.reach(pid)
+            run.remote, run.reached, run.ports = self._world.reach(pid, run.ports)
+            run.looks += 1
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -702,14 +711,19 @@ class Engine:
         return tuple(sorted((set(commands.NAMES) | set(self.standing.rules.add)) - set(self.standing.rules.remove)))
 
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
-        effect = commands.effect_of(call.command, frozenset(self.names()))
-        self._asked(conversation, call, effect).only_git = commands.only_git(call.command, frozenset(self.names()))
+        effect, writes = self._effect_of(call)
+        self._asked(conversation, call, effect, writes).only_git = commands.only_git(call.command, frozenset(self.names()))
 
-    def _asked(self, conversation: Conversation, call: hookwire.BashAsked | hookwire.ToolAsked, effect: str) -> OpenCall:
+    def _asked(
+        self, conversation: Conversation, call: hookwire.BashAsked | hookwire.ToolAsked, effect: str, writes: Sequence[str] = ()
+    ) -> OpenCall:
         self.guarded(self._look_beside)  # a shell that has begun already is not this call's
-        open_call = conversation.asked(call, effect, self.names(), self._world.ticks())
+        open_call = conversation.asked(call, effect, self.names(), self._world.ticks(), writes)
         open_call.epoch = self.state.epoch
+        if writes:
+            conversation.unsure.setdefault(call.agent, self._scan.generation)
         if open_call.is_unknown:
+            self._unexplained = True
             conversation.unsure.setdefault(call.agent, self._scan.generation)
             what = "a package manager" if effect == "package" else "a command whose effects are not known"
             self._new_epoch(f"{what} ran: {gates.clean(open_call.text)[:80]}", call.session)
@@ -723,6 +737,7 @@ class Engine:
                 self._follow_what_is_left(conversation, kind, session, unknown=unknown)
         for call in calls:
             if call.is_unknown:
+                self._unexplained = True
                 self._new_epoch(f"it ended: {gates.clean(call.text)[:80]}", session)
                 self.poke()
 
@@ -796,6 +811,41 @@ class Engine:
         if self.runs.open or any(of_now):
             self._new_epoch(reason, session)
 
+    def _effect_of(self, call: hookwire.BashAsked) -> tuple[commands.Effect, list[str]]:
+        """Say what a Bash command does, and which files it writes by name, links resolved, as far as that is all that it writes.
+
+        What it writes elsewhere does no harm only when that is what a check prints, and goes into the folder for temporary files, which
+        no scan looks at. A reader is one only when no other program of its name comes first.
+        """
+        deeds = commands.deeds_of(call.command, frozenset(self.names()))
+        if deeds.effect in UNKNOWN_EFFECTS:
+            return deeds.effect, []
+        writes = []
+        for written in deeds.written:
+            paths = self._paths_of(written, call.cwd)
+            if not paths or not all(self._seen_by_scan(path) or (written.by_check and self._is_temporary(path)) for path in paths):
+                return "other", []
+            writes += [self._world.real(path) for path in paths]
+        for program in deeds.programs:
+            paths = self._paths_of(program, call.cwd)
+            if not paths or self._world.changed_at(paths):
+                return "other", []
+        return deeds.effect, writes
+
+    def _paths_of(self, written: commands.Written, cwd: str) -> list[str]:
+        """Return where something that a text names may be; nothing when that is not known."""
+        path = written.path.replace("$HOME", os.path.expanduser("~"), 1) if written.path.startswith("$HOME") else written.path
+        if os.path.isabs(path):
+            return [path]
+        folders = [folder.replace("$HOME", os.path.expanduser("~"), 1) for folder in written.folders]
+        return [os.path.join(cwd, folder, path) for folder in folders] if cwd else []
+
+    def _is_temporary(self, path: str) -> bool:
+        real = self._world.real(path)
+        if any(real.startswith(f"{self._world.real(folder)}/") for folder in (self._world.root, os.path.expanduser("~"))):
+            return False  # what lies there is somebody's, wherever they have it
+        return any(real.startswith(f"{self._world.real(folder)}/") for folder in TEMPORARY)
+
     def _count_unasked(self, call: OpenCall, session: SessionId) -> None:
         """Say which checks of a Bash call ran past their shims: they are misses, too (F39)."""
         if self.standing.acts and not self.standing.void:
@@ -822,6 +872,7 @@ class Engine:
             if call.tool in hookwire.WRITING_TOOLS:
                 conversation.write_ended(call.id, self._world.real(call.path))
                 self._drop_byte_code([self._world.real(call.path)])
+                self.runs.session_wrote()
                 self.poke()
                 if self._seen_by_scan(call.path):
                     self._gatekeeper.wrote(batch.session, batch.agent, os.path.relpath(self._world.real(call.path), self._world.root))
@@ -910,23 +961,26 @@ class Engine:
         check: commands.Check,
         *,
         not_ours: Verdict | None,
-        nested: bool,
+        within: frozenset[AttemptId],
         began_s: float,
         above: Collection[int] = (),
         real: commands.Asked | None = None,
         shell: Process | None = None,
+        outputs: Outputs = NO_OUTPUTS,
     ) -> Answer:
         """Decide what a session's call of a check does.
 
         Args:
             call: as yet without a question.
             not_ours: why it just runs, neither joined nor recorded; None when it may be.
-            nested: it comes from inside another foreground run.
+            within: the foreground runs from inside which it comes.
             began_s: when the question came, on the world's clock.
             above: the process that asks and its ancestors; () where the system cannot tell.
             real: what asks for a real run, as far as its words and what stands above it tell: it is recorded and nothing is joined.
             shell: the shell of the Bash call that it comes from, None when that is not known.
+            outputs: files of the project that get what it prints.
         """
+        nested = bool(within)
         self._catch_up()
         self.pay_epoch()
         self.look()
@@ -951,7 +1005,7 @@ class Engine:
         if not_ours is not None:
             self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
             return Answer("exec", not_ours.reason)
-        verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem)
+        verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem, outputs=outputs.own)
         differs: tuple[str, ...] = ()
         if verdict.code == "never-run":
             verdict, differs = self._never_run(job, invocation, verdict)
@@ -978,8 +1032,9 @@ class Engine:
             do, would = "record", do
         allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape) and not nested)
         if do == "record":
-            joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, nested=nested)
+            joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, within=within)
             joined.shim_pid = call.pid
+            joined.outputs, joined.printed = outputs
         else:
             assert run is not None
             joined = call.waits_for = run
@@ -1097,7 +1152,7 @@ class Engine:
         run = call.run
         assert run is not None
         self.look()
-        self.runs.ended(run, end, out_bytes, err_bytes, cpu_s, left(), self._scan, self._edited(run), log_exit=True)
+        self.runs.ended(run, end, out_bytes, err_bytes, cpu_s, left(), self._scan, log_exit=True)
         self._knows(call.session, run, end)
         call.run = None
         self.dirty = True
@@ -1159,7 +1214,9 @@ class Engine:
                 self.reload()  # before the log, which may have no room: the next scan does not find it again
             self._drop_byte_code(change.path for change in scan.moved)
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
-            self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
+            foreign = self._moved_by_others([change.path for change in scan.moved])
+            self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample, foreign=foreign)
+        self._unexplained = bool(self._blocker())
         self._look_beside()
 
     def _drop_byte_code(self, paths: Iterable[str]) -> None:
@@ -1180,6 +1237,16 @@ class Engine:
         }
         if sources:
             self._world.tree.drop_byte_code(sources, int(self._world.wall_s() * 1e9) if runs else 0, prefixes)
+
+    def _moved_by_others(self, paths: list[str]) -> tuple[str, ...]:
+        """Return the folders of products in which something was written while nothing was known to run: whose doing is not known then."""
+        if self.runs.open or self._unexplained:
+            return ()
+        folders = {folder for job in self.state.jobs.values() for folder, runs in job.product_folders.items() if runs >= 0}
+        return tuple(sorted(folder for folder in folders if any(lies_in(path, folder) and self._is_there(path) for path in paths)))
+
+    def _is_there(self, path: str) -> bool:
+        return self._world.changed_at([os.path.join(self._world.root, path)]) > 0
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -1285,7 +1352,7 @@ class Engine:
             job = self.state.jobs[key]
             if self._refused.get(key) == (self._moves, self.state.epoch) or (self._is_retry(job) and not self._retries.allows()):
                 continue
-            if self._is_disturbed(key):
+            if self._is_disturbed(key) or self.runs.pause_s(key):
                 continue
             if not self._ineligible(job, gated=key in self._urgent) and self.runs.wants_run(job):
                 began_s = running.get(key)
@@ -1445,7 +1512,6 @@ class Engine:
             0.0,
             0,
             self._scan,
-            self._edited(run),
             log_exit=False,
         )
         if attempt.end.by_itself:

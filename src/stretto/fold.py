@@ -77,6 +77,7 @@ from stretto.model import (
     WordsTold,
     WorkerProgressed,
     WorkerSaid,
+    lies_in,
 )
 from stretto.steering import Block, Steering
 from stretto.tally import Ledger, Outcome
@@ -99,6 +100,12 @@ BET_STOPPED = 0.25
 """A run that was stopped, because the tree moved or the session needed the machine, is so much of one that lost."""
 BET_IDLE = 0.25
 """A second in which an ahead run only waits costs so many seconds of a processor: it holds one of the machine's places."""
+LOOKS_KEPT, LOOKS_COUNT = 5, 2
+"""An effect of a command counts when its latest run had it, or so many of the latest; one that was seen once and not again is forgiven."""
+FOLDER_RUNS = 2
+"""So many runs, each with nothing beside it, have to be seen to write into a folder before whatever changes there is theirs."""
+FOLDERS_KEPT, PATHS_KEPT = 200, 500
+"""Of one command."""
 BARRING = ("differs", "false", "unrepeatable")
 """What an audit may find after which a command is joined no more, until the user says so."""
 RETRY_FIRST_S, RETRY_MOST_S = 1.0, 60.0
@@ -329,12 +336,19 @@ class Job(msgspec.Struct, kw_only=True):
     clean: bool = False
     """Observed at least once: ended by itself, wrote nothing but caches, left nothing, called nobody."""
     mutating: bool = False
+    """It writes files that git does not ignore; for good when git tracks one of them."""
+    rewrites: bool = False
+    """It was seen to write a file that git tracks."""
     product_paths: frozenset[str] = frozenset()
     """Ignored files it was seen to write."""
+    product_folders: dict[str, int] = msgspec.field(default_factory=dict)
+    """Where these lie, and in how many of its runs something changed there; -1 when somebody else changes it, too."""
     leaves: bool = False
     remote: bool = False
     reached: str = ""
-    """The first service of this machine that it was seen to use, or fixed port that it served."""
+    """The service of this machine that it was seen to use, or the fixed port that it served."""
+    looks: dict[str, tuple[bool, ...]] = msgspec.field(default_factory=dict)
+    """By effect, whether the latest runs that could show it did, latest last; nothing of an effect that was never seen."""
     flips: int = 0
     """How often it came to another end than the run before it although nothing had changed."""
     flip: str = ""
@@ -364,11 +378,22 @@ class Job(msgspec.Struct, kw_only=True):
 
     @property
     def products(self) -> bool:
-        return bool(self.product_paths)
+        """Whether it writes ignored files, as far as the latest runs show."""
+        return counts(self.looks["products"]) if "products" in self.looks else bool(self.product_paths)
+
+    @property
+    def own_folders(self) -> frozenset[str]:
+        """The folders in which whatever changes during its runs is its own."""
+        return frozenset(folder for folder, runs in self.product_folders.items() if runs >= FOLDER_RUNS)
 
     @property
     def median_s(self) -> float:
         return median(self.durations_s) if self.durations_s else 0.0
+
+
+def counts(looks: tuple[bool, ...]) -> bool:
+    """Say whether an effect that was seen in some of the latest runs is still taken for one of the command."""
+    return bool(looks) and (looks[-1] or sum(looks) >= LOOKS_COUNT)
 
 
 class Session(msgspec.Struct, kw_only=True):
@@ -606,6 +631,8 @@ def _epoch_began(state: State, event: EpochBegan) -> str:
 
 def _tree_moved(state: State, event: TreeMoved) -> str:
     state.generation = event.generation
+    for job in state.jobs.values() if event.foreign else ():
+        job.product_folders.update({folder: -1 for folder in event.foreign if folder in job.product_folders})
     if not state.in_front:  # else it may be what a check writes
         _beat(state, event, "wrote", event.sample[0] if event.sample else "")
     return ""
@@ -749,18 +776,54 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
         return problem
     attempt = state.attempts[event.attempt]
     job = state.jobs[attempt.job]
-    # Each of these is for good: a formatter that found nothing to do at its second run still is a formatter.
-    job.mutating = job.mutating or bool(event.wrote)
-    if event.products:
-        job.product_paths |= set(event.products)
-    job.leaves = job.leaves or bool(event.left)
-    job.remote = job.remote or event.remote
-    job.reached = job.reached or event.reached
+    _note_effects(job, attempt, event)
+    _note_products(job, event)
     if not (job.clean or event.torn) and attempt.end is not None and attempt.end.by_itself:
         job.clean = True
     if not event.torn and attempt.kind != "requested":
         steering.check_ended(state.steering, state.open_sessions(), attempt.job, event.outcome)
     return ""
+
+
+def _note_effects(job: Job, attempt: Attempt, event: AttemptSettled) -> None:
+    """Note what the run did besides. A run in which something was not seen says that only when it could have been.
+
+    Writing needs something to write: a formatter that finds nothing to do at its second run still is a formatter, and one that rewrote
+    what git tracks is one for good.
+    """
+    whole = attempt.kind == "foreground" and attempt.end is not None and attempt.end.by_itself
+    job.rewrites = job.rewrites or (bool(event.wrote) and event.tracked) or (job.mutating and "files" not in job.looks)
+    job.mutating = _look(job, "files", bool(event.wrote), whole and event.edited, before=job.mutating) or job.rewrites
+    _look(job, "products", bool(event.products), whole and event.edited, before=job.products)
+    job.leaves = _look(job, "left", bool(event.left), whole, before=job.leaves)
+    job.remote = _look(job, "remote", event.remote, whole and event.looks > 0, before=job.remote)
+    still = _look(job, "reached", bool(event.reached), whole and event.looks > 0, before=bool(job.reached))
+    job.reached = event.reached or (job.reached if still else "")
+
+
+def _look(job: Job, effect: str, seen: bool, could_show: bool, *, before: bool) -> bool:
+    """Add one run's look at an effect; return whether the effect counts now.
+
+    Args:
+        before: whether it counted; of a snapshot that was made without looks nothing else is known.
+    """
+    known = job.looks.get(effect, (True,) if before else ())
+    if seen or (known and could_show):
+        known = (*known, seen)[-LOOKS_KEPT:]
+    if known:
+        job.looks[effect] = known
+    return counts(known)
+
+
+def _note_products(job: Job, event: AttemptSettled) -> None:
+    job.product_paths |= set(event.products)
+    for folder in event.folders:
+        runs = job.product_folders.get(folder, 0)
+        if runs >= 0 and (folder in job.product_folders or len(job.product_folders) < FOLDERS_KEPT):
+            job.product_folders[folder] = max(runs + 1, FOLDER_RUNS) if folder in event.made else runs + 1
+    if len(job.product_paths) > PATHS_KEPT:
+        own = job.own_folders
+        job.product_paths = frozenset(path for path in job.product_paths if not any(lies_in(path, folder) for folder in own))
 
 
 def _request_made(state: State, event: RequestMade) -> str:

@@ -12,10 +12,10 @@ run has to be known from an earlier run of the same job before it passes for the
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
-from stretto.model import Change, End, Evidence, FileClass, Record, Standing, Verdict
+from stretto.model import Change, End, Evidence, FileClass, Products, Record, Standing, Verdict
 
 INDEX_REWRITTEN = " (index rewritten)"
 """End of the path of a change that says: git's index was written anew with the entries it had. A refresh by `git status` looks like
@@ -24,6 +24,15 @@ the run it does not, because the entries are compared themselves. `tree` has the
 
 REWRITTEN = "//written anew"
 """The same of a file compared by content that was written with the bytes it had: a run may have read it half written. No path has `//`."""
+
+
+NO_PRODUCTS = Products()
+
+
+def foreign(changes: Sequence[Change], known: Products, edited: Collection[str] = ()) -> tuple[Change, ...]:
+    """Return what moved while a command runs and is not its own doing: it is stopped for these, and joined by nobody."""
+    own = (change.of is FileClass.IGNORED and change.path not in edited and known.hold(change.path) for change in changes)
+    return tuple(change for change, is_own in zip(changes, own, strict=True) if not is_own)
 
 
 class Settled(Record, frozen=True, kw_only=True):
@@ -37,6 +46,27 @@ class Settled(Record, frozen=True, kw_only=True):
     """Ignored files that changed during the run while no other recorded run and no edit of the host could have done it."""
 
 
+TOGETHER = 3
+"""So many files of one kind in one folder are one kind of product, whatever their names at the next run."""
+
+
+def places(products: Collection[str], roots: Mapping[str, str]) -> tuple[str, ...]:
+    """Return where products lie: whole folders that git ignores, and several files of one kind right in another folder.
+
+    Args:
+        roots: by path the outermost folder around it that git ignores, "" where it ignores only the file.
+    """
+    found = {f"{roots[path]}/" for path in products if roots.get(path)}
+    kinds: dict[str, int] = {}
+    for path in products:
+        folder, slash, name = path.rpartition("/")
+        stem, dot, kind = name.rpartition(".")
+        if stem and dot and not roots.get(path):
+            kinds[f"{folder}{slash}*.{kind}"] = kinds.get(f"{folder}{slash}*.{kind}", 0) + 1
+    found |= {pattern for pattern, count in kinds.items() if count >= TOGETHER}
+    return tuple(sorted(found))
+
+
 def settle(
     changes: Sequence[Change],
     *,
@@ -45,7 +75,9 @@ def settle(
     epoch_after: int,
     others_wrote: bool,
     problem: str,
-    known: Collection[str] = (),
+    known: Products = NO_PRODUCTS,
+    outputs: Collection[str] = (),
+    printed: Collection[str] = (),
 ) -> Settled:
     """Say whether the result of a run that has just ended may ever be used, and what the run wrote.
 
@@ -58,7 +90,10 @@ def settle(
         problem: why one of the two scans cannot be trusted, "" when both can.
         known: ignored files this same job wrote in its earlier runs that nothing overlapped. An ignored file that is not among
             them tears the result: nobody can tell whether the run wrote its `.coverage` or the user an `.env` the run had read.
+        outputs: files into which the shell puts what the run prints, and which held nothing when it began: a replay does the same.
+        printed: such files that held something: not the run's doing, but it may have read them.
     """
+    changes = [change for change in changes if change.path not in outputs]
     excused = set(edited)
     for path in edited:
         while "/" in path:
@@ -66,10 +101,11 @@ def settle(
             excused.add(path)
     sources = [change for change in changes if change.of is FileClass.SOURCE]
     ignored = [change for change in changes if change.of is FileClass.IGNORED]
+    excused.update(printed)
     wrote = tuple(change.path for change in sources if change.path not in excused)
     products = () if others_wrote else tuple(change.path for change in ignored if change.path not in excused)
     hard = [change for change in changes if change.of is not FileClass.IGNORED]
-    new = [change for change in ignored if change.path in excused or change.path not in known]
+    new = [change for change in ignored if change.path in excused or not known.hold(change.path)]
     torn = ""
     if problem:
         torn = f"the project could not be read completely: {problem}"

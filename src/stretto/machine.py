@@ -475,5 +475,5 @@ class Machine:
     def on_battery(self) -> bool:
         return self._supply.is_battery(system.mono_s())
 
-    def reach(self, pid: int) -> observe.Reach:
-        return observe.reach(pid)
+    def reach(self, pid: int, ports: frozenset[int]) -> observe.Reach:
+        return observe.reach(pid, ports)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Literal, NamedTuple, NewType
 
@@ -220,6 +220,25 @@ class Change(Record, frozen=True, kw_only=True):
     of: FileClass
 
 
+def lies_in(path: str, folder: str) -> bool:
+    """Say whether a path lies where products of a command lie: `build/`, or `out/*.o` for the files of one kind right in a folder."""
+    if folder.endswith("/"):
+        return path.startswith(folder) or path == folder[:-1]
+    start, _, end = folder.rpartition("*")
+    return path.startswith(start) and path.endswith(end) and "/" not in path[len(start) :]
+
+
+class Products(Record, frozen=True, kw_only=True):
+    """What a command is known to write itself, from earlier runs that nothing overlapped."""
+
+    paths: Collection[str] = ()
+    folders: Collection[str] = ()
+    """Whatever changes in these during its runs is its own (`lies_in`)."""
+
+    def hold(self, path: str) -> bool:
+        return path in self.paths or any(lies_in(path, folder) for folder in self.folders)
+
+
 class Evidence(Record, frozen=True, kw_only=True):
     """What the tree was when a run began and ended.
 
@@ -346,6 +365,8 @@ class TreeMoved(Event, tag="tree.moved", frozen=True, kw_only=True):
     count: int
     sample: tuple[str, ...]
     """The first few changed paths."""
+    foreign: tuple[str, ...] = ()
+    """Folders of products (`attempt.settled`) in which something changed while no command was known to run."""
 
 
 class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
@@ -435,6 +456,18 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     """A service of this machine that it was seen to use, or a fixed port that it served itself, in words; "" when none was seen."""
     outcome: Outcome = ""
     """What it says of the code (`gates.outcome`)."""
+    tracked: bool = True
+    """Git tracks one of `wrote`, or nobody can say: it wrote what is somebody's work, and not only files of its own."""
+    edited: bool = False
+    """A source had changed since this command last ran, so there was something for it to write; false in older logs."""
+    looks: int = 0
+    """How often its connections were looked at; 0 in older logs."""
+    folders: tuple[str, ...] = ()
+    """Where `products` lie, as far as git ignores a whole folder (`build/`) or several of a kind lie together (`out/*.o`)."""
+    made: tuple[str, ...] = ()
+    """Those of `folders` that came into being during the run."""
+    outputs: tuple[str, ...] = ()
+    """Files of the project into which the shell put what it printed, and which held nothing when it began."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):

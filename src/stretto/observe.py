@@ -31,6 +31,9 @@ ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
 LOOK_UPS = ("/run/systemd/", "/run/nscd/", "/var/run/nscd/", "/var/lib/sss/", "/run/dbus/system_bus_socket", "/dev/log")
 """Where the C library and the like ask for users, hosts and the log: no command depends on that more than on /etc."""
+DEBUGGERS = range(9229, 9240)
+"""Where node opens its inspector; a second node that finds it taken goes on without."""
+NAMES_PORT = 53
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, NLM_F_DUMP = 4, 20, 1, 0x300
 UDIAG_SHOW_NAME, UDIAG_SHOW_PEER, UNIX_DIAG_NAME, UNIX_DIAG_PEER = 1, 4, 0, 2
 """Numbers of linux/sock_diag.h, linux/netlink.h and linux/unix_diag.h."""
@@ -317,30 +320,87 @@ class Reach(NamedTuple):
     """Something beyond loopback."""
     service: str = ""
     """A service of this machine that is none of them, or a fixed port that one of them serves, in words; "" when there is none."""
+    ports: frozenset[int] = frozenset()
+    """The ports that they have listened on, at this look or an earlier one."""
 
 
-def reach(pid: int) -> Reach:
+class _Row(NamedTuple):
+    """One line of a table in /proc/net."""
+
+    table: str
+    local: bytes
+    remote: bytes
+    state: bytes
+    inode: bytes
+
+    @property
+    def port(self) -> int:
+        return _port(self.local)
+
+    @property
+    def peer(self) -> int:
+        return _port(self.remote)
+
+    @property
+    def waits(self) -> bool:
+        """It takes whoever comes: a listening socket, or one for datagrams that is connected to nobody."""
+        return self.state == LISTENS if self.table.startswith("tcp") else not self.peer
+
+
+def reach(pid: int, ports: frozenset[int] = frozenset()) -> Reach:
     """Look at the sockets that a process and its descendants hold open right now.
 
     A service is who listens on loopback or on a path and is not one of them: a database, a container engine. Name look-ups do not count. A
     port is fixed when the kernel would not choose it: a second run, or the user's own server, would want the same one.
+
+    The tables and the processes cannot be read at one moment, and of a connection that ended the kernel forgets whose it was. So a
+    stranger is at the other end only when a socket that waits at that port, or the very other end, stands in two readings of the
+    tables and none of them is seen to hold it in between.
+
+    Args:
+        ports: what they were seen to listen on before: the other end of a connection there is one of their own, though closed by now.
     """
     inodes = _sockets(pid)
     if not inodes:
-        return Reach()
-    rows = [line.split() for table in ("tcp", "tcp6", "udp", "udp6") for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]]
-    own = [fields for fields in rows if len(fields) > 9 and fields[9] in inodes]
-    own_ports = {_port(fields[1]) for fields in own}
-    service = ""
-    for fields in own:
-        if not is_local(fields[2].split(b":")[0]):
-            return Reach(remote=True)
-        if fields[3] == LISTENS and _port(fields[1]) not in _ports_of_the_kernel():
-            service = service or f"serve the fixed port {_port(fields[1])}"
-        elif _port(fields[2]) and _port(fields[2]) not in own_ports:
-            service = service or f"use a service of this machine (port {_port(fields[2])})"
-    path = "" if service else next(iter(_paths_reached(inodes)), "")
-    return Reach(service=f"use a service of this machine ({path})" if path else service)
+        return Reach(ports=ports)
+    rows = _rows(pid)
+    ports |= {row.port for row in rows if row.inode in inodes and row.waits and row.port}
+    if any(row.inode in inodes and not is_local(row.remote.split(b":")[0]) for row in rows):
+        return Reach(remote=True, ports=ports)
+    fixed = [row.port for row in rows if row.inode in inodes and row.table.startswith("tcp") and row.waits]
+    fixed = [port for port in fixed if port not in _ports_of_the_kernel() and port not in DEBUGGERS]
+    if fixed:
+        return Reach(service=f"serve the fixed port {fixed[0]}", ports=ports)
+    asking = [row for row in rows if row.inode in inodes and row.peer and row.port not in ports and row.peer not in (*ports, NAMES_PORT)]
+    if asking:
+        inodes |= _sockets(pid)
+        again = _rows(pid)
+        both = {row.inode for row in rows} & {row.inode for row in again} - inodes - {b"0"}
+        strangers = [row for row in again if row.inode in both]
+        ports |= {row.port for row in again if row.inode in inodes and row.waits and row.port}
+        for row in asking:
+            if row.peer not in ports and any(_other_end(row, other) for other in strangers):
+                return Reach(service=f"use a service of this machine (port {row.peer})", ports=ports)
+    path = next(iter(_paths_reached(inodes)), "")
+    return Reach(service=f"use a service of this machine ({path})" if path else "", ports=ports)
+
+
+def _other_end(row: _Row, other: _Row) -> bool:
+    """Say whether a socket is the other end of a connection, or waits where that leads to."""
+    if row.table[:3] != other.table[:3] or other.port != row.peer:
+        return False
+    return other.waits or other.peer == row.port
+
+
+def _rows(pid: int) -> list[_Row]:
+    """Read the tables of the network that a process is in."""
+    rows = []
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]:
+            fields = line.split()
+            if len(fields) > 9:
+                rows.append(_Row(table, fields[1], fields[2], fields[3], fields[9]))
+    return rows
 
 
 def _sockets(pid: int) -> set[bytes]:
@@ -367,6 +427,18 @@ def _port(address: bytes) -> int:
 def _ports_of_the_kernel() -> range:
     words = peek("/proc/sys/net/ipv4/ip_local_port_range").split()
     return range(int(words[0]), int(words[1]) + 1) if len(words) == 2 else range(1 << 16)
+
+
+def of_session(pid: int) -> list[int]:
+    """Return the processes below the highest ancestor that is in the same session as `pid`."""
+    own = _stat(pid)
+    top = pid
+    for each in ancestors(pid) if own else ():
+        fields = _stat(each)
+        if fields is None or own is None or fields[3] != own[3]:
+            break
+        top = each
+    return [top, *descendants(top)]
 
 
 def _paths_reached(inodes: Collection[bytes]) -> Iterator[str]:

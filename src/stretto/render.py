@@ -265,15 +265,20 @@ def not_ahead(job: Job) -> str:
     """Return what is known of a job that keeps it from running ahead, "" when the log knows nothing against it."""
     known = (
         (not job.clean, "not yet seen to end well"),
-        (job.mutating, "writes sources"),
-        (job.products, "writes products"),
-        (job.leaves, "leaves processes"),
-        (job.remote, "talks to the network"),
-        (job.reached, f"was seen to {job.reached}"),
+        (job.mutating, "writes sources" + _once(job, "files")),
+        (job.products, "writes products" + _once(job, "products")),
+        (job.leaves, "leaves processes" + _once(job, "left")),
+        (job.remote, "talks to the network" + _once(job, "remote")),
+        (job.reached, f"was seen to {job.reached}" + _once(job, "reached")),
         (job.asked, "needs a permission"),
         (bool(job.barred), "barred by an audit"),
     )
     return next((reason for applies, reason in known if applies), "")
+
+
+def _once(job: Job, effect: str) -> str:
+    """Say of an effect that one more run of the session without it would end that."""
+    return "" if effect == "files" and job.rewrites else " (seen once so far)" if sum(job.looks.get(effect, ())) == 1 else ""
 
 
 def flaky(job: Job) -> str:

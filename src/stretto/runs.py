@@ -12,10 +12,10 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from stretto import fold, freshness, gates
+from stretto import fold, freshness, gates, schedule
 from stretto.bundle import Exit, Seal
 from stretto.executors import Owner, Place
 from stretto.fold import Begun, Exited, Job, Settled, State
@@ -35,6 +35,7 @@ from stretto.model import (
     JobFlipped,
     JobKey,
     Outcome,
+    Products,
     SessionId,
     Standing,
     Verdict,
@@ -58,6 +59,8 @@ HELD_MOST_S = 1.0
 """An ahead run that was held back for longer may have met a time limit of its own (the shortest usual one of a single test is 2 s): nobody
 attaches to it any more, and when it fails that is not its result. When it passes it is."""
 PRODUCTS_KEPT = 50
+OVERTAKEN_LIMIT, OVERTAKEN_FIRST_S, OVERTAKEN_MOST_S = 2, 5.0, 120.0
+"""So often in a row an ahead run may be ended because something moved that no session did; then its command waits, longer each time."""
 UNEXPLAINED_LIMIT = 3
 """So often in a row a run may be overtaken by changes that no tool of the session made, before it counts as making them itself."""
 
@@ -71,11 +74,21 @@ class Run:
         self.attempt, self.job, self.kind, self.session = attempt, job, kind, session
         self.before, self.moment, self.epoch_before = scan.generation, scan.moment, epoch
         self.began_mono_s = began_mono_s
+        self.within: frozenset[AttemptId] = frozenset()
+        """The runs from inside which it was called."""
+        self.outputs: tuple[str, ...] = ()
+        """Files of the project into which the shell puts what it prints, and which held nothing when it began; as `Change.path`."""
+        self.printed: tuple[str, ...] = ()
+        """Such files that held something."""
         self.readers: set[str] = set()
         """Questions that wait for this run."""
         self.overlapped = False
         """Another recorded run was under way at some time during this one."""
         self.remote = False
+        self.looks = 0
+        """How often its connections were looked at."""
+        self.ports: frozenset[int] = frozenset()
+        """Ports on which it was seen to listen."""
         self.reached = ""
         """The first service of this machine that it was seen to use, or fixed port that it served."""
         self.cancelled_for = ""
@@ -130,10 +143,14 @@ class Runs:
         self.open: dict[AttemptId, Run] = {}
         self.results: dict[JobKey, Result] = {}
         self._unexplained: dict[JobKey, int] = {}
+        self._overtaken: dict[JobKey, tuple[int, float]] = {}
+        """Commands whose ahead runs were ended because the tree moved while no session did anything: how often in a row, and when last."""
         self.revived: dict[JobKey, int] = {}
         """Commands of earlier sessions that are known again, and the generation in which that was found."""
         self.sparing: set[JobKey] = set()
         """Commands known not to read what development servers write for themselves."""
+        self.edited: Callable[[Run], Iterable[str]] = lambda run: ()
+        """Says what tools of the sessions wrote while a run was under way; set by whoever knows."""
 
     # --- beginning -----------------------------------------------------------------------------------------------------------
 
@@ -144,11 +161,14 @@ class Runs:
         session: SessionId | None,
         scan: Scan,
         *,
-        nested: bool = False,
+        within: frozenset[AttemptId] = frozenset(),
         why: str = "",
         audits: AttemptId | None = None,
     ) -> Run:
         """Make the directory of a new attempt and log it; nothing runs yet.
+
+        Args:
+            within: the runs from inside which it was called.
 
         Raises:
             OSError: the directory or the log could not be written.
@@ -156,7 +176,7 @@ class Runs:
         attempt = AttemptId(self._world.new_id())
         self._executor.create(attempt)
         run = Run(attempt, job, kind, session, scan, self._state.epoch, self._world.mono_s())
-        run.audits = audits
+        run.audits, run.within = audits, within
         self._log(
             AttemptStarted,
             attempt=attempt,
@@ -164,12 +184,13 @@ class Runs:
             kind=kind,
             session=session,
             generation=scan.generation,
-            nested=nested,
+            nested=bool(within),
             why=why,
             audits=audits,
         )
         for other in self.open.values():
-            other.overlapped = run.overlapped = True
+            run.overlapped = True  # for a run inside another one, too: which of the two writes is not known
+            other.overlapped = other.overlapped or other.attempt not in within  # what one inside it writes is its own as well
         self.open[attempt] = run
         return run
 
@@ -221,8 +242,40 @@ class Runs:
             self._log(AttemptSpawned, attempt=run.attempt, pid=process.pid, start=process.start)
 
     def moved(self, run: Run) -> bool:
-        """Say whether the tree, as last scanned, is no longer what it was when the run began."""
-        return run.adopted or self._state.epoch != run.epoch_before or bool(self._changes(run.job, run.before))
+        """Say whether the tree, as last scanned, is no longer what it was when the run began, by other hands than its own."""
+        return run.adopted or self._state.epoch != run.epoch_before or bool(self._foreign(run))
+
+    def _foreign(self, run: Run) -> tuple[Change, ...]:
+        """Return what moved since a run began and is not what it is known to write itself, as far as it is anything to its command."""
+        changes = self._changes(run.job, run.before)
+        known = self._products(run.job)
+        if not (changes and (known.paths or known.folders)) or run.overlapped:
+            return changes
+        return freshness.foreign(self._tree.classify(changes), known, set(self.edited(run)))
+
+    def _products(self, job: JobKey) -> Products:
+        known = self._state.jobs[job]
+        return Products(paths=known.product_paths, folders=known.own_folders)
+
+    def pause_s(self, job: JobKey) -> float:
+        """Return for how long a command is still to wait because its ahead runs were overtaken again and again, and by no session."""
+        times, at_s = self._overtaken.get(job, (0, 0.0))
+        if times < OVERTAKEN_LIMIT:
+            return 0.0
+        pause_s = min(OVERTAKEN_MOST_S, OVERTAKEN_FIRST_S * 2.0 ** (times - OVERTAKEN_LIMIT))
+        return max(0.0, at_s + pause_s - self._world.mono_s())
+
+    def session_wrote(self) -> None:
+        """What moves from now on is a session's work: nothing has to wait because of what others did."""
+        self._overtaken.clear()
+
+    def _note_overtaken(self, run: Run, end: End, edited: Collection[str]) -> None:
+        if run.kind != "ahead" or (end.how != "cancelled" and not end.by_itself):
+            return
+        if run.cancelled_for == schedule.MOVED and not edited and run.epoch_before == self._state.epoch:
+            self._overtaken[run.job] = (self._overtaken.get(run.job, (0, 0.0))[0] + 1, self._world.mono_s())
+        else:
+            self._overtaken.pop(run.job, None)
 
     def _changes(self, job: JobKey, after: int) -> tuple[Change, ...]:
         """Return what moved since a generation, as far as it is anything to this command."""
@@ -293,14 +346,12 @@ class Runs:
         cpu_s: float,
         left: int,
         scan: Scan,
-        edited: Iterable[str],
         *,
         log_exit: bool,
     ) -> Result:
         """Settle a run: compare the tree with what it was, log the verdict, keep the result.
 
         Args:
-            edited: paths that tools of the session wrote while the run was under way.
             log_exit: whether `attempt.exited` is still to be written (a monitor writes it itself).
         """
         took_s = max(0.0, self._world.mono_s() - run.began_mono_s - self.held_s(run))
@@ -315,19 +366,26 @@ class Runs:
                 cpu_s=round(cpu_s, 6),
                 left=left,
             )
+        edited = set(self.edited(run))
         changes = self._tree.classify(self._changes(run.job, run.before))
         settled = freshness.settle(
             changes,
-            edited=set(edited),
+            edited=edited,
             epoch_before=run.epoch_before,
             epoch_after=self._state.epoch,
             others_wrote=run.overlapped,
-            known=self._state.jobs[run.job].product_paths,
+            known=self._products(run.job),
+            outputs=run.outputs,
+            printed=run.printed,
             problem=scan.problem or ("it began under an earlier supervisor" if run.adopted else ""),
         )
         torn = run.doubt or settled.torn or ("it left something running, which a replay would not" if left else "")
         torn = torn or ("" if end.passed else self.held_long(run))
         wrote = self._attributed(run, settled.wrote, end)
+        self._note_overtaken(run, end, edited)
+        roots = self._tree.ignored_folders(settled.products) if settled.products else {}
+        folders = freshness.places(settled.products, roots)[:PRODUCTS_KEPT]
+        had_work = self._had_work(run)
         evidence = self._evidence(run, scan.generation)
         seal = self._executor.seal(run.attempt) if end.by_itself and run.kind != "requested" else None
         judged = end.by_itself and not torn and run.kind != "requested"
@@ -339,12 +397,18 @@ class Runs:
             generation=scan.generation,
             torn=torn,
             wrote=wrote[:5],
-            products=settled.products[:PRODUCTS_KEPT],
+            products=tuple(sorted(settled.products, key=lambda path: bool(roots.get(path)))[:PRODUCTS_KEPT]),
             remote=run.remote,
             left=left,
             digest=seal.digest if seal else "",
             reached=run.reached,
             outcome=outcome,
+            tracked=bool(wrote) and self._tree.tracks(wrote),
+            edited=had_work,
+            looks=run.looks,
+            folders=folders,
+            made=tuple(folder for folder in folders if folder[:-1] in settled.products),
+            outputs=run.outputs,
         )
         self._close(run)
         result = Result(run, end, evidence, torn, took_s)
@@ -373,10 +437,18 @@ class Runs:
             return False
         if before.end.passed is now.end.passed or first.scanner != last.scanner or first.epoch_before != last.epoch_after:
             return False
-        own = self._state.jobs[now.run.job].product_paths
         moved = self._tree.classify(self._tree.changes(first.before, last.after))
-        own_only = all(change.of is FileClass.IGNORED and change.path in own for change in moved)
+        own_only = not freshness.foreign(moved, self._products(now.run.job))
         return own_only and not self._tree.heaps_moved(before.run.moment)
+
+    def _had_work(self, run: Run) -> bool:
+        """Say whether a source had changed since the run before: one that writes only what it finds to do could have shown it."""
+        result = self.results.get(run.job)
+        if result is None or result.evidence is None or not 0 < result.evidence.after <= run.before:
+            return False
+        changes = self._tree.classify(self._tree.changes(result.evidence.after, run.before))
+        printed = {*run.outputs, *run.printed, *result.run.outputs, *result.run.printed}
+        return any(change.of is FileClass.SOURCE and change.path not in printed for change in changes)
 
     def _evidence(self, run: Run, after: int) -> Evidence:
         return Evidence(
@@ -442,17 +514,25 @@ class Runs:
     # --- asking --------------------------------------------------------------------------------------------------------------
 
     def judge(
-        self, job: JobKey, max_age_s: float, problem: str, *, shown: bool = False, since_epoch: int | None = None
+        self,
+        job: JobKey,
+        max_age_s: float,
+        problem: str,
+        *,
+        shown: bool = False,
+        since_epoch: int | None = None,
+        outputs: tuple[str, ...] | None = None,
     ) -> tuple[Verdict, Run | None]:
         """Say what there is for a question about `job` on the tree as last scanned, and the run it stands for.
 
         Args:
+            outputs: files of the project that hold nothing yet and get what is printed; None: whoever asks wants no output.
             shown: a failure that was replayed already is as true as before: nobody asks for it, a gate looks at it.
             since_epoch: a result of this epoch or a later one counts as one of now.
         """
         result = self.results.get(job)
         if result is not None and any(run.job == job and run.audits is not None for run in self.open.values()):
-            verdict = self._judge(result, max_age_s, problem, 0 if shown else result.replays)
+            verdict = self._judge(result, max_age_s, problem, 0 if shown else result.replays, outputs=outputs)
             if verdict.standing is Standing.FRESH:
                 return verdict, result.run  # what is only run again to be compared keeps nobody waiting
         for run in self.open.values():
@@ -461,7 +541,7 @@ class Runs:
                     evidence=self._evidence(run, run.before),
                     end=None,
                     torn="",
-                    moved=self._changes(run.job, run.before),
+                    moved=self._moved_for(self._foreign(run), run, outputs),
                     scanner=self._tree.id,
                     epoch=self._state.epoch,
                     now_mono_s=self._world.mono_s(),
@@ -480,13 +560,21 @@ class Runs:
             if running:
                 return Verdict(standing=Standing.TORN, reason="it is running on files that have changed since", code="running-moved"), None
             return Verdict(standing=Standing.UNKNOWN, reason="it has not run on this tree before", code="never-run"), None
-        return self._judge(result, max_age_s, problem, 0 if shown else result.replays, since_epoch), result.run
+        return self._judge(result, max_age_s, problem, 0 if shown else result.replays, since_epoch, outputs), result.run
 
     def still_true(self, result: Result, max_age_s: float, problem: str) -> bool:
         """Say whether a result holds on the tree as last scanned; a failure that was replayed already is as true as before."""
         return self._judge(result, max_age_s, problem, replays=0).standing is Standing.FRESH
 
-    def _judge(self, result: Result, max_age_s: float, problem: str, replays: int, since_epoch: int | None = None) -> Verdict:
+    def _judge(
+        self,
+        result: Result,
+        max_age_s: float,
+        problem: str,
+        replays: int,
+        since_epoch: int | None = None,
+        outputs: tuple[str, ...] | None = None,
+    ) -> Verdict:
         epoch, evidence = self._state.epoch, result.evidence
         if since_epoch is not None and evidence is not None and since_epoch <= evidence.epoch_after <= epoch:
             epoch = evidence.epoch_after
@@ -494,7 +582,7 @@ class Runs:
             evidence=result.evidence,
             end=result.end,
             torn=result.torn,
-            moved=self._moved_since(result),
+            moved=self._moved_for(self._moved_since(result), result.run, outputs),
             scanner=self._tree.id,
             epoch=epoch,
             now_mono_s=self._world.mono_s(),
@@ -530,6 +618,14 @@ class Runs:
         result.seal, result.spoiled = None, what
         self._log(InvariantBroken, rule=rule, attempt=result.run.attempt, what=what)
 
+    def _moved_for(self, moved: tuple[Change, ...] | None, run: Run, outputs: tuple[str, ...] | None) -> tuple[Change, ...] | None:
+        """Leave out the files that got what a run printed and get the same again; a call that prints elsewhere finds them changed."""
+        if moved is None or outputs is None:
+            return moved
+        if outputs == run.outputs:
+            return tuple(change for change in moved if change.path not in outputs)
+        return moved + tuple(Change(path=path, of=FileClass.SOURCE) for path in run.outputs)
+
     def _moved_since(self, result: Result) -> tuple[Change, ...] | None:
         if result.evidence is None:
             return None
@@ -549,7 +645,8 @@ class Runs:
             since = evidence.before if result.torn else evidence.after
         else:
             return False
-        changes = self._tree.classify(self._changes(job.job, since))
+        printed = result.run.outputs if result is not None else ()  # a call that prints there again has emptied it
+        changes = [change for change in self._tree.classify(self._changes(job.job, since)) if change.path not in printed]
         if any(os.path.basename(change.path) in MANIFESTS for change in changes):
             return False
         return result is None or any(change.of in (FileClass.SOURCE, FileClass.DEPENDENCY) for change in changes)

@@ -29,6 +29,8 @@ OVERLOADED = 8.0
 overload: the places bound those; this only catches what others do to the machine."""
 
 
+MOVED = "the tree moved on"
+"""Why a run ahead is ended that was overtaken."""
 HELD_LONGEST_S = 120.0
 """An ahead run that was held back for so long is ended: what it holds in memory, and its place, are of more use to others."""
 
@@ -213,7 +215,7 @@ def _end_of(view: View, run: AheadRun) -> str:
     if view.held:
         return view.held
     if run.moved:
-        return "the tree moved on"
+        return MOVED
     if run.doubled:
         return "the session runs this command itself"
     if view.suite_foreground and run.job in view.suites and not view.together:

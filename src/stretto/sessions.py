@@ -48,6 +48,8 @@ class OpenCall:
         """What in its text asks for real runs of its checks, None when nothing does."""
         self.jobs: set[JobKey] = set()
         """The checks that were asked for while it was open, as far as their own shell is not known."""
+        self.edits: list[Edit] = []
+        """What its text writes by name."""
         self.shims: set[str] = set()
         """Names by which shims asked while it was open."""
         self.question = False
@@ -79,7 +81,7 @@ class OpenCall:
 
 
 class Edit:
-    """One file a tool of the session writes: from when on, and until when (None: it has not ended yet)."""
+    """One file that the session writes, by a tool or by its name in a command: from when on, until when (None: it has not ended yet)."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -138,14 +140,19 @@ class Conversation:
         self._repeats = Repeats()
         self._edits: dict[str, Edit] = {}
 
-    def asked(self, asked: BashAsked | ToolAsked, effect: str, names: Collection[str], since_ticks: int = 0) -> OpenCall:
+    def asked(
+        self, asked: BashAsked | ToolAsked, effect: str, names: Collection[str], since_ticks: int = 0, writes: Iterable[str] = ()
+    ) -> OpenCall:
         """A call begins.
 
         Args:
             names: what is intercepted.
             since_ticks: the moment, as processes are dated.
+            writes: real paths that its text writes by name: like those of a tool that writes, as long as it is open.
         """
         call = self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names, since_ticks)
+        call.edits = [Edit(path) for path in writes]
+        self._edits.update({f"{asked.call}:{number}": edit for number, edit in enumerate(call.edits)})
         return call
 
     def shell_began(self, pid: int) -> OpenCall | None:
@@ -226,12 +233,14 @@ class Conversation:
         call = self._calls.pop(key, None)
         if call is not None and call.background and not call.shell:
             self._late.append(call)
+        for edit in call.edits if call is not None else ():
+            edit.ended_s = self._mono_s()
         return call
 
     def turn_ended(self, agent: str) -> list[OpenCall]:
         """Close what the main agent or one subagent left open: it was interrupted."""
         keys = [key for key, call in self._calls.items() if call.agent == agent]
-        return [self._calls.pop(key) for key in keys]
+        return [call for key in keys if (call := self.call_ended(key)) is not None]
 
     @property
     def unknown_calls(self) -> list[OpenCall]:

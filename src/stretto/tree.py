@@ -486,6 +486,11 @@ class _Repository:
             known = self._tracks[key] = b"\t" + os.fsencode(name) + b"/" in self._listed
         return known
 
+    def has(self, key: str) -> bool:
+        """Say whether git tracks the file, or files in the folder, `key`."""
+        name = key[len(self.key) + 1 :] if self.key else key
+        return b"\t" + os.fsencode(name) + b"\0" in self._listed or self.tracks(key)
+
 
 # --- installed packages -------------------------------------------------------------------------------------------------------
 
@@ -880,6 +885,25 @@ class Scanner:
             Change(path=change.path, of=FileClass.IGNORED) if keys.get(change.path) in ignored and change.of is FileClass.SOURCE else change
             for change in changes
         )
+
+    def ignored_folders(self, paths: Iterable[str]) -> dict[str, str]:
+        """Return by path the outermost folder that git ignores and that it is or lies in, "" where git ignores only the file itself."""
+        around = {path: [path[:at] for at in (*(at for at, char in enumerate(path) if char == "/"), len(path))] for path in paths}
+        by_repository: dict[str, set[str]] = {}
+        for folders in around.values():
+            for folder in folders:
+                place = self._repository_of(folder)
+                if place is not None and os.path.isdir(f"{self.root}/{folder}"):
+                    by_repository.setdefault(place, set()).add(folder)
+        ignored: set[str] = set()
+        for place, members in by_repository.items():
+            ignored |= self._ignored(self._repositories[place], sorted(members), self._answered.setdefault(place, {}))
+        return {path: next((folder for folder in folders if folder in ignored), "") for path, folders in around.items()}
+
+    def tracks(self, paths: Iterable[str]) -> bool:
+        """Say whether git tracks one of these; outside of any repository nobody can say, and all count as tracked."""
+        places = {path: self._repository_of(path) for path in paths}
+        return any(place is None or self._repositories[place].has(self._odd.get(path, path)) for path, place in places.items())
 
     def covers(self, path: bytes | str) -> bool:
         """Say whether a write to this absolute path would show in the next scan.

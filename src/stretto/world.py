@@ -6,7 +6,7 @@ engine asks nothing else of what is outside, so what holds in the one has only t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from stretto.background import Processes
@@ -49,6 +49,10 @@ class Tree(Protocol):
     def changes(self, after: int, until: int) -> tuple[Change, ...]: ...
 
     def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]: ...
+
+    def ignored_folders(self, paths: Iterable[str]) -> Mapping[str, str]: ...
+
+    def tracks(self, paths: Iterable[str]) -> bool: ...
 
     def covers(self, path: bytes | str) -> bool: ...
 
@@ -211,5 +215,9 @@ class World(Protocol):
     def on_battery(self) -> bool:
         """Say whether the machine runs on its battery; what is not known is no."""
 
-    def reach(self, pid: int) -> Reach:
-        """Say what a process and its descendants are connected to at this moment."""
+    def reach(self, pid: int, ports: frozenset[int]) -> Reach:
+        """Say what a process and its descendants are connected to at this moment.
+
+        Args:
+            ports: what they were seen to listen on before.
+        """

@@ -40,6 +40,7 @@ from stretto.model import (
     JoinDecided,
     JoinDone,
     LogEvent,
+    Products,
     Standing,
     SupervisorStarted,
     TreeMoved,
@@ -565,7 +566,7 @@ def hunt(short: Path, clock: str, rounds: int, monkeypatch: pytest.MonkeyPatch) 
             epoch_after=0,
             others_wrote=False,
             problem=before.problem or ended.problem,
-            known=PRODUCTS,
+            known=Products(paths=PRODUCTS),
         )
         told.ended(attempt, printed(oracle[1], own), settled, ended.generation)
         edits = len(told.edits)

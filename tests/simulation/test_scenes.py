@@ -93,6 +93,23 @@ def test_a_check_runs_ahead_after_an_edit_and_is_joined(scene):
     scene.all_ends()
 
 
+def test_what_others_move_again_and_again_keeps_no_command_starting_and_stopping(scene):
+    """A run ahead of each of a stranger's changes came to nothing ten times in half a minute."""
+    scene.checked()
+    for _ in range(12):
+        scene.changed()
+    assert 2 <= scene.starts("ahead") <= 4
+    scene.session_edits(scene.session)
+    scene.changed()
+    scene.advance(2.0)
+    before = scene.starts("ahead")
+    assert scene.check() == "replay"
+    scene.changed()
+    scene.advance(2.0)
+    assert scene.starts("ahead") > before, "once it came to an end nothing is held against it"
+    scene.all_ends()
+
+
 def test_f14_the_machine_starts_anew_in_the_middle_of_everything_and_all_comes_to_an_end(scene):
     scene.checked()
     first, second = scene.ask_job(1), None

@@ -43,7 +43,7 @@ def test_c22_every_kind_of_fault_answer_and_end_happens():
         *("killed at append (before)", "killed at append (tear)", "killed at append (after)", "killed at spawn", "killed at create"),
         *("killed at promise", "killed at snapshot", "killed at forbid", "torn tail", "disk full", "trouble", "supervisor dies"),
         *("monitor killed while forked", "monitor killed while running", "machine sleeps", "machine reboots", "wall clock jumps"),
-        *("asked to leave", "unannounced", "unknown tool", "worked after its call"),
+        *("asked to leave", "unannounced", "unknown tool", "worked after its call", "connected", "forgiven"),
     ]
     for seed in range(2000):  # 400 are enough as a rule; the rarest of them comes about once in so many
         counts.update(simulate(seed).counts)

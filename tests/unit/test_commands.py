@@ -60,10 +60,11 @@ CORPUS = r"""
     other    go build -o x ./cmd/x && ./x help                       | not a known command
     other    git stash && go test ./...                              | may write
     other    pytest > /tmp/out.txt 2>&1; tail /tmp/out.txt           | writes to a file
-    other    pytest -q | tee out.txt                                 | not a known command
+    other    pytest -q | tee out.txt                                 | writes to a file
     other    pytest &                                                | background
     other    for f in a b; do pytest $f; done                        | computed
-    other    pytest $(git diff --name-only)                          | not understood
+    other    pytest $(git diff --name-only)                          | computed
+    other    pytest $(./pick)                                        | not a known command
     other    cd `git rev-parse --show-toplevel` && pytest            | not understood
     other    cat > a.py <<'EOF'¶x = 1¶EOF¶pytest                  | not understood
     other    bash -lc pytest                                         | not a known command

@@ -29,7 +29,7 @@ def test_every_event_and_each_of_its_fields_is_documented(kind):
 
 def test_the_list_at_the_top_of_the_journal_names_every_event_and_each_of_its_fields_in_order():
     """So that the code's own page is as complete as the document."""
-    entries = re.findall(r"^    ([a-z]+\.[a-z]+) +(.*)$", journal.__doc__ or "", re.MULTILINE)
+    entries = re.findall(r"^    ([a-z]+\.[a-z]+) +(.*)$", re.sub(r"\n {24}", " ", journal.__doc__ or ""), re.MULTILINE)
     assert [tag for tag, _ in entries] == [kind.__struct_config__.tag for kind in get_args(LogEvent)]
     for (tag, text), kind in zip(entries, get_args(LogEvent), strict=True):
         own = [field.name for field in msgspec.structs.fields(kind) if field.name not in COMMON]

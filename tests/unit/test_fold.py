@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stretto.fold import (
+    LOOKS_KEPT,
     NEXT,
+    PATHS_KEPT,
     REQUEST_NEXT,
     RETRY_MOST_S,
     Attempt,
@@ -16,6 +18,7 @@ from stretto.fold import (
     Cancelled,
     Exited,
     Failed,
+    Job,
     Lost,
     Passed,
     Phase,
@@ -49,13 +52,16 @@ from stretto.model import (
     JobSeen,
     JoinDecided,
     JoinDone,
+    Kind,
     PermissionAsked,
     RequestCancelled,
     RequestHeld,
     RequestLost,
     RequestMade,
     SessionId,
+    TreeMoved,
 )
+from stretto.render import not_ahead
 
 STAMP = {"ts": 1.0, "mono": 1.0, "boot": "b", "by": "test"}
 JOB, ATTEMPT = JobKey("j"), AttemptId("a")
@@ -156,7 +162,88 @@ def test_a_run_that_proves_nothing_leaves_a_job_unclean(end, settled):
     assert not fold(run_of(end, **settled)).jobs[JOB].clean
 
 
-def test_what_a_command_once_did_is_remembered_for_good():
+def runs_that(*settled: dict, kind: Kind = "foreground") -> Job:
+    """What is known of a command after these runs."""
+    events = [(0, SEEN)]
+    for number, what in enumerate(settled):
+        attempt = AttemptId(f"r{number}")
+        events += [
+            (9, AttemptStarted(**STAMP, attempt=attempt, job=JOB, kind=kind if number else "foreground", session=None, generation=3)),
+            (9, AttemptExited(**STAMP, attempt=attempt, end=PASS, out_bytes=1, err_bytes=0, took_s=2.0, cpu_s=1.0)),
+            (9, AttemptSettled(**STAMP, attempt=attempt, generation=4, **what)),
+        ]
+    return fold(events).jobs[JOB]
+
+
+CLEAN = {"looks": 3, "edited": True}
+EFFECTS = {
+    "remote": {"remote": True},
+    "reached": {"reached": "use a service of this machine (port 5432)"},
+    "leaves": {"left": 1},
+    "products": {"products": ("db.sqlite",)},
+    "mutating": {"wrote": ("left.txt",), "tracked": False},
+}
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
+def test_an_effect_counts_while_the_latest_runs_show_it_and_one_that_was_seen_once_is_forgiven(effect):
+    seen = EFFECTS[effect] | CLEAN
+    assert getattr(runs_that(seen), effect), "one sighting counts until it was looked at again"
+    assert not getattr(runs_that(seen, CLEAN), effect)
+    assert getattr(runs_that(seen, CLEAN, seen), effect)
+    assert getattr(runs_that(seen, CLEAN, seen, CLEAN), effect), "twice is no accident"
+    assert not getattr(runs_that(seen, seen, *[CLEAN] * LOOKS_KEPT), effect)
+    assert getattr(runs_that(seen, CLEAN, kind="ahead"), effect), "only what the session ran itself forgives"
+
+
+def test_status_says_what_was_seen_once_and_what_again():
+    once, twice = runs_that({"remote": True}), runs_that({"remote": True}, {"remote": True})
+    assert not_ahead(once) == "talks to the network (seen once so far)"
+    assert not_ahead(twice) == "talks to the network"
+    assert not_ahead(runs_that({"wrote": ("src/a.py",)} | {"torn": "src/a.py changed"}, {})) == "writes sources"
+
+
+@pytest.mark.parametrize(
+    ("effect", "after"),
+    [("remote", {"looks": 0}), ("reached", {"looks": 0}), ("products", {"edited": False}), ("mutating", {"edited": False})],
+)
+def test_a_run_that_could_not_have_shown_an_effect_forgives_none(effect, after):
+    """Too quick to be looked at; nothing had changed, so a formatter or a build had nothing to do."""
+    assert getattr(runs_that(EFFECTS[effect] | CLEAN, *[CLEAN | after] * 9), effect)
+
+
+def test_who_rewrote_what_git_tracks_is_never_forgiven():
+    assert runs_that({"wrote": ("src/a.py",)}, *[CLEAN] * 20).mutating
+
+
+def test_a_snapshot_of_before_keeps_what_it_knew():
+    job = runs_that({})
+    job.remote = job.leaves = job.mutating = True
+    job.product_paths = frozenset({".coverage"})
+    state = State(jobs={JOB: job})
+    for _, event in run_of(PASS, looks=0, edited=False)[1:]:
+        state = apply(state, event)
+    assert (job.remote, job.leaves, job.mutating, job.products) == (True, False, True, True)
+
+
+def test_a_folder_of_products_is_the_commands_own_from_its_second_run_or_when_it_made_it():
+    assert runs_that({"folders": ("data/",)}).own_folders == frozenset()
+    assert runs_that({"folders": ("data/",)}, {"folders": ("data/",)}).own_folders == {"data/"}
+    assert runs_that({"folders": ("build/",), "made": ("build/",)}).own_folders == {"build/"}
+
+
+def test_a_folder_in_which_something_changed_while_nothing_ran_is_nobodys_own_again():
+    events = run_of(PASS, folders=("data/",), made=("data/",))
+    events += [(9, TreeMoved(**STAMP, generation=5, count=1, sample=("data/x",), foreign=("data/",)))]
+    assert fold(events).jobs[JOB].own_folders == frozenset()
+
+
+def test_names_that_are_new_at_each_run_do_not_pile_up():
+    runs = [{"folders": ("t/",), "made": ("t/",), "products": tuple(f"t/{run}-{n}" for n in range(50))} for run in range(30)]
+    assert len(runs_that(*runs).product_paths) <= PATHS_KEPT
+
+
+def test_what_a_command_did_is_remembered_until_a_run_could_show_that_it_does_not():
     events = run_of(PASS, torn="a.py changed", wrote=("a.py",), products=(".coverage",), remote=True, left=1)
     second = AttemptId("b")
     events += [
@@ -165,7 +252,7 @@ def test_what_a_command_once_did_is_remembered_for_good():
         (12, AttemptSettled(**STAMP, attempt=second, generation=4)),
     ]
     job = fold(events).jobs[JOB]
-    assert (job.mutating, job.products, job.remote, job.leaves) == (True, True, True, True)
+    assert (job.mutating, job.products, job.remote, job.leaves) == (True, True, True, False)
 
 
 def test_an_epoch_never_goes_back():

@@ -6,14 +6,15 @@ import math
 import pytest
 
 from stretto import freshness, tree
-from stretto.freshness import INDEX_REWRITTEN, Settled, judge, settle
-from stretto.model import Change, End, Evidence, FileClass, Standing, Verdict
+from stretto.freshness import INDEX_REWRITTEN, Settled, foreign, judge, places, settle
+from stretto.model import Change, End, Evidence, FileClass, Products, Standing, Verdict, lies_in
 
 SOURCE = Change(path="src/a.py", of=FileClass.SOURCE)
 IGNORED = Change(path="build/out.bin", of=FileClass.IGNORED)
 GIT = Change(path="git:.", of=FileClass.GIT)
 REWRITTEN = Change(path="git:." + INDEX_REWRITTEN, of=FileClass.GIT)
 DEPENDENCY = Change(path="deps:.venv", of=FileClass.DEPENDENCY)
+BUILT = Products(paths={"build/out.bin"})
 
 EVIDENCE = Evidence(scanner="s1", before=3, after=4, epoch_before=7, epoch_after=7, ended_mono_s=1000.0)
 PASSED = End(how="code", value=0)
@@ -21,7 +22,7 @@ FAILED = End(how="code", value=1)
 
 
 def settled(*changes: Change, **differing) -> Settled:
-    given = {"edited": (), "epoch_before": 7, "epoch_after": 7, "others_wrote": False, "problem": "", "known": ()}
+    given = {"edited": (), "epoch_before": 7, "epoch_after": 7, "others_wrote": False, "problem": "", "known": Products()}
     return settle(changes, **(given | differing))
 
 
@@ -91,24 +92,74 @@ def test_settle_ignored_file_not_known_from_an_earlier_run_tears_and_is_remember
 
 
 def test_settle_ignored_file_known_from_earlier_runs_is_a_product():
-    assert settled(IGNORED, known={"build/out.bin"}) == Settled(torn="", wrote=(), products=("build/out.bin",))
+    assert settled(IGNORED, known=BUILT) == Settled(torn="", wrote=(), products=("build/out.bin",))
 
 
 def test_settle_known_product_beside_an_unknown_one_tears():
     other = Change(path=".env", of=FileClass.IGNORED)
-    result = settled(IGNORED, other, known={"build/out.bin"})
+    result = settled(IGNORED, other, known=BUILT)
     assert ".env" in result.torn and "build" not in result.torn
 
 
 def test_settle_ignored_file_the_host_edited_is_an_input_even_when_known():
-    result = settled(IGNORED, known={"build/out.bin"}, edited={"build/out.bin"})
+    result = settled(IGNORED, known=BUILT, edited={"build/out.bin"})
     assert result.torn and result.products == ()
 
 
 def test_settle_ignored_files_beside_another_run_belong_to_nobody():
-    result = settled(IGNORED, known={"build/out.bin"}, others_wrote=True)
+    result = settled(IGNORED, known=BUILT, others_wrote=True)
     assert "another command ran at the same time" in result.torn
     assert result.products == ()
+
+
+# --- products whose names nobody can know, and files that the shell writes
+
+
+def test_settle_new_name_in_a_folder_that_is_the_commands_own_is_a_product():
+    """`.hypothesis/constants/HASH`, `coverage/tmp/coverage-PID`: another name at each run."""
+    new = Change(path="coverage/tmp/coverage-4711", of=FileClass.IGNORED)
+    assert settled(new, known=Products(folders={"coverage/"})) == Settled(torn="", wrote=(), products=(new.path,))
+
+
+@pytest.mark.parametrize(
+    ("path", "differing"),
+    [
+        pytest.param("coverage.ini", {}, id="beside the folder"),
+        pytest.param("coverage/deep", {"edited": {"coverage/deep"}}, id="the host wrote it"),
+        pytest.param("coverage/deep", {"others_wrote": True}, id="another run beside it"),
+        pytest.param("out/sub/a.o", {}, id="deeper than a kind of file"),
+        pytest.param(".env", {}, id="a file of the user's"),
+    ],
+)
+def test_settle_what_is_not_certain_to_be_the_commands_own_tears(path, differing):
+    known = Products(folders={"coverage/", "out/*.o"})
+    assert settled(Change(path=path, of=FileClass.IGNORED), known=known, **differing).torn
+
+
+def test_products_lie_in_whole_folders_that_git_ignores_or_several_of_a_kind_together():
+    roots = {"target/debug/a": "target", "target/b": "target", "target": "target"} | dict.fromkeys(("src/a.o", "src/b.o", "src/c.o"), "")
+    assert places(roots, roots) == ("src/*.o", "target/")
+    assert places([".env", ".env.local", "a.pem", "b.pem"], {}) == ()
+    assert lies_in("target/debug/new", "target/") and lies_in("target", "target/") and not lies_in("targets", "target/")
+    assert lies_in("src/x.o", "src/*.o") and not lies_in("src/deep/x.o", "src/*.o") and not lies_in("src/x.c", "src/*.o")
+
+
+def test_what_a_command_is_known_to_write_is_no_move_against_it_while_it_runs():
+    """`coverage run` was stopped for its own `.coverage`, and begun again, ten times in half a minute."""
+    assert foreign([IGNORED], BUILT) == ()
+    assert foreign([IGNORED, SOURCE], BUILT) == (SOURCE,)
+    assert foreign([IGNORED], Products()) == (IGNORED,)
+    assert foreign([IGNORED], BUILT, {"build/out.bin"}) == (IGNORED,), "the host wrote it"
+    of_source = Change(path="build/out.bin", of=FileClass.SOURCE)
+    assert foreign([of_source], BUILT) == (of_source,)
+
+
+@pytest.mark.parametrize("of", [FileClass.SOURCE, FileClass.IGNORED], ids=["a source", "an ignored file"])
+def test_settle_what_the_shell_puts_a_runs_output_into_is_not_the_runs_doing(of):
+    log = Change(path="log.txt", of=of)
+    assert settled(log, outputs=("log.txt",)) == Settled(torn="", wrote=(), products=())
+    appended = settled(log, printed=("log.txt",))
+    assert appended.torn and not appended.wrote and not appended.products, "it held something that the run may have read"
 
 
 def test_settle_another_run_that_left_nothing_behind_does_not_tear():

@@ -45,7 +45,8 @@ def test_split_understood_text_gives_every_simple_command(text, parts):
 
 
 HIDING = r"""
-    a $(b) ¦ a `b` ¦ a "$(b)" ¦ a "`b`" ¦ a <(b) ¦ a <<E¶b¶E ¦ a <<<b ¦ f() { a; } ¦ ((x=1)) ¦ a $((x)) ¦ a ${x:=y}
+    a $(b ¦ a `b` ¦ a "$(b" ¦ a $(case x in y) b;; esac) ¦ a $(b # ) ¦ a $($($($($(b))))) ¦ a $(b `c`)
+    a "`b`" ¦ a <(b) ¦ a <<E¶b¶E ¦ a <<<b ¦ f() { a; } ¦ ((x=1)) ¦ a $((x)) ¦ a ${x:=y}
     a ${x@P} ¦ a $'b' ¦ a $x[$y] ¦ a 'b ¦ a "b ¦ a \ ¦ (a ¦ a) ¦ (a) b ¦ a *(e:b:) ¦ a $=x ¦ x=(a b) ¦ a >
 """
 
@@ -56,12 +57,41 @@ def test_split_construct_that_may_hide_a_command_stops_with_a_reason(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a > b", "a >> b", "a >| b", "a &> b", "a >& b", "a <> b", "a 2> b", "a > $x", "a < /dev/tcp/h/1", "a &", "a & b"]
+    "text",
+    ["a <> b", "a > $x", "a > ~/x", "a > x*", "a > =x", "a > '' ", "a > /dev/tcp/h/1", "a > $(b)", "a < /dev/tcp/h/1", "a &", "a & b"],
 )
 def test_split_effect_of_the_shell_itself_is_a_flaw_of_its_part(text):
     found, opaque = split(text)
     assert opaque == ""
-    assert found[0].flaw
+    assert any(simple.flaw for simple in found)
+
+
+@pytest.mark.parametrize("text", ["a > b", "a >> b", "a >| b", "a &> b", "a >& b", "a 2> b", "a >'b' 2>&1", "> b", "(a) > b", "{ a; } > b"])
+def test_split_a_file_that_the_shell_writes_is_named(text):
+    found, opaque = split(text)
+    assert opaque == ""
+    assert [name for simple in found for name in simple.writes] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a $(b | c)", [["b"], ["c"], ["a", "$(b | c)"]]),
+        ('a "x$(b "$(c)")y"', [["c"], ["b", "$(c)"], ["a", 'x$(b "$(c)")y']]),
+        ("X=$(b) a", [["b"], ["X=$(b)", "a"]]),
+        ("a $( (b) )", [["b"], ["a", "$( (b) )"]]),
+    ],
+)
+def test_split_what_stands_in_a_substitution_is_part_of_the_text(text, parts):
+    assert cut(text) == (parts, "")
+
+
+def test_split_says_who_reads_what_the_one_before_prints():
+    assert [simple.piped for simple in split("a | b && c | (d; e) |& f; g")[0]] == [False, True, False, True, False, True, False]
+
+
+def test_split_many_substitutions_cost_no_more_than_they_are_long():
+    assert len(split("a $(b) " * 9000)[0]) == 9001
 
 
 @pytest.mark.parametrize(
@@ -98,4 +128,4 @@ def test_split_any_text_never_raises(text):
 )
 def test_split_any_shell_like_text_ends_or_gives_a_reason(text):
     found, opaque = split(text)
-    assert opaque or all(simple.words or simple.assigns or simple.flaw for simple in found)
+    assert opaque or all(simple.words or simple.assigns or simple.flaw or simple.writes for simple in found)

@@ -119,7 +119,7 @@ PACKAGES = """
     hatch env create ¦ rye sync ¦ conda install x ¦ mamba update x ¦ pixi add x
     npm install ¦ npm i x ¦ npm ci ¦ npm link ¦ npm link ../x ¦ npm unlink x ¦ npm update ¦ npm dedupe ¦ npm audit fix ¦ npm rebuild
     pnpm add x ¦ pnpm i ¦ pnpm link ../x ¦ yarn ¦ yarn add x ¦ yarn install ¦ yarn link ../x ¦ bun install ¦ bun add x ¦ bun link
-    corepack enable ¦ corepack prepare pnpm@9 ¦ corepack use pnpm@9 ¦ nvm use 22 ¦ fnm use 22 ¦ volta install node
+    corepack enable ¦ corepack prepare pnpm@9 ¦ corepack use pnpm@9 ¦ nvm install 22 ¦ volta install node
     cargo add x ¦ cargo remove x ¦ cargo update ¦ cargo install x ¦ cargo vendor ¦ rustup update ¦ rustup override set nightly
     rustup component add clippy ¦ rustup target add wasm32-unknown-unknown
     go get x ¦ go mod tidy ¦ go mod download ¦ go install x@latest ¦ go work sync

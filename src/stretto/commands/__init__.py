@@ -12,19 +12,19 @@ from __future__ import annotations
 import functools
 import re
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import structs
 
+from stretto.commands.deeds import Deeds, Effect, Part, PartEffect, Written, effect_of_all, gathered
 from stretto.commands.readers import reads
 from stretto.commands.realruns import Asked, Caller, by_callers, by_text, by_words
+from stretto.commands.setup import BUILTINS, HARMLESS_ENV, RUNS_WORDS, SETTERS, SETUP, STEERS_READERS, first_on_path, goes_to
 from stretto.commands.shape import Spotted, checks_in, shape_of
 from stretto.commands.shelltext import Simple, Word, split
 from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, inner, joined, module, target
-from stretto.model import Record
 
-__all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Effect", "Part", "check_of", "display", "effect_of"]
+__all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Deeds", "Effect", "Part", "Written", "check_of"]
 __all__ += [
     "Asked",
     "Caller",
@@ -32,6 +32,9 @@ __all__ += [
     "by_callers",
     "by_text",
     "checks_in",
+    "deeds_of",
+    "display",
+    "effect_of",
     "parts_of",
     "pattern_text",
     "python_module",
@@ -39,7 +42,6 @@ __all__ += [
     "shape_of",
 ]
 
-Effect = Literal["reads", "checks", "package", "other"]
 Argv = Sequence[bytes] | Sequence[str]
 """argv[0] included; its value is not looked at."""
 NESTED = 20
@@ -98,18 +100,10 @@ def check_of(
 
 # --- effects ----------------------------------------------------------------------------------------------------------------
 
-PartEffect = Literal["reads", "checks", "package", "other", "setup"]
 
-
-class Part(Record, frozen=True, kw_only=True):
-    """One simple command of a text, and what it does."""
-
-    name: str
-    """Its first word, "" when there is none or it may not be shown."""
-    effect: PartEffect
-    """`setup` changes only the shell it stands in: fine before a check, not to be trusted before a reader."""
-    reason: str
-    """Why it is neither a check nor a reader; "" when it is. Holds no argument."""
+def deeds_of(text: str, names: Collection[str]) -> Deeds:
+    """Say what a whole Bash command does, with what it writes by name set apart."""
+    return gathered(_judge_text(text, names, 0))
 
 
 def effect_of(text: str, names: Collection[str]) -> Effect:
@@ -122,12 +116,7 @@ def effect_of(text: str, names: Collection[str]) -> Effect:
         reads: it changes nothing. checks: it consists of intercepted checks and readers. package: a package manager may change the
         dependencies. other: everything else, and everything not understood.
     """
-    effects = {part.effect for part in parts_of(text, names)}
-    if "package" in effects:
-        return "package"
-    if "other" in effects or ("setup" in effects and "checks" not in effects):
-        return "other"
-    return "checks" if "checks" in effects else "reads"
+    return effect_of_all(parts_of(text, names))
 
 
 def is_way_out(text: str) -> bool:
@@ -138,7 +127,7 @@ def is_way_out(text: str) -> bool:
 
 def _leads_out(simple: Simple) -> bool:
     words = [word.text for word in simple.words]
-    if simple.flaw or simple.assigns or len(words) < 2 or not all(word.literal for word in simple.words):
+    if simple.flaw or simple.writes or simple.assigns or len(words) < 2 or not all(word.literal for word in simple.words):
         return False
     return (words[0] == "stretto" and words[1] in _WAYS_OUT) or (words[0] == "claude-hook" and words[1] == "--clear")
 
@@ -152,8 +141,20 @@ def only_git(text: str, names: Collection[str]) -> bool:
 
 
 def parts_of(text: str, names: Collection[str]) -> tuple[Part, ...]:
-    """Return the simple commands of `text` with their effects; what could not be read is one last part, with the reason."""
-    return tuple(_judge_text(text, names, 0))
+    """Return the simple commands of `text` with their effects; what could not be read is one last part, with the reason.
+
+    One that writes what it names is "other" here; `deeds_of` tells the two apart.
+    """
+    return tuple(_strictly(part) for part in _judge_text(text, names, 0))
+
+
+def _strictly(part: Part) -> Part:
+    if part.effect in ("reads", "checks", "setup"):
+        if part.writes:
+            return structs.replace(part, effect="other", reason="writes to a file that it names")
+        if part.first_on_path:
+            return structs.replace(part, effect="other", reason="sets a variable that decides what a name runs")
+    return part
 
 
 _PACKAGE = re.compile(
@@ -194,12 +195,6 @@ _PREFIXES: Mapping[str, tuple[re.Pattern[str], frozenset[str]]] = {
     "command": (re.compile(r"(?!)"), frozenset()),
 }
 """Commands that run the rest of their words: the options they may have, and which of these take a value."""
-_RUNS_WORDS = re.compile(r"PATH|IFS|ENV|BASH\w*|ZDOTDIR|SHELLOPTS|BASHOPTS|PS4|LD_\w+|DYLD_\w+|STRETTO\w*")
-"""Variables that decide which program a name is. `STRETTO=off` means that nothing is recorded."""
-_STEERS_READERS = re.compile(
-    r"GIT_\w+|\w*PAGER|LESS\w*|EDITOR|VISUAL|\w+_OPTIONS|\w+_OPTS?|RIPGREP_\w+|HOME|XDG_\w+|GREP_\w+|JQ_\w+|CDPATH|FPATH|PROMPT\w*"
-)
-_HARMLESS_ENV = re.compile(r"(?:LC_\w+|LANG|TZ|NO_COLOR|FORCE_COLOR|CLICOLOR\w*|COLUMNS|CI)=.*|(?:GIT_)?PAGER=(?:cat)?", re.DOTALL)
 _VERSIONED = frozenset({"node", "java", "ruby", "php", "rustc", "gcc", "clang", "cmake", "docker", "gh"})
 _SHOWN = re.compile(r"[\w.+/:\[-]{0,40}")
 _SHELLS = frozenset({"bash", "sh", "zsh", "dash"})
@@ -219,10 +214,16 @@ def _judge(simple: Simple, names: Collection[str], depth: int) -> list[Part]:
     name = words[0].text if words and words[0].literal else ""
     args = words[1:]
     if name in _SHELLS and not simple.flaw and not assigns and depth < _SHELL_DEPTH and (text := _shell_text(args)) is not None:
-        return _judge_text(text, names, depth + 1)
+        inner_parts = _judge_text(text, names, depth + 1)
+        shell = Part(name=name, effect="reads", reason="", writes=simple.writes, looked_up=_looked_up_within(name, inner_parts))
+        return [shell, *inner_parts] if simple.writes or shell.looked_up else inner_parts
+    first = first_on_path(simple)
+    if first is not None:
+        assigns = [assign for assign in assigns if not assign.startswith("PATH=")]
+    exports_path = name == "export" and any(word.text.startswith("PATH=") for word in args)
     if simple.flaw:
         effect, reason = _other(simple.flaw)
-    elif any(_RUNS_WORDS.fullmatch(assign.split("=", 1)[0].rstrip("+")) for assign in assigns):
+    elif (exports_path and first is None) or any(RUNS_WORDS.fullmatch(assign.split("=", 1)[0].rstrip("+")) for assign in assigns):
         effect, reason = _other("sets a variable that decides what a name runs")
     elif not words:
         effect, reason = _judge_assignments(assigns)
@@ -232,7 +233,56 @@ def _judge(simple: Simple, names: Collection[str], depth: int) -> list[Part]:
         effect, reason = _judge_call(name, args, assigns, names, prefixed=prefixed)
     if effect == "other" and _PACKAGE.search(" ".join(word.text for word in simple.words)):
         effect, reason = "package", "a package manager's run"
-    return [Part(name=name if _SHOWN.fullmatch(name) else "", effect=effect, reason=reason)]
+    if first and not words:
+        effect = "setup"
+    named = _named_by(name, args) if effect != "other" else ()
+    return [
+        Part(
+            name=name if _SHOWN.fullmatch(name) else "",
+            effect=effect,
+            reason=reason,
+            writes=(*simple.writes, *named),
+            piped=simple.piped,
+            goes_to=goes_to(name, args),
+            first_on_path=first or (),
+            looked_up=_looked_up(simple, name, effect, prefixed=prefixed),
+        )
+    ]
+
+
+def _looked_up(simple: Simple, name: str, effect: PartEffect, *, prefixed: bool) -> tuple[str, ...]:
+    """A check stands behind our function unless another command starts it; what the shell has itself is not looked up."""
+    if not name or "/" in name or (effect in ("checks", "setup") and not prefixed):
+        return ()
+    texts = [word.text for word in simple.words]
+    before = texts[: texts.index(name) + 1] if prefixed else [name]
+    return tuple(word for word in before if word not in BUILTINS and re.fullmatch(r"[\w.+-]+", word))
+
+
+def _looked_up_within(shell: str, parts: Iterable[Part]) -> tuple[str, ...]:
+    """A shell that is started has no functions of ours: all it runs is looked up."""
+    return (shell, *(part.name for part in parts if part.name and "/" not in part.name and part.name not in BUILTINS))
+
+
+def _named_by(name: str, args: Sequence[Word]) -> tuple[str, ...]:
+    """Return what `mkdir`, `touch` and `tee` make or write."""
+    return tuple(word.text for word in args if name in _MAKES and not word.text.startswith("-") and word.text != "/dev/null")
+
+
+_MAKES: Mapping[str, re.Pattern[str]] = {
+    "tee": re.compile(r"-[ai]+|--append|--ignore-interrupts"),
+    "mkdir": re.compile(r"-[pv]+|--parents|--verbose"),
+    "touch": re.compile(r"-[am]+"),
+}
+"""Commands that make or write only what they name, and the options that change nothing about that."""
+
+
+def _makes(name: str, args: Sequence[Word]) -> bool:
+    """Say whether what such a command names can be taken at its word."""
+    return all(
+        word.literal and not re.search(r"^[~=]|[*?\[{]", word.raw) and (not word.text.startswith("-") or _MAKES[name].fullmatch(word.text))
+        for word in args
+    )
 
 
 def _other(reason: str) -> tuple[PartEffect, str]:
@@ -241,9 +291,9 @@ def _other(reason: str) -> tuple[PartEffect, str]:
 
 def _judge_assignments(assigns: Sequence[str]) -> tuple[PartEffect, str]:
     """Variables set for what follows in the same shell."""
-    if all(_HARMLESS_ENV.fullmatch(assign) for assign in assigns):
+    if all(HARMLESS_ENV.fullmatch(assign) for assign in assigns):
         return "reads", ""
-    if any(_STEERS_READERS.fullmatch(assign.split("=", 1)[0].rstrip("+")) for assign in assigns):
+    if any(STEERS_READERS.fullmatch(assign.split("=", 1)[0].rstrip("+")) for assign in assigns):
         return _other("sets a variable that steers other commands")
     return "setup", ""
 
@@ -251,9 +301,14 @@ def _judge_assignments(assigns: Sequence[str]) -> tuple[PartEffect, str]:
 def _judge_call(
     name: str, args: Sequence[Word], assigns: Sequence[str], names: Collection[str], *, prefixed: bool
 ) -> tuple[PartEffect, str]:
-    if name in _SETUP and not prefixed and not assigns:
-        return ("setup", "") if _SETUP[name](args) else _other("changes the shell in a way that is not understood")
-    harmless = all(_HARMLESS_ENV.fullmatch(assign) for assign in assigns)
+    if name in SETUP and not prefixed and not assigns:
+        if SETUP[name](args):
+            return "setup", ""
+        if name not in SETTERS:
+            return _other("changes the shell in a way that is not understood")
+    harmless = all(HARMLESS_ENV.fullmatch(assign) for assign in assigns)
+    if name in _MAKES:
+        return ("reads", "") if harmless and _makes(name, args) else _other("makes or writes something that is computed")
     verdict = reads(name, args)
     if verdict is not None:
         return ("reads", "") if verdict and harmless else _other("a reader with an argument or a variable that is computed or may write")
@@ -299,28 +354,6 @@ def _shell_text(args: Sequence[Word]) -> str | None:
     *flags, text = [word.text for word in args]
     known = all(re.fullmatch(r"-[eux]*o?|-[eux]*c|pipefail", flag) for flag in flags)
     return text if known and re.fullmatch(r"-[eux]*c", flags[-1]) and not any(flag.endswith("c") for flag in flags[:-1]) else None
-
-
-_ACTIVATE = re.compile(r"(?:[\w./~-]*/)?(?:bin|Scripts)/activate")
-
-
-def _exports(args: Sequence[Word]) -> bool:
-    for word in args:
-        name = re.match(r"([A-Za-z_]\w*)(?:=|$)", word.text)
-        if not name or _RUNS_WORDS.fullmatch(name[1]) or (_STEERS_READERS.fullmatch(name[1]) and not _HARMLESS_ENV.fullmatch(word.text)):
-            return False
-    return bool(args)
-
-
-def _unsets(args: Sequence[Word]) -> bool:
-    return bool(args) and all(re.fullmatch(r"[A-Za-z_]\w*", word.text) and not _RUNS_WORDS.fullmatch(word.text) for word in args)
-
-
-def _sources(args: Sequence[Word]) -> bool:
-    return len(args) == 1 and args[0].literal and bool(_ACTIVATE.fullmatch(args[0].text))
-
-
-_SETUP: Mapping[str, Callable[[Sequence[Word]], bool]] = {"export": _exports, "unset": _unsets, "source": _sources, ".": _sources}
 
 
 # --- display ----------------------------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ import itertools
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -73,6 +73,7 @@ from stretto.model import (
     TreeMoved,
     WorkerProgressed,
     WorkerSaid,
+    lies_in,
 )
 
 LATE_S = 10.0
@@ -188,6 +189,17 @@ class _Book:
 
     def moves_between(self, begin: int, end: int) -> list[tuple[int, TreeMoved]]:
         return self.moves[bisect.bisect_right(self._move_offsets, begin) : bisect.bisect_left(self._move_offsets, end)]
+
+    def is_own(self, job: JobKey, attempt: AttemptId | None, begin: int, paths: Iterable[str]) -> bool:
+        """Say whether a command was seen before to write all of these, or the shell to put what a run of it printed into them."""
+        before = [event for each in self.attempts_of[job] for at, event in self.runs[each].settled if at < begin]
+        known = (
+            {path for event in before for path in event.products} | {p for _, run in self.runs[attempt].settled for p in run.outputs}
+            if attempt
+            else set()
+        )
+        folders = {folder for event in before for folder in event.folders}
+        return all(path in known or any(lies_in(path, folder) for folder in folders) for path in paths)
 
 
 def check(lines: Iterable[Line], deliveries: Iterable[Delivery] = (), edits: Iterable[Edit] = ()) -> list[Violation]:
@@ -425,7 +437,7 @@ def _join(book: _Book, offset: int, event: JoinDecided, settled_before: set[Atte
     if event.do == "attach":
         if event.attempt in settled_before:
             yield _wrong("attached to an ended run", name, run.settled[0][0], offset)
-        if moved := book.moves_between(at, offset):
+        if moved := [move for move in book.moves_between(at, offset) if not book.is_own(event.job, event.attempt, at, move[1].sample)]:
             what = f"{name}, which was torn: {', '.join(moved[0][1].sample)} changed while it ran"
             yield _wrong("attached to a torn run", what, at, moved[0][0], offset)
         return
@@ -439,7 +451,7 @@ def _join(book: _Book, offset: int, event: JoinDecided, settled_before: set[Atte
         yield _wrong("no result", f"{name}, which did not end by itself ({run.end.how if run.end else 'no end'})", until, offset)
     for move, moved_paths in _unexplained(book, at, until, settled):
         yield _wrong("torn replayed", f"{name}, and {moved_paths} changed while it ran", at, move, offset)
-    for move, moved_paths in _since(book, until, offset):
+    for move, moved_paths in _since(book, until, offset, settled.outputs):
         yield _wrong("stale", f"{name}, and {moved_paths} changed since it ended", until, move, offset)
 
 
@@ -448,14 +460,15 @@ def _unexplained(book: _Book, begin: int, end: int, settled: AttemptSettled) -> 
     if len(settled.products) >= PRODUCTS_TOLD:
         return
     for offset, move in book.moves_between(begin, end):
-        if foreign := [path for path in move.sample if path not in settled.products]:
+        own = (*settled.products, *settled.outputs)
+        if foreign := [path for path in move.sample if path not in own and not any(lies_in(path, folder) for folder in settled.folders)]:
             yield offset, ", ".join(foreign)
 
 
-def _since(book: _Book, begin: int, end: int) -> Iterator[tuple[int, str]]:
+def _since(book: _Book, begin: int, end: int, outputs: Collection[str] = ()) -> Iterator[tuple[int, str]]:
     """Moves of the tree after a run that count."""
     for offset, move in book.moves_between(begin, end):
-        if counted := [path for path in move.sample if not path.endswith(REWRITTEN)]:
+        if counted := [path for path in move.sample if not path.endswith(REWRITTEN) and path not in outputs]:
             yield offset, ", ".join(counted)
 
 

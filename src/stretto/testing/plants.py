@@ -16,7 +16,7 @@ from stretto import fold, freshness, runs, schedule, snapshot
 from stretto.background import Background
 from stretto.engine import Engine
 from stretto.hookwire import ToolAsked
-from stretto.model import AttemptExited, End, RequestMade
+from stretto.model import AttemptExited, End, Products, RequestMade
 from stretto.requests import Requests
 from stretto.runs import Runs
 from stretto.sessions import Conversation
@@ -178,8 +178,8 @@ def _hears_of_no_tool_but_bash() -> list[Swap]:
     """As when hooks were for Bash and the tools that write one file."""
     real = Engine._asked
 
-    def asked(self: Any, conversation: Any, call: Any, effect: str) -> Any:
-        return real(self, conversation, call, "reads" if isinstance(call, ToolAsked) else effect)
+    def asked(self: Any, conversation: Any, call: Any, effect: str, writes: Any = ()) -> Any:
+        return real(self, conversation, call, "reads" if isinstance(call, ToolAsked) else effect, writes)
 
     return [(Engine, "_asked", asked), (Engine, "_may_do_anything", lambda self, call: False)]
 
@@ -190,6 +190,14 @@ def _reads_no_marks_of_shells() -> list[Swap]:
 
 def _forgets_what_a_call_left_running() -> list[Swap]:
     return [(Background, "follow", lambda self, found, **_: None)]
+
+
+def _takes_a_folder_for_its_own_at_once() -> list[Swap]:
+    return [(Runs, "_products", lambda self, job: Products(folders=("data/",)))]
+
+
+def _forgives_what_the_last_run_did() -> list[Swap]:
+    return [(fold, "counts", lambda looks: False)]
 
 
 PLANTS: dict[str, Callable[[], list[Swap]]] = {
@@ -216,6 +224,8 @@ PLANTS: dict[str, Callable[[], list[Swap]]] = {
         _hears_of_no_tool_but_bash,
         _reads_no_marks_of_shells,
         _forgets_what_a_call_left_running,
+        _takes_a_folder_for_its_own_at_once,
+        _forgives_what_the_last_run_did,
     )
 }
 

@@ -46,6 +46,7 @@ from stretto.model import (
     FORMAT_VERSION,
     AttemptExited,
     AttemptId,
+    AttemptSettled,
     AttemptStarted,
     BlockRaised,
     Change,
@@ -80,9 +81,11 @@ STOP_LIMIT_S = 15.0
 """A cancelled job's process is gone by then if somebody lives who can end it."""
 CHECKS = ("pytest -q a.py", "pytest -q b.py", "ruff check .", "mypy src")
 SECONDS = (3.0, 8.0, 1.5, 20.0)
-FILES = ("a.py", "b.py", "c.py", "pyproject.toml", "data/x")
-IGNORED = "data/x"
-"""Ignored by git: data, or a command's product."""
+FILES = ("a.py", "b.py", "c.py", "pyproject.toml", "data/x", "data/y")
+IGNORED = ("data/x", "data/y")
+"""In a folder that git ignores: data, or a command's products."""
+CONNECTS = 0.2
+"""How often a command in front is seen to be connected to another machine."""
 UNKNOWN = "./deploy.sh"
 
 
@@ -319,8 +322,8 @@ class Fact:
         self.running = False
         self.end: End | None = None
         """How the command really ended, None as long as nobody can know."""
-        self.slips = 0
-        """Changes of the ignored file by a stranger until its end was settled."""
+        self.slips: dict[str, int] = {}
+        """Changes of ignored files by a stranger until its end was settled."""
 
 
 class Holder:
@@ -428,6 +431,10 @@ class Host:
         """So many persistence points from now the supervisor is killed; 0: it is not."""
         self.fuse_kind = "after"
         self.faults = True
+        self.connected: set[JobKey] = set()
+        """Commands that the log says were connected to another machine, and were not seen without since."""
+        self.connects: set[int] = set()
+        """Processes that are."""
         self.asked: list[JobKey] = []
         self.specs: dict[JobKey, dict[str, bytes]] = {}
         self.cancelled: dict[JobKey, float] = {}
@@ -598,6 +605,8 @@ class Host:
                     self.check_start(event)
                 case AttemptExited() as event:
                     self.check_exit(event, begin)
+                case AttemptSettled() as event if event.attempt in self.truths:
+                    self.note_connections(event)
                 case InvariantBroken() as event:
                     self.broken(f"the engine says of {event.attempt[:6]}: {event.what}")
                 case RequestCancelled() as event:
@@ -616,6 +625,8 @@ class Host:
         self.count(f"start {event.kind}")
         fact = self.truths.setdefault(event.attempt, Fact(event.job, event.kind))
         fact.kind = event.kind
+        if event.kind == "ahead" and event.job in self.connected:
+            self.broken(f"{event.job[:4]} runs ahead, and its last run was connected to another machine")
         if event.kind == "requested" and event.job in self.cancelled:
             self.broken(f"cancelled job {event.job[:4]} began")
         if event.kind == "requested":
@@ -625,6 +636,15 @@ class Host:
             for other in msgspec.json.decode(self.specs[event.job]["_after"]):
                 if not any(each.job == other and each.end is not None and each.end.passed for each in self.truths.values()):
                     self.broken(f"job {event.job[:4]} began before {other[:4]} had passed")
+
+    def note_connections(self, event: AttemptSettled) -> None:
+        fact = self.truths[event.attempt]
+        if event.remote:
+            self.connected.add(fact.job)
+            self.count("connected")
+        elif fact.kind == "foreground" and event.looks and fact.job in self.connected:
+            self.connected.discard(fact.job)
+            self.count("forgiven")
 
     def check_exit(self, event: AttemptExited, begin: int) -> None:
         fact = self.truths.get(event.attempt)
@@ -671,12 +691,15 @@ class Host:
         self.note(f"worker of {monitor.attempt[:6]} runs")
 
     def taken_for_products(self, fact: Fact) -> bool:
-        """Say whether all that moved is an ignored file that a stranger wrote in this run and in an earlier one of the same command.
+        """Say whether all that moved are ignored files that a stranger wrote in this run and in an earlier one of the same command.
 
-        That is the one wrong join docs/join.md admits: nobody can tell such a file from what the command itself writes each time.
+        Or any in the same folder, in two earlier ones. That is the one wrong join docs/join.md admits: nobody can tell such a file from
+        what the command itself writes each time.
         """
-        slipped = [other for other in self.truths.values() if other.job == fact.job and other.slips]
-        return len(slipped) > 1 and fact.began is not None and fact.began._replace(edits=fact.began.edits + fact.slips) == self.truth
+        others = [other for other in self.truths.values() if other is not fact and other.job == fact.job and other.slips]
+        taken = len(others) > 1 or all(any(path in other.slips for other in others) for path in fact.slips)
+        slips = sum(fact.slips.values())
+        return taken and fact.began is not None and fact.began._replace(edits=fact.began.edits + slips) == self.truth
 
     def worker_ends(self, monitor: Monitor) -> None:
         fact = self.truths[monitor.attempt]
@@ -798,10 +821,11 @@ class Host:
         self.versions[path] = self.versions.get(path, 0) + 1
         self.edits += 1
         self.note(f"edit {path}")
-        if path == IGNORED and not by_session:
+        if path in IGNORED and not by_session:
             unsettled = self.engine.runs.open if self.engine is not None else {}
             for attempt, fact in self.truths.items():
-                fact.slips += fact.running or (fact.began is not None and attempt in unsettled)
+                if fact.running or (fact.began is not None and attempt in unsettled):
+                    fact.slips[path] = fact.slips.get(path, 0) + 1
 
     def session_edits(self, sitting: Sitting) -> None:
         sitting.calls += 1
@@ -904,7 +928,7 @@ class Host:
             assert check is not None
             began_s = self.mono
             answer = self.inside(
-                lambda: engine.ask(shim.call, key_of(index), invocation, check, not_ours=None, nested=False, began_s=began_s)
+                lambda: engine.ask(shim.call, key_of(index), invocation, check, not_ours=None, within=frozenset(), began_s=began_s)
             )
             if self.engine is engine and answer is None:
                 self.inside(lambda: engine.hung_up(shim.call))
@@ -927,6 +951,9 @@ class Host:
             fact = self.truths[shim.attempt]
             fact.began, fact.running = self.truth, True
             shim.child = self.process("foreground")
+            self.connects.discard(shim.child.pid)
+            if self.faults and shim.index and self.rng.random() < CONNECTS:
+                self.connects.add(shim.child.pid)
             self.folders[shim.attempt].holder = shim.child
             engine, pid = self.engine, shim.child.pid
             if engine is not None:
@@ -1332,6 +1359,12 @@ class FakeTree:
     def classify(self, changes: Iterable[Change]) -> tuple[Change, ...]:
         return tuple(Change(path=each.path, of=FileClass.IGNORED) if each.path.startswith("data/") else each for each in changes)
 
+    def ignored_folders(self, paths: Iterable[str]) -> Mapping[str, str]:
+        return {path: path.rpartition("/")[0] for path in paths}
+
+    def tracks(self, paths: Iterable[str]) -> bool:
+        return bool(list(paths))
+
     def covers(self, path: bytes | str) -> bool:
         return True
 
@@ -1636,8 +1669,8 @@ class Door:
     def on_battery(self) -> bool:
         return False
 
-    def reach(self, pid: int) -> Reach:
-        return Reach()
+    def reach(self, pid: int, ports: frozenset[int]) -> Reach:
+        return Reach(remote=pid in self._host.connects, ports=ports)
 
 
 STANDING = Allowed(mode="on", rules=Rules(slots=2))
