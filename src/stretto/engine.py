@@ -665,8 +665,9 @@ class Engine:
             conversation = self._conversation_with(claude, unseen=not started)
             self.conversations[call.session] = conversation
             self._world.shells(call.session)  # of what began before we follow it only what lives can still do anything
+            known = self._background.pids()
             self._follow(conversation, call.session, 0, (), announced=False, harmless=False, orphans=True)
-            if self._background:
+            if self._background.pids() - known:
                 self._end_results("something of the session was running before it was followed", call.session)
             self._unopened[call.session] = (source, claude)
         return conversation

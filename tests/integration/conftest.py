@@ -95,13 +95,14 @@ class Bench:
         assert (done.returncode, done.stderr) == (0, b""), done
 
     def bash(
-        self, command: str, *, told: bool = True, announced: bool = False, env: dict[str, str] | None = None, shell: str = "bash"
+        self, command: str, *, told: bool = True, announced: bool | str = False, env: dict[str, str] | None = None, shell: str = "bash"
     ) -> tuple[bytes, int, float]:
         """Run a Bash call with its hooks: output, exit code, seconds it took without the hooks.
 
         Args:
             told: its hooks are called.
-            announced: its hooks are not called, and the supervisor, if there is one, is told over its socket that it begins.
+            announced: its hooks are not called, and the supervisor, if there is one, is told over its socket that it begins, or that
+                this other text does.
         """
         number = next(self._numbers)
         call = f"toolu_{number}"
@@ -109,7 +110,7 @@ class Bench:
         if told:
             self.hook("PreToolUse", session_id=session, tool_name="Bash", tool_use_id=call, tool_input={"command": command})
         if announced:
-            self.announce(call, command)
+            self.announce(call, command if announced is True else str(announced))
         output = self.short / f"output-{number}"
         text = self.env_file.read_text() if self.env_file.exists() else ":\n"
         script = f"{text}\n: && eval {_quoted(command)} < /dev/null"

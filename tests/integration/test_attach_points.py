@@ -74,7 +74,7 @@ def digests(*parts: bytes) -> list[str]:
 def asked(bench: Bench, name: str, apart: bool) -> tuple[list[str], int]:
     """Ask without hooks, so that askers do not hold each other up; -> what came, by stream when they go apart, and the exit."""
     command = f'pytest -q >"$HOME/{name}.1" 2>"$HOME/{name}.2"' if apart else "pytest -q"
-    out, code, _ = bench.bash(command, told=False, announced=True)
+    out, code, _ = bench.bash(command, told=False, announced="pytest -q")
     if not apart:
         return digests(out), code
     return digests(*((bench.short / f"{name}.{stream}").read_bytes() for stream in (1, 2))), code

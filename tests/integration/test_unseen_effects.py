@@ -280,6 +280,15 @@ def test_what_a_call_left_running_ends_results_when_it_did_something_and_not_bef
         wait_until(lambda: (check(bench), bench.did()[-1])[1] == "replay", limit_s=20, what="a join beside what sleeps again")
 
 
+def test_a_session_that_begins_beside_what_another_one_left_running_ends_nothing(bench, outside, released):
+    with going_on(bench, f"( read < {released} )"):
+        known(bench)
+        epochs = len(bench.events(EpochBegan))
+        bench.hook("SessionStart", source="startup", session_id="11111111-2222-3333-4444-555555555555")
+        check(bench)
+        assert (bench.did()[-1], len(bench.events(EpochBegan))) == ("replay", epochs)
+
+
 def test_what_ended_since_the_last_look_ends_results(bench, outside, released):
     with going_on(bench, f"( read < {released}; echo new > {outside} )") as pid:
         known(bench)
