@@ -143,6 +143,8 @@ def test_the_call_whose_shell_is_known_to_run_a_check_says_whether_it_is_measure
         ("python /usr/bin/py-spy record -- pytest", "measured"),
         ("/bin/sh /home/me/bin/hyperfine pytest", "measured"),
         ("coverage run -m pytest", "measured"),
+        ("uv run --frozen coverage run -m pytest", "measured"),
+        ("uv run coverage report", None),
         ("make -B test", "real-run"),
         ("npx jest --no-cache", "real-run"),
         ("make test", None),

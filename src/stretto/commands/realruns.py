@@ -211,6 +211,8 @@ def measures(argv: Sequence[str]) -> str:
         return base
     if base == "coverage":
         return base if "run" in argv[1:2] else ""
+    if base in HIDING:  # `uv run coverage run -m pytest`; what else they start stands above the check by itself
+        return next(("coverage" for at, word in enumerate(argv[1:8], 2) if _base(word) == "coverage" and "run" in argv[at : at + 1]), "")
     if not _INTERPRETER.fullmatch(base):
         return ""
     for at, word in enumerate(argv[1:], 1):
