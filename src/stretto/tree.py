@@ -1246,7 +1246,8 @@ class Scanner:
             return
         record = _stat(real)
         fact_key = f"\0input:{path}"
-        found.facts[fact_key] = (real, record and record[:2])
+        if record is not None or not absolute:  # what only looks like a whole path is none
+            found.facts[fact_key] = (real, record and record[:2])
         if record is None:
             return
         if stat.S_ISREG(record[0]):
@@ -1741,7 +1742,7 @@ class Scanner:
                 self._note_moved(prefix + name, record, None, generation, changed)
         for key in self._facts.keys() | found.facts.keys():
             if self._facts.get(key) != found.facts.get(key):
-                if new and key not in self._facts and any(_within(key.partition(":")[2], top) for top in new):
+                if new and key not in self._facts and key.partition(":")[2].startswith("/"):
                     continue
                 changed.add(key)
         self._compare_caches(found)

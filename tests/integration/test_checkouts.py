@@ -149,10 +149,12 @@ def test_suite_that_imports_from_another_checkout_runs_is_said_once_and_marked(b
     write(program, f"#!{short}/env/bin/python\nprint(open('{short}/main/src/acme/__init__.py').read())\n").chmod(0o755)
     bench.env["PATH"] = f"{short}/env/bin:{bench.env['PATH']}"
     bench.begin()
-    call = {"tool_use_id": "toolu_9", "tool_name": "Bash", "tool_input": {"command": "pytest -q"}}
-    for _ in range(2):
+    replies = []
+    for number in range(2):
+        call = {"tool_use_id": f"toolu_{number}a", "tool_name": "Bash", "tool_input": {"command": "pytest -q"}}
+        bench.hook("PreToolUse", **call)
         assert bench.bash("pytest -q", told=False)[0] == b"main\n\n"
-    replies = [json.loads(bench.hook("PostToolBatch", tool_calls=[call]).stdout or b"{}") for _ in range(2)]
+        replies.append(json.loads(bench.hook("PostToolBatch", tool_calls=[call]).stdout or b"{}"))
     words = f"imports acme from {short}/main/src, not from here"
     assert words in replies[0]["hookSpecificOutput"]["additionalContext"] and words in replies[0]["systemMessage"]
     assert replies[1] == {}

@@ -136,6 +136,21 @@ def test_what_an_environment_outside_leads_to_is_told_and_scanned_without_a_chan
     assert watch.moved() == {str(path)}
 
 
+def test_what_lies_where_an_environment_leads_and_what_that_leads_to_has_not_moved_when_it_is_first_seen(root, short):  # noqa: F811
+    """No run before could have been led there: nothing ends, and nothing is run ahead for it."""
+    write(short / "lib" / "pyproject.toml", '[tool]\na = "../more"\nb = "/nowhere/at/all"\nc = "../none"\n')
+    (short / "lib" / "link").symlink_to(write(short / "far" / "a.txt").parent)
+    git(short / "lib", "init", "-q")
+    path = write(short / "more" / "m.py")
+    watch = Watch(root)
+    watch.scanner.lead([str(short / "lib")])
+    assert watch.moved() == set()
+    write(path, "2\n")
+    write(short / "far" / "a.txt", "2\n")
+    write(short / "none" / "n.py")
+    assert watch.moved() >= {str(path), str(short / "far" / "a.txt"), str(short / "none")}
+
+
 def test_folders_of_pythonpath_are_scanned_and_those_of_the_system_are_not(root, short):  # noqa: F811
     program, _ = environment_outside(short)
     path = write(short / "lib" / "acme.py")
