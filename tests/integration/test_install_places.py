@@ -399,3 +399,19 @@ def test_what_we_make_in_a_home_is_never_open_to_others_whatever_the_umask(world
     made = [Path(path) for path in under(world.home) if path != str(world.home / "bin")]
     assert [str(path) for path in made if path.stat().st_mode & 0o022] == []
     world.ok("uninstall", "--all")
+
+
+def test_what_the_system_refuses_is_said_in_one_line_and_is_no_bug_of_ours(world, monkeypatch, capsys):  # noqa: F811
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(cli, "private_directory", refuse)
+    assert run_here(monkeypatch, world, "init", "--yes") == 1
+    assert (
+        capsys.readouterr().err
+        == f"stretto: cannot keep state in {world.base}: Permission denied; set STRETTO_STATE_DIR to a folder that you may write\n"
+    )
+    monkeypatch.setattr(cli.trust, "lookup", lambda *_: refuse("/a/file"))
+    assert run_here(monkeypatch, world, "status") == 1
+    assert capsys.readouterr().err == "stretto: cannot use /a/file: Permission denied\n"
+    assert not world.base.exists() and not world.settings.exists()
