@@ -216,6 +216,11 @@ def does_not_follow_environments() -> list[Swap]:
     return [(Scanner, "lead", lambda self, leads: None)]
 
 
+@planted_for("steered_by_configuration")
+def reads_options_on_the_line_only() -> list[Swap]:
+    return [(daemon, "steered", lambda *_: False)]
+
+
 # --- ahead ------------------------------------------------------------------------------------------------------------------
 
 
