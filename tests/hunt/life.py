@@ -1,6 +1,8 @@
 """A life of a project: sessions, strangers, and all that they do, a round at a time. Each method of a kind is one thing that happens.
 
 What happens is done to the world first and told to nobody but by the hooks that the host really has for it.
+
+It is one idea in one file: all that may happen around a check, side by side.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def joins_beside_unknown_effects() -> list[Swap]:
 def hears_of_no_tool_but_bash() -> list[Swap]:
     real = Engine._asked
 
-    def asked(self: Any, conversation: Any, call: Any, effect: str) -> Any:
-        return real(self, conversation, call, "reads" if isinstance(call, hookwire.ToolAsked) else effect)
+    def asked(self: Any, conversation: Any, call: Any, effect: str, *more: Any) -> Any:
+        return real(self, conversation, call, "reads" if isinstance(call, hookwire.ToolAsked) else effect, *more)
 
     return [(Engine, "_asked", asked), (Engine, "_may_do_anything", lambda self, call: False), *reads_no_marks_of_shells()]
 
@@ -214,6 +214,11 @@ def reads_no_manifests() -> list[Swap]:
 @planted_for("editable_outside_edit")
 def does_not_follow_environments() -> list[Swap]:
     return [(Scanner, "lead", lambda self, leads: None)]
+
+
+@planted_for("steered_by_configuration")
+def reads_options_on_the_line_only() -> list[Swap]:
+    return [(daemon, "steered", lambda *_: False)]
 
 
 # --- ahead ------------------------------------------------------------------------------------------------------------------

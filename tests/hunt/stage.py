@@ -1,7 +1,9 @@
 """The machine that a life is played on: the real supervisor, client and shim, joined without a socket and without a process.
 
 Everything that would ask the kernel about processes asks `Stage` instead; the clock is its own. Monitors are those of the simulation, which
-a contract test holds to the real ones (tests/contract/test_executor.py).
+a contract test holds to the real ones (tests/contract/test_executor.py); so are its processes (tests/contract/test_hunt_processes.py).
+
+It is one idea in one file: a machine, and all the places where the real code asks for one.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ PLANT_LIVES = 40
 AWAITED: frozenset[str] = frozenset(
     {
         *("wrapper_of_the_name", "git_hook", "git_variable"),
-        *("pythonpath_edit", "path_dependency_edit", "editable_outside_edit"),
         *("server_around", "linter_that_fixes", "stranger_moves_while_idle", "stranger_moves_after_escape"),
     }
 )
