@@ -147,7 +147,7 @@ def test_a_file_that_another_call_writes_by_name_during_a_run_is_an_input(bench:
     bench.edit("src.py", "two\n")
     hold.touch()
     with ThreadPoolExecutor() as pool:
-        slow = pool.submit(bench.bash, "pytest -q", told=False)
+        slow = pool.submit(bench.bash, "pytest -q")
         wait_until(lambda: bench.state().open_attempts(), what="its run")
         bench.bash("echo two > data/x")
         hold.unlink()
