@@ -450,19 +450,20 @@ class Supervisor:
 
     def _invoke(self, peer: Peer, message: rpc.Message) -> rpc.Message:
         engine, began_s = self._engine, mono_s()
-        invocation = invocation_from(message)
+        session, pid = SessionId(message["session"].decode()) or None, int(message["pid"])
+        invocation = invocation_from(message, below_git=self._below_git(session, pid))
         self._compare_versions(message)
         if engine.makes_way or not engine.announced:
             return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
         if self._nested(peer):
             return {"do": b"exec", "reason": b"it runs inside a worker"}
-        peer.call.session = SessionId(message["session"].decode()) or None
+        peer.call.session = session
         peer.call.pid = _peer_pid(peer.connection)
         check = commands.check_of(invocation.name, invocation.argv, env=invocation.env, added=engine.standing.rules.add)
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
-        not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(int(message["pid"]))
+        not_ours, nested = self._not_ours(invocation, check), self._inside_a_run(pid)
         job = self._machine.identity(invocation)
         above = (peer.call.pid, *observe.ancestors(peer.call.pid)) if peer.call.pid and LINUX else ()
         answer = engine.ask(peer.call, job, invocation, check, not_ours=not_ours, nested=nested, began_s=began_s, above=above)
@@ -476,6 +477,11 @@ class Supervisor:
             "attempt": answer.run.attempt.encode(),
             "reason": answer.reason.encode(),
         }
+
+    def _below_git(self, session: SessionId | None, pid: int) -> bool:
+        """Say whether git made this call: its hook, its alias, its bisecting."""
+        conversation = self._engine.conversations.get(session) if session is not None else None
+        return observe.below_git(pid, conversation.claude.pid if conversation is not None and conversation.claude is not None else 0)
 
     def _inside_a_run(self, pid: int) -> bool:
         """Say whether a process comes from inside a foreground run that is under way."""

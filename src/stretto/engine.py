@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple, assert_never
+from typing import Any, Literal, NamedTuple, assert_never
 
-from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, retries, rpc, rules, schedule
+from stretto import __version__, ahead, commands, freshness, gates, habits, hookwire, meter, retries, rpc, rules, schedule
 from stretto.audit import Auditor
 from stretto.background import Background
 from stretto.errors import CorruptError, StrettoError, UserError
@@ -75,6 +75,8 @@ SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
 DISTURBED_S = 60.0
 """For as long after a development server has written, what may read its files does not run ahead."""
+JUST_S = 0.5
+"""What a command did just before a look may show in the next one."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -139,6 +141,12 @@ class Heard(NamedTuple):
 NOTHING = Heard()
 
 
+def _is_same_for_git(invocation: Invocation, run: Run) -> bool:
+    """Say whether a call that git makes sees what the call of a run saw; an index beside the repository's own is looked at by no scan."""
+    indexes = [entry for entry in invocation.of_git if entry.startswith(b"GIT_INDEX_FILE=")]
+    return invocation.of_git == run.of_git and all(os.path.basename(entry) == b"index" for entry in indexes)
+
+
 class Answer(NamedTuple):
     do: str
     """exec, record, replay or attach."""
@@ -197,6 +205,14 @@ class Engine:
         self._not_followed_s: float | None = None
         """When a session beyond the cap was last heard of, on the clock of calls."""
         self.standing = world.standing() or Allowed(mode="off", rules=rules.Rules())
+        self._places: dict[JobKey, tuple[bytes, ...]] = {}
+        """What a command was given by absolute paths, as far as it was there when its last foreground run ended."""
+        self._fixes: dict[JobKey, tuple[int, str]] = {}
+        """Where a command is configured to rewrite sources, and how often something had moved when that was looked up."""
+        self._acted_s = self._looked_s = world.mono_s()
+        """When a session last did something that may have moved the tree, and when the tree was last looked at."""
+        self._stranger: Literal["", "files", "branch"] = ""
+        """What moved last without any session: nothing runs ahead for that until one acts again."""
         self._moved_s = 0.0
         self._poked_s = 0.0
         self.dirty = True
@@ -332,6 +348,7 @@ class Engine:
                 self._ends(run, "the supervisor was not there when it began")
             elif run.kind == "foreground" and run.child_pid:
                 self._look_at(run, run.child_pid)
+                self._look_around(run)
             elif run.kind == "ahead" and run.process:
                 self._look_at(run, run.process.pid)
 
@@ -339,6 +356,12 @@ class Engine:
         """Note what a run is connected to; once something was seen, a further look could tell nothing new of it."""
         if not (run.remote or run.reached):
             run.remote, run.reached = self._world.reach(pid)
+
+    def _look_around(self, run: Run) -> None:
+        """Note what its own Bash call has started beside a foreground run."""
+        conversation = self.conversations.get(run.session) if run.session is not None else None
+        if run.mixed and run.shim_pid and not run.beside and conversation is not None and conversation.claude is not None:
+            run.beside = self._world.beside(run.shim_pid, conversation.claude)
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -459,6 +482,7 @@ class Engine:
                 self._bash_asked(conversation, call)  # first: should its denial not reach the host, it runs
                 return self._ask_gate(gates.Question(place="tool", session=call.session, agent=call.agent, way_out=way_out))
             case hookwire.WriteAsked():
+                self._acts()
                 conversation.write_asked(call.call, self._world.real(call.path))
                 return self._ask_gate(gates.Question(place="edit", session=call.session, agent=call.agent))
             case hookwire.PermissionQuestion():
@@ -593,8 +617,9 @@ class Engine:
     def _hurry(self, question: gates.Question) -> None:
         """Start the quick checks that a gate would wait for: nobody edits any more, so there is no rest of the tree to wait for."""
         turn = self.state.steering.turns.get(question.session) if question.session is not None else None
-        if turn is None or question.agent not in turn.wrote or self._held():
+        if turn is None or question.agent not in turn.wrote or self._held() or self._stranger == "branch":
             return
+        self._stranger = ""  # it is at the end of work of its own, on the files as they are
         for key, check in self._checks.items():
             job = self.state.jobs[key]
             text = commands.display(self._invocations[key].argv)
@@ -689,6 +714,8 @@ class Engine:
         self._asked(conversation, call, effect).only_git = commands.only_git(call.command, frozenset(self.names()))
 
     def _asked(self, conversation: Conversation, call: hookwire.BashAsked | hookwire.ToolAsked, effect: str) -> OpenCall:
+        if effect != "reads":
+            self._acts()
         self.guarded(self._look_beside)  # a shell that has begun already is not this call's
         open_call = conversation.asked(call, effect, self.names(), self._world.ticks())
         open_call.epoch = self.state.epoch
@@ -698,8 +725,15 @@ class Engine:
             self._new_epoch(f"{what} ran: {gates.clean(open_call.text)[:80]}", call.session)
         return open_call
 
+    def _acts(self) -> None:
+        """A session does something that may move the tree: what moves now is its own, and what moved before it works on."""
+        self._acted_s, self._stranger = self._world.mono_s(), ""
+        self.dirty = True
+
     def _calls_ended(self, conversation: Conversation, calls: list[OpenCall], session: SessionId) -> None:
         """Calls are over, to the host; what they left running is followed from now on."""
+        if any(call.effect != "reads" for call in calls):
+            self._acts()
         for unknown in (True, False):
             kind = [call for call in calls if call.is_unknown is unknown]
             if kind:
@@ -792,7 +826,9 @@ class Engine:
                 text = gates.clean(call.command or f"the tool {call.tool}")[:80]
                 self._new_epoch(f"it ended, and its beginning was not seen: {text}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS:
-                conversation.write_ended(call.id, self._world.real(call.path))
+                path = self._world.real(call.path)
+                conversation.write_ended(call.id, path, self._world.changed_at([path]))
+                self._acts()
                 self.poke()
                 if self._seen_by_scan(call.path):
                     self._gatekeeper.wrote(batch.session, batch.agent, os.path.relpath(self._world.real(call.path), self._world.root))
@@ -812,9 +848,10 @@ class Engine:
         return real.startswith(os.fsencode(self._world.root) + b"/") and self._world.tree.covers(real)
 
     def _edited(self, run: Run) -> list[str]:
-        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way."""
-        paths = (path for conversation in self.conversations.values() for path in conversation.edited_since(run.began_mono_s))
-        return [os.path.relpath(path, self._world.root) for path in paths]
+        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way, and nobody since."""
+        edits = [edit for conversation in self.conversations.values() for edit in conversation.edits_since(run.began_mono_s)]
+        own = {edit.path for edit in edits if edit.ended_s is None or self._world.changed_at([edit.path]) == edit.left_at}
+        return [os.path.relpath(path, self._world.root) for path in sorted(own)]
 
     def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> str:
         if not self.standing.acts or batch.agent:
@@ -825,7 +862,9 @@ class Engine:
         results = []
         for job, result in self.runs.results.items():
             known = conversation.known.get(job)
-            if known is None or known == gates.outcome(result.end) or not result.end.by_itself or self.state.jobs[job].barred:
+            if known is None or known == gates.outcome(result.end) or not result.end.by_itself:
+                continue
+            if self.state.jobs[job].barred or self.state.jobs[job].hooked:
                 continue
             self.look()
             if self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
@@ -895,6 +934,7 @@ class Engine:
                 argv=commands.redact(invocation.argv),
                 cwd=os.path.relpath(os.fsdecode(invocation.cwd), self._world.root),
                 streams=invocation.streams,
+                hooked=invocation.hooked,
             )
         call.ask = self._world.new_id()[:16]
         shape = self.shim_asked(call.session, invocation)
@@ -915,6 +955,8 @@ class Engine:
         blocked, code = self._blocker(), "beside-unknown"
         if not blocked and (barred := self.state.jobs[job].barred):
             blocked, code = f"it is joined no more since an audit: {barred}", "barred"
+        if not blocked and run is not None and invocation.hooked and not _is_same_for_git(invocation, run):
+            blocked, code = "git called it, and gave it another index, date or state than before", "git-hook"
         usable = run is not None and verdict.standing in (Standing.FRESH, Standing.RUNNING) and not blocked
         do = ("attach" if verdict.standing is Standing.RUNNING else "replay") if usable else "record"
         if usable and run is not None and (blocked := objection(self.state, job, do, run.attempt)):
@@ -928,7 +970,9 @@ class Engine:
         allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape) and not nested)
         if do == "record":
             joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, nested=nested)
-            joined.shim_pid = call.pid
+            joined.shim_pid, joined.of_git = call.pid, invocation.of_git
+            joined.mixed = nested or (conversation is not None and conversation.mixes)
+            self._look_around(joined)
         else:
             assert run is not None
             joined = call.waits_for = run
@@ -938,7 +982,7 @@ class Engine:
         self._decided(call, job, verdict, do, joined, began_s, shape=shape, nested=nested, would=would, differs=differs, allowed=allowed)
         if call.session is not None and conversation is not None and conversation.questioned:
             self.log(PermissionAsked, job=job, session=call.session)
-        if self.standing.acts:
+        if self.standing.acts and not invocation.hooked:
             self._revival.asked(invocation)
         self.dirty = True
         return Answer(do, verdict.reason, joined)
@@ -1037,7 +1081,9 @@ class Engine:
         """
         run = call.run
         assert run is not None
+        self._look_around(run)
         self.look()
+        self._places[run.job] = self._world.places(ahead.given_paths(self._invocations[run.job]))
         self.runs.ended(run, end, out_bytes, err_bytes, cpu_s, left(), self._scan, self._edited(run), log_exit=True)
         self._knows(call.session, run, end)
         call.run = None
@@ -1092,7 +1138,10 @@ class Engine:
         self._scan = scan
         if scan.generation != before.generation and not scan.moved:
             self._busy_s = self._world.mono_s()
+        acted, self._looked_s = self._acted_s >= self._looked_s - JUST_S, self._world.mono_s()
         if scan.moved:
+            if not acted:
+                self._whose(scan)
             self._moves += 1
             self._moved_s = self._world.mono_s()
             self.dirty = True
@@ -1101,6 +1150,21 @@ class Engine:
             sample = tuple(sorted(change.path for change in scan.moved)[:5])
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
         self._look_beside()
+
+    def _whose(self, scan: Scan) -> None:
+        """Something moved and no session was seen to act: take note when that was none of their doing.
+
+        What a process in the background of a session writes is its own, too; that one checks out another branch is not expected.
+        """
+        if any(conversation.acts for conversation in self.conversations.values()):
+            return
+        moved = {change.of for change in self._world.tree.classify(scan.moved) if not freshness.is_rewriting(change)}
+        if not moved & {FileClass.SOURCE, FileClass.DEPENDENCY}:
+            return
+        if FileClass.GIT in moved:
+            self._stranger = "branch"
+        elif not self._stranger and not any(map(self._world.at_work, self.conversations)):
+            self._stranger = "files"
 
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
@@ -1133,7 +1197,7 @@ class Engine:
         asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
         room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
-            desired=[] if held else [*self._desired(eagerness.preset), *self._auditor.due(self._forbidden)],
+            desired=[] if held or self._stranger else [*self._desired(eagerness.preset), *self._auditor.due(self._forbidden)],
             running=running,
             foreground=foreground,
             slots=self._world.cores(),
@@ -1208,7 +1272,7 @@ class Engine:
                 continue
             if self._is_disturbed(key):
                 continue
-            if not self._ineligible(job) and self.runs.wants_run(job):
+            if self.runs.wants_run(job) and not self._ineligible(job):
                 began_s = running.get(key)
                 run_s = None if began_s is None else self._world.mono_s() - began_s
                 candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
@@ -1262,7 +1326,23 @@ class Engine:
             allowed=rules.matches(self.standing.rules.ahead, text),
             forbidden=rules.matches(self.standing.rules.never_ahead, text),
             withheld=self._approvals.withheld(job, self.conversations.values()),
+            gone=self._gone(key),
+            fixes=lambda: self._where_it_fixes(key),
         )
+
+    def _gone(self, key: JobKey) -> str:
+        """Return the first place a command was given that is there no more, "" when all are: nobody is to make it anew."""
+        given = self._places.get(key, ahead.given_paths(self._invocations[key], env=False))
+        left = self._world.places(given)
+        return next((commands.display([path]) for path in given if path not in left), "")
+
+    def _where_it_fixes(self, key: JobKey) -> str:
+        moves, where = self._fixes.get(key, (-1, ""))
+        if moves != self._moves:
+            invocation = self._invocations[key]
+            where = commands.where_it_fixes(invocation.argv, lambda name: self._world.texts(name, invocation.cwd))
+            self._fixes[key] = self._moves, where
+        return where
 
     def _crashed_ago_s(self, job: Job) -> float:
         return self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
@@ -1360,7 +1440,7 @@ class Engine:
     def retry(self, job: JobKey) -> bool:
         """The user wants a command that was put aside, given up or barred to be tried again at once; False when there is none."""
         known = self.state.jobs.get(job)
-        if known is not None and (known.crashes or known.barred or known.idle_bets):
+        if known is not None and (known.crashes or known.barred or known.idle_bets or known.contradicted):
             self.log(JobRetried, job=job)
             self.dirty = True
         return known is not None

@@ -72,11 +72,24 @@ class Invocation(Record, frozen=True, kw_only=True):
     streams: Streams
     stdin: Literal["null", "idle"] = "null"
     """null: empty. idle: a silent socket of the host's, on which a read blocks (a Bash call whose text has a `<` gets that)."""
+    below_git: bool = False
+    """A git process stands between it and the session."""
+
+    @property
+    def hooked(self) -> bool:
+        """Whether git, or a runner of git hooks, called it: with an index, a date and a state of its own that are over when git ends."""
+        return self.below_git or any(entry.split(b"=", 1)[0] in HOOK_ENV for entry in self.env)
+
+    @property
+    def of_git(self) -> tuple[bytes, ...]:
+        """What git, or a runner of git hooks, gave this one call; () outside of hooks."""
+        return tuple(sorted(entry for entry in self.env if entry.startswith(HOOK_PREFIXES))) if self.hooked else ()
 
     @property
     def meaningful_env(self) -> tuple[bytes, ...]:
-        """The entries that make a difference."""
-        return tuple(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(VOLATILE_PREFIXES))
+        """The entries that make a difference. What git gives each call anew makes no other command: it is compared when one is joined."""
+        spared = VOLATILE_PREFIXES + (HOOK_PREFIXES if self.hooked else ())
+        return tuple(entry for entry in self.env if entry.split(b"=", 1)[0] not in VOLATILE_ENV and not entry.startswith(spared))
 
     def key(self, salt: bytes, tools: bytes) -> JobKey:
         """Return the identity of this call.
@@ -94,7 +107,7 @@ class Invocation(Record, frozen=True, kw_only=True):
             self.stdin.encode(),
             tools,
             *self.argv,
-            b"\0env",
+            b"\0hook" if self.hooked else b"\0env",
             *sorted(self.meaningful_env),
         ):
             digest.update(len(part).to_bytes(8, "big") + part)
@@ -109,6 +122,13 @@ VOLATILE_ENV = frozenset(
 """Names that differ between two calls of one command without meaning anything to it. `PWD` stands for cwd, which is compared itself.
 Source: the environment Claude Code 2.1.330 gives its Bash tool, measured."""
 VOLATILE_PREFIXES = (b"STRETTO_",)
+HOOK_ENV = frozenset(
+    {b"GIT_DIR", b"GIT_WORK_TREE", b"GIT_COMMON_DIR", b"GIT_INDEX_FILE", b"GIT_PREFIX", b"GIT_EXEC_PATH", b"GIT_REFLOG_ACTION"}
+    | {b"GIT_OBJECT_DIRECTORY", b"GIT_QUARANTINE_PATH", b"GIT_PUSH_OPTION_COUNT", b"GIT_AUTHOR_DATE", b"GIT_COMMITTER_DATE"}
+    | {b"PRE_COMMIT", b"HUSKY_GIT_PARAMS", b"LEFTHOOK_BIN"}
+)
+"""Names that say that git, or a runner of its hooks, stands behind a call. Source: githooks(5), git(1), and the runners' own documents."""
+HOOK_PREFIXES = (b"GIT_", b"PRE_COMMIT", b"HUSKY", b"LEFTHOOK", b"PREK_")
 
 PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "default": 3, "dontAsk": 3, "plan": 4}
 """Claude Code's permission modes, laxest first; a mode that is not listed counts as the strictest."""
@@ -222,6 +242,7 @@ MISS_CODES = {
     "untraced": "it did not descend from the process of its session",
     "unannounced": "no hook had announced the call it stood in",
     "barred": "an audit found that its output or exit differs",
+    "git-hook": "git called it, with an index or a date of its own",
     "steered": "a cache steers its outcome",
     "unseen-tool": "it makes its own environment, which no look at the project can show",
     "sandbox": "it ran in a sandbox, or under other limits than the supervisor",
@@ -304,6 +325,8 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     cwd: str
     """Relative to the project: `.` for its root."""
     streams: Streams
+    hooked: bool = False
+    """Git, or a runner of its hooks, called it: such a one never runs ahead."""
 
 
 class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
@@ -321,6 +344,18 @@ class JobFlipped(Event, tag="job.flipped", frozen=True, kw_only=True):
     was: str
     """pass or fail."""
     now: str
+
+
+class JobContradicted(Event, tag="job.contradicted", frozen=True, kw_only=True):
+    """A run ahead and the session's own run of one command came to different ends on one tree: its runs ahead live another life."""
+
+    job: JobKey
+    attempt: AttemptId
+    """The later of the two runs."""
+    ahead: str
+    """How the run ahead ended: pass or fail."""
+    foreground: str
+    """How the session's own did."""
 
 
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
@@ -383,6 +418,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     """A service of this machine that it was seen to use, or a fixed port that it served itself, in words; "" when none was seen."""
     outcome: Outcome = ""
     """What it says of the code (`gates.outcome`)."""
+    beside: str = ""
+    """Beside what its own Bash call had started it ran, in words: a server, a daemon; "" when it ran alone, or ran ahead."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
@@ -651,6 +688,7 @@ LogEvent = (
     | JobSeen
     | JobRetried
     | JobFlipped
+    | JobContradicted
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
@@ -691,8 +729,11 @@ EVENT_DECODER = msgspec.json.Decoder(LogEvent)
 ENCODER = msgspec.json.Encoder()
 
 
-def invocation_from(message: Mapping[str, bytes]) -> Invocation:
+def invocation_from(message: Mapping[str, bytes], *, below_git: bool = False) -> Invocation:
     """Return the invocation a shim's `invoke` request describes.
+
+    Args:
+        below_git: a git process stands between it and the session, as its ancestors show.
 
     Raises:
         KeyError: a field is missing.
@@ -713,4 +754,5 @@ def invocation_from(message: Mapping[str, bytes]) -> Invocation:
         context=message["context"],
         streams="merged" if streams == "merged" else "split",
         stdin="null" if stdin == "null" else "idle",
+        below_git=below_git,
     )

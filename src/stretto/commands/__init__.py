@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
+from stretto.commands.fixing import where as where_it_fixes
 from stretto.commands.readers import reads
 from stretto.commands.shape import Spotted, checks_in, shape_of
 from stretto.commands.shelltext import Simple, Word, split
@@ -22,7 +23,7 @@ from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckK
 from stretto.model import Record
 
 __all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Effect", "Part", "check_of", "display", "effect_of"]
-__all__ += ["Spotted", "checks_in", "parts_of", "python_module", "redact", "shape_of"]
+__all__ += ["Spotted", "checks_in", "parts_of", "python_module", "redact", "shape_of", "where_it_fixes"]
 
 Effect = Literal["reads", "checks", "package", "other"]
 Argv = Sequence[bytes] | Sequence[str]

@@ -1570,6 +1570,12 @@ class Door:
     def changed_at(self, paths: Iterable[str]) -> float:
         return 0.0
 
+    def places(self, paths: Iterable[bytes]) -> tuple[bytes, ...]:
+        return tuple(paths)
+
+    def texts(self, name: str, cwd: bytes) -> tuple[str, ...]:
+        return ()
+
     def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
         for index, invocation in enumerate(INVOCATIONS):
             if job.argv == tuple(word.decode() for word in invocation.argv):
@@ -1625,6 +1631,12 @@ class Door:
         return 0.0
 
     def on_battery(self) -> bool:
+        return False
+
+    def beside(self, pid: int, claude: Process) -> str:
+        return ""
+
+    def at_work(self, session: SessionId) -> bool:
         return False
 
     def reach(self, pid: int) -> Reach:
