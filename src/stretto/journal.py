@@ -35,8 +35,7 @@ examples and with what a reader of another format makes of them. Names end in th
     attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why, audits
     attempt.spawned     its owner lives: attempt, pid, start
     attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes), held_s
-    attempt.settled     attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest, reached, outcome,
-                        beside
+    attempt.settled     attempt, generation, torn (why never), wrote, products, remote, left (processes), digest, reached, outcome, beside
     request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason
