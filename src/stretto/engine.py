@@ -75,8 +75,8 @@ SESSIONS_MOST = 64
 """Sessions of one project that are served at the same time; a loop that starts more is not helped along."""
 DISTURBED_S = 60.0
 """For as long after a development server has written, what may read its files does not run ahead."""
-JUST_S = 0.5
-"""What a command did just before a look may show in the next one."""
+JUST_S, ACT_S = 0.5, 5.0
+"""What a session did just before a look may show in the next one; what it did longer ago than the second explains nothing."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -211,6 +211,10 @@ class Engine:
         """Where a command is configured to rewrite sources, and how often something had moved when that was looked up."""
         self._acted_s = self._looked_s = world.mono_s()
         """When a session last did something that may have moved the tree, and when the tree was last looked at."""
+        self._risked_s = world.mono_s()
+        """When a session last did something of which nobody knows what it did."""
+        self._head = world.head_log()[-1:]
+        """How HEAD last moved."""
         self._stranger: Literal["", "files", "branch"] = ""
         """What moved last without any session: nothing runs ahead for that until one acts again."""
         self._moved_s = 0.0
@@ -426,6 +430,9 @@ class Engine:
         Raises:
             OSError: it could not be written.
         """
+        if session is not None:
+            self._acts()
+            self._risked_s = self._acted_s
         self._owed_epoch = reason
         epoch = self.state.epoch + 1
         self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
@@ -1138,10 +1145,9 @@ class Engine:
         self._scan = scan
         if scan.generation != before.generation and not scan.moved:
             self._busy_s = self._world.mono_s()
-        acted, self._looked_s = self._acted_s >= self._looked_s - JUST_S, self._world.mono_s()
+        looked_s, self._looked_s = self._looked_s, self._world.mono_s()
         if scan.moved:
-            if not acted:
-                self._whose(scan)
+            self._whose(scan, looked_s)
             self._moves += 1
             self._moved_s = self._world.mono_s()
             self.dirty = True
@@ -1151,19 +1157,30 @@ class Engine:
             self.log(TreeMoved, generation=scan.generation, count=len(scan.moved), sample=sample)
         self._look_beside()
 
-    def _whose(self, scan: Scan) -> None:
-        """Something moved and no session was seen to act: take note when that was none of their doing.
+    def _whose(self, scan: Scan, looked_s: float) -> None:
+        """Something moved: take note when that was no session's doing. Nothing runs ahead for it until one acts again (decision 0026).
 
-        What a process in the background of a session writes is its own, too; that one checks out another branch is not expected.
+        A session acts by its writing tools, by Bash calls that do more than read, and by what these left running. HEAD is moved by calls of
+        unknown effects alone: what a check or a process in the background writes is its own, but no checkout of another branch.
+
+        Args:
+            looked_s: when the tree was last looked at: what a session did before that had shown by then.
         """
-        if any(conversation.acts for conversation in self.conversations.values()):
+        switched = False
+        if any(change.of is FileClass.GIT and not freshness.is_rewriting(change) for change in scan.moved):
+            head = self._world.head_log()[-1:]
+            switched, self._head = head != self._head, head
+        since_s = max(looked_s - JUST_S, self._world.mono_s() - ACT_S)
+        if (self._risked_s if switched else self._acted_s) >= since_s:
+            return
+        if any(conversation.open_of_unknown_effects() if switched else conversation.acts for conversation in self.conversations.values()):
             return
         moved = {change.of for change in self._world.tree.classify(scan.moved) if not freshness.is_rewriting(change)}
         if not moved & {FileClass.SOURCE, FileClass.DEPENDENCY}:
             return
-        if FileClass.GIT in moved:
+        if switched:
             self._stranger = "branch"
-        elif not self._stranger and not any(map(self._world.at_work, self.conversations)):
+        elif not (self._stranger or any(map(self._world.at_work, self.conversations))):
             self._stranger = "files"
 
     # --- running ahead -------------------------------------------------------------------------------------------------------

@@ -223,12 +223,13 @@ def go_on(stopped: Iterable[Process]) -> None:
 def holds(pids: Collection[int]) -> str:
     """Say what these processes hold that somebody else may wait for, in words; "" when it is nothing.
 
-    A lock is seen at the open file it hangs on, also when who took it has ended since (`exec 9>lock; flock 9`). Where the system does not
-    show locks they may hold any.
+    A lock is seen at the open file it hangs on, also when who took it has ended since (`exec 9>lock; flock 9`). A file that is a lock by
+    being there (`index.lock`) is known by its name, and git makes and closes it at any moment. Where the system does not show locks they
+    may hold any.
     """
     if not os.path.exists(LOCKS):
         return "what nobody can see here"
-    if next(_locked(pids), None) is not None:
+    if next(_locked(pids), None) is not None or any(_holds_lock_file(pid) for pid in pids):
         return "a lock"
     pid = next(iter(pids), 0)
     listening = {
@@ -246,6 +247,20 @@ def keeps_waiting(pids: Collection[int]) -> bool:
         return False
     held = set(_locked(pids)) | {fields[5] for fields in rows if len(fields) > 5 and fields[1] != b"->" and int(fields[4]) in pids}
     return any(fields[6] in held and not _is_worker(int(fields[5])) for fields in waiting)
+
+
+def _holds_lock_file(pid: int) -> bool:
+    if peek(f"/proc/{pid}/comm").rstrip(b"\n") == b"git":
+        return True
+    for descriptor in _names(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{descriptor}").endswith((".lock", ".lck", ".pid")):
+                _, _, flags = peek(f"/proc/{pid}/fdinfo/{descriptor}").partition(b"flags:")
+                if int(flags.split()[0], 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+        except (OSError, IndexError):
+            continue  # closed, or the process ended, meanwhile
+    return False
 
 
 def _is_worker(pid: int) -> bool:

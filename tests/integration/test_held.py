@@ -279,6 +279,8 @@ if kind == "flock":
         fcntl.flock(held, fcntl.LOCK_EX)
         os._exit(0)
     os.wait()
+elif kind == "file":
+    held = open(path + ".lock", "w")
 elif kind == "posix":
     held = open(path, "w")
     fcntl.lockf(held, fcntl.LOCK_EX)
@@ -306,7 +308,7 @@ needs_locks = pytest.mark.skipif(not os.path.exists(kin.LOCKS), reason="this ker
 
 
 @needs_locks
-@pytest.mark.parametrize("kind", ["flock", "posix", "unix", "tcp"])
+@pytest.mark.parametrize("kind", ["flock", "posix", "file", "unix", "tcp"])
 def test_who_holds_a_lock_or_a_socket_is_ended_and_not_held_back(start, short, kind):
     """Nobody would let go of it for as long as it stands still, and the session may be who waits."""
     run = holder(start, short, kind)

@@ -16,7 +16,7 @@ from stretto import fold, freshness, runs, schedule, snapshot
 from stretto.background import Background
 from stretto.engine import Engine
 from stretto.hookwire import ToolAsked
-from stretto.model import AttemptExited, End, RequestMade
+from stretto.model import AttemptExited, End, Invocation, RequestMade
 from stretto.requests import Requests
 from stretto.runs import Runs
 from stretto.sessions import Conversation
@@ -192,6 +192,18 @@ def _forgets_what_a_call_left_running() -> list[Swap]:
     return [(Background, "follow", lambda self, found, **_: None)]
 
 
+def _runs_ahead_of_what_a_stranger_moved() -> list[Swap]:
+    return [(Engine, "_whose", lambda self, scan, looked_s: None)]
+
+
+def _runs_ahead_in_the_environment_of_a_git_hook() -> list[Swap]:
+    return [(Invocation, "hooked", property(lambda self: False))]
+
+
+def _counts_what_was_contradicted() -> list[Swap]:
+    return [(fold.Job, "contradicted", property(lambda self: ""))]
+
+
 PLANTS: dict[str, Callable[[], list[Swap]]] = {
     function.__name__[1:].replace("_", "-"): function
     for function in (
@@ -216,6 +228,9 @@ PLANTS: dict[str, Callable[[], list[Swap]]] = {
         _hears_of_no_tool_but_bash,
         _reads_no_marks_of_shells,
         _forgets_what_a_call_left_running,
+        _runs_ahead_of_what_a_stranger_moved,
+        _runs_ahead_in_the_environment_of_a_git_hook,
+        _counts_what_was_contradicted,
     )
 }
 
