@@ -209,10 +209,9 @@ class Engine:
         """What a command was given by absolute paths, as far as it was there when its last foreground run ended."""
         self._fixes: dict[JobKey, tuple[int, str]] = {}
         """Where a command is configured to rewrite sources, and how often something had moved when that was looked up."""
-        self._acted_s = self._looked_s = world.mono_s()
-        """When a session last did something that may have moved the tree, and when the tree was last looked at."""
-        self._risked_s = world.mono_s()
-        """When a session last did something of which nobody knows what it did."""
+        self._looked_s = world.mono_s()
+        self._acted_s = self._risked_s = float("-inf")
+        """When a session last did something that may have moved the tree, and something of which nobody knows what it did."""
         self._head = world.head_log()[-1:]
         """How HEAD last moved."""
         self._stranger: Literal["", "files", "branch"] = ""
@@ -833,9 +832,9 @@ class Engine:
                 text = gates.clean(call.command or f"the tool {call.tool}")[:80]
                 self._new_epoch(f"it ended, and its beginning was not seen: {text}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS:
+                self._acts()
                 path = self._world.real(call.path)
                 conversation.write_ended(call.id, path, self._world.changed_at([path]))
-                self._acts()
                 self.poke()
                 if self._seen_by_scan(call.path):
                     self._gatekeeper.wrote(batch.session, batch.agent, os.path.relpath(self._world.real(call.path), self._world.root))

@@ -190,9 +190,9 @@ class Conversation:
 
     @property
     def acts(self) -> bool:
-        """Whether a Bash call is open that does more than read."""
+        """Whether a Bash call is open that does more than read, or may be."""
         now_s = self._awake_s()
-        return any(call.effect != "reads" and now_s - call.since_s < CALL_LIFE_S for call in self._calls.values())
+        return self.may_hide_calls or any(call.effect != "reads" and now_s - call.since_s < CALL_LIFE_S for call in self._calls.values())
 
     @property
     def mixes(self) -> bool:

@@ -837,6 +837,8 @@ class Host:
         if self.rng.random() < 0.3:
             self.advance(QUIET_S + 1.0)
         busy = any(sitting.shims or sitting.unknown or sitting.over for sitting in self.sittings)
+        if self.engine is not None:  # of a call that was broken off nobody tells the supervisor: to it that goes on
+            busy = busy or any(conversation.acts for conversation in self.engine.conversations.values())
         self.edit(path)
         if self.engine is not None and self.rng.random() < 0.8:
             self.engine.poke()
