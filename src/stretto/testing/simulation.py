@@ -629,7 +629,9 @@ class Host:
         self.count(f"start {event.kind}")
         fact = self.truths.setdefault(event.attempt, Fact(event.job, event.kind))
         fact.kind = event.kind
-        if event.kind == "foreground":
+        if event.kind == "requested":
+            self.acts()
+        elif event.kind == "foreground":
             self.alone[event.job] = self.alone.get(event.job, 0) - 1
         elif event.kind == "ahead":
             self.check_ahead(event)
@@ -656,6 +658,8 @@ class Host:
         fact = self.truths.get(event.attempt)
         self.note(f"exit {event.attempt[:6]} {event.end.how} {event.end.value}")
         self.count(f"exit {event.end.how}")
+        if fact is not None and fact.kind == "requested":
+            self.acts()
         if fact is None:
             self.broken(f"an exit of {event.attempt[:6]}, which never started")
         elif event.end.how in ("code", "signal") and event.end != fact.end:
@@ -814,6 +818,7 @@ class Host:
 
     def closes(self, sitting: Sitting, *, said: bool) -> None:
         self.note(f"session {sitting.id} ends, {'with' if said else 'without'} a word")
+        self.acts()  # what it was running may have moved anything
         sitting.claude.alive = False
         sitting.unknown = None
         for shim in list(sitting.shims):
