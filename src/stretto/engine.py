@@ -1179,7 +1179,7 @@ class Engine:
             return
         if switched:
             self._stranger = "branch"
-        elif not (self._stranger or any(map(self._world.at_work, self.conversations))):
+        elif not (self._stranger or self._background):
             self._stranger = "files"
 
     # --- running ahead -------------------------------------------------------------------------------------------------------

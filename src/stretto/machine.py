@@ -482,8 +482,5 @@ class Machine:
     def beside(self, pid: int, claude: Process) -> str:
         return observe.beside(pid, claude.pid)
 
-    def at_work(self, session: SessionId) -> bool:
-        return observe.at_work(session)
-
     def reach(self, pid: int) -> observe.Reach:
         return observe.reach(pid)

@@ -278,16 +278,6 @@ def beside(pid: int, host: int) -> str:
     return ""
 
 
-def at_work(session: str) -> bool:
-    """Say whether something that a session's Bash calls started is alive: it may write although no call of the session is open."""
-    mark = b"CLAUDE_CODE_SESSION_ID=" + os.fsencode(session)
-    for name in os.listdir("/proc") if LINUX else ():
-        entries = peek(f"/proc/{name}/environ").split(b"\0") if name.isdigit() else []
-        if mark in entries and b"CLAUDECODE=1" in entries and not (HOOKS_MARK & _names(entries) or _ours(int(name))):
-            return True
-    return False
-
-
 HOOKS_MARK = frozenset((b"CLAUDE_PROJECT_DIR",))
 """What the host gives its hooks and servers, and never a Bash call."""
 

@@ -215,8 +215,5 @@ class World(Protocol):
     def beside(self, pid: int, claude: Process) -> str:
         """Say what a process's own Bash call has started beside it that it may need, "" when nothing was seen."""
 
-    def at_work(self, session: SessionId) -> bool:
-        """Say whether anything lives that a session's Bash calls started."""
-
     def reach(self, pid: int) -> Reach:
         """Say what a process and its descendants are connected to at this moment."""

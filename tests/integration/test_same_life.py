@@ -293,14 +293,18 @@ def test_a_checkout_of_the_sessions_own_is_its_own_work(branched: Bench):
 
 
 @needs_proc
-def test_what_a_sessions_background_process_may_write_is_told_from_what_the_host_started_for_itself():
-    env = {"CLAUDECODE": "1", "CLAUDE_CODE_SESSION_ID": "one", "PATH": "/usr/bin:/bin"}
-    for more, session, expected in (({}, "one", True), ({}, "two", False), ({"CLAUDE_PROJECT_DIR": "/p"}, "one", False)):
-        with subprocess.Popen(["sleep", "60"], env={**env, **more}) as process:
-            try:
-                assert observe.at_work(session) is expected
-            finally:
-                process.kill()
+def test_what_a_call_has_left_running_writes_for_the_session(branched: Bench):
+    """It is no stranger as long as it lives, unless it checks out another branch."""
+    branched.bash(
+        f"(until [ -e {branched.short}/go ]; do sleep 0.02; done; echo made > made.py; sleep 60) & echo $! > {branched.short}/pid"
+    )
+    try:
+        seen = len(branched.events(TreeMoved))
+        (branched.short / "go").touch()
+        moved(branched, seen)
+        branched.settled(3, "ahead")
+    finally:
+        subprocess.run(["kill", (branched.short / "pid").read_text().strip()], check=False)
 
 
 @needs_proc

@@ -1692,9 +1692,6 @@ class Door:
     def beside(self, pid: int, claude: Process) -> str:
         return ""
 
-    def at_work(self, session: SessionId) -> bool:
-        return False
-
     def reach(self, pid: int) -> Reach:
         return Reach()
 
