@@ -440,7 +440,7 @@ class Host:
         """When each was cancelled."""
         self.alone: dict[JobKey, int] = {}
         """How many foreground runs a command whose run ahead was contradicted still has to do."""
-        self.strange, self.acted_s = False, 0.0
+        self.strange, self.strange_s, self.acted_s = False, 0.0, 0.0
         """The last to move the tree was no session; and when one last did something."""
         self.well_since_s = self.alone_since_s = 0.0
         """Since when a supervisor lives and the disk has room, on the clock that a sleep does not move."""
@@ -651,7 +651,8 @@ class Host:
             self.broken(f"{event.attempt[:6]} runs ahead with the index that git gave one call")
         if self.alone.get(event.job, 0) > 0:
             self.broken(f"{event.attempt[:6]} runs ahead although its command's run ahead was contradicted")
-        if self.strange and event.audits is None:
+        noticed = self.engine is not None and self.engine._acted_s >= self.strange_s  # what no hook had announced
+        if self.strange and event.audits is None and not noticed:
             self.broken(f"{event.attempt[:6]} runs ahead of what only a stranger has moved")
 
     def check_exit(self, event: AttemptExited, begin: int) -> None:
@@ -843,13 +844,13 @@ class Host:
             self.advance(QUIET_S + 1.0)
         busy = any(sitting.shims or sitting.unknown or sitting.over for sitting in self.sittings)
         if self.engine is not None:  # of a call that was broken off nobody tells the supervisor: to it that goes on
-            busy = busy or any(conversation.acts for conversation in self.engine.conversations.values())
+            busy = busy or any(conversation.acts for conversation in self.engine.conversations.values()) or bool(self.engine._background)
         self.edit(path)
         if self.engine is not None and self.rng.random() < 0.8:
             self.engine.poke()
             if not busy and path != IGNORED and self.mono - self.acted_s > QUIET_S and not self.full:
                 self.note("nobody but a stranger has moved that")
-                self.strange = True
+                self.strange, self.strange_s = True, self.mono
 
     def acts(self) -> None:
         """A session does something itself."""
