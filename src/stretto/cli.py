@@ -312,6 +312,11 @@ def uninstall(everything: bool) -> None:
         ended = control.stop(paths)
         trust.erase(paths)
         click.echo(f"Removed {paths.folder}" + (f", ended {ended} process{'es' if ended > 1 else ''}." if ended else "."))
+    if here and here.grant.origin and (origin := _load_or_none(base, here.grant.origin)) is not None:
+        click.echo(
+            f"The next session here is served again: {display(origin.root)} is granted with its worktrees. "
+            "`stretto init --no-worktrees` there ends that, `stretto mode off` here is for this one."
+        )
     if others and user and user.changes:
         click.echo(
             f"The hooks in {user.path} stay: {len(others)} other granted projects use them; `stretto uninstall --all` takes them out."

@@ -54,9 +54,9 @@ def pointer(path: str) -> bytes:
 
 
 def identity(path: str) -> str:
-    """Return what tells a folder from another one that takes its place: device and inode, "" when it is not there."""
+    """Return what tells a folder from another one at its path: inode and owner (devices get new numbers), "" when it is not there."""
     try:
         found = os.stat(path)
     except OSError:
         return ""
-    return f"{found.st_dev}:{found.st_ino}"
+    return f"{found.st_ino}:{found.st_uid}"

@@ -124,7 +124,7 @@ class Grant(Record, frozen=True, kw_only=True):
     worktrees: bool = False
     """Worktrees of the repository are granted as well, when a session begins in one (worktrees.py)."""
     repository: str = ""
-    """Device and inode of the repository's git directory when it was granted, "" outside of any."""
+    """Inode and owner of the repository's git directory when it was granted, "" outside of any."""
     origin: str = ""
     """Key of the project with which this worktree was granted; its grant ends with that one."""
 

@@ -243,6 +243,8 @@ def test_where_the_user_said_so_a_worktree_is_granted_at_its_first_session_and_g
     assert trust.verify(found) == b'exclude = ["x"]\n'
     assert world.ok("mode", cwd=other) == "on\n"
     assert not any("no settings file" in line for line in world("doctor", cwd=other).out.splitlines())
+    assert "The next session here is served again" in world.ok("uninstall", cwd=other)
+    assert session_start(world, other) == ""
 
     (third / "stretto.toml").write_text("exclude = []\n")
     assert "stretto.toml is not the one that was granted" in session_start(world, third)
