@@ -14,15 +14,16 @@ figures, cross-validated, and what was tried and left.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stretto.commands import Check
 from stretto.fold import Job
 from stretto.habits import Habits, Tally
-from stretto.model import JobKey, Record
+from stretto.model import Invocation, JobKey, Record
 
 WORTH_S = 0.15
 """A quicker command is not run ahead: joining it would save nothing that can be felt."""
+PATH_MOST = 4096
 LIKELY_LEAST = 0.005
 LISTED_MOST = 8
 CONSIDERED_MOST = 200
@@ -42,7 +43,18 @@ class Candidate(Record, frozen=True, kw_only=True):
     """How long it has been running ahead already; None when it does not."""
 
 
-def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbidden: bool, withheld: str, grouped: bool = False) -> str:
+def ineligible(
+    job: Job,
+    check: Check,
+    *,
+    idle_input: bool,
+    allowed: bool,
+    forbidden: bool,
+    withheld: str,
+    grouped: bool = False,
+    gone: str = "",
+    fixes: Callable[[], str] = str,
+) -> str:
     """Say why a command may not run ahead, "" when it may.
 
     Args:
@@ -51,6 +63,8 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
         forbidden: stretto.toml says never.
         withheld: why the host cannot be taken to run it again without asking, "" when it can.
         grouped: the session runs it in the host's memory group, of whose limit a run of ours would be free.
+        gone: the first folder it was given that is there no more, "" when all are.
+        fixes: says where it is configured to rewrite sources, "" when that is not seen; asked last, since it reads files.
     """
     if forbidden:
         return "the rules say never"
@@ -58,8 +72,16 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
         return "its standard input was not empty"
     if grouped:
         return "the session runs it under the host's memory limit, which would not hold for a run ahead"
+    if job.hooked:
+        return "git called it, with an index or a date of its own"
+    if gone:
+        return f"a folder it was given is gone: {gone}"
+    if job.contradicted:
+        return f"put aside: {job.contradicted}"
     if withheld or allowed:
         return withheld
+    if job.beside:
+        return f"it ran beside {job.beside}"
     if not check.ahead:
         return "it builds, writes products, or may do more than check"
     if job.mutating:
@@ -74,7 +96,17 @@ def ineligible(job: Job, check: Check, *, idle_input: bool, allowed: bool, forbi
         return f"it was seen to {job.reached}"
     if not job.clean:
         return "it was not seen to end cleanly yet"
+    if where := fixes():
+        return f"it rewrites sources, says {where}"
     return ""
+
+
+def given_paths(invocation: Invocation, *, env: bool = True) -> tuple[bytes, ...]:
+    """Return the absolute paths that a call was given: its directory, in arguments and, with `env`, in variables."""
+    entries = [entry.partition(b"=")[2] for entry in invocation.meaningful_env] if env else []
+    words = [part for word in invocation.argv[1:] for part in (word, *word.split(b"=")[1:])]
+    paths = (word for word in (*words, *entries) if word.startswith(b"/") and len(word) < PATH_MOST and b":" not in word)
+    return tuple(dict.fromkeys((invocation.cwd, *paths)))
 
 
 def desired(habits: Habits, candidates: Iterable[Candidate], now_s: float, price: float) -> list[JobKey]:

@@ -765,7 +765,7 @@ def retry(ids: tuple[str, ...]) -> None:
         attempt = state.attempts.get(AttemptId(item))
         job = state.jobs[attempt.job if attempt is not None else JobKey(item)]
         control.request(project, {"op": b"retry", "job": job.job.encode()})
-        was = "may run ahead again" if job.crashes or job.idle_bets else "has nothing to be forgiven"
+        was = "may run ahead again" if job.crashes or job.idle_bets or job.contradicted else "has nothing to be forgiven"
         was = "may be joined and run ahead again" if job.barred else was
         click.echo(f"{render.command(job)} {was}.")
 

@@ -457,13 +457,14 @@ class Supervisor:
 
     def _invoke(self, peer: Peer, message: rpc.Message) -> rpc.Message:
         engine, began_s = self._engine, mono_s()
-        invocation = invocation_from(message)
+        session, pid = SessionId(message["session"].decode()) or None, int(message["pid"])
+        invocation = invocation_from(message, below_git=self._below_git(session, pid))
         self._compare_versions(message)
         if engine.makes_way or not engine.announced:
             return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
         if self._nested(peer):
             return {"do": b"exec", "reason": b"it runs inside a worker"}
-        peer.call.session = SessionId(message["session"].decode()) or None
+        peer.call.session = session
         peer.call.pid = _peer_pid(peer.connection)
         callers, shell = self._callers(peer.call.pid or int(message["pid"]), peer.call.session)
         check = engine.check_of(invocation, observe.environment(shell.pid) if shell is not None else ())
@@ -522,6 +523,11 @@ class Supervisor:
         conversation = self._engine.conversations.get(session) if session else None
         claude = conversation.claude if conversation is not None else None
         return observe.callers(pid, {claude.pid, *observe.ancestors(claude.pid)} if claude is not None else ())
+
+    def _below_git(self, session: SessionId | None, pid: int) -> bool:
+        """Say whether git made this call: its hook, its alias, its bisecting."""
+        conversation = self._engine.conversations.get(session) if session is not None else None
+        return observe.below_git(pid, conversation.claude.pid if conversation is not None and conversation.claude is not None else 0)
 
     def _not_ours(self, invocation: Invocation, check: commands.Check) -> Verdict | None:
         """Say why a check just runs, neither joined nor recorded; None when it may be."""

@@ -16,9 +16,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, NamedTuple, assert_never
+from typing import Any, Literal, NamedTuple, assert_never
 
-from stretto import __version__, ahead, commands, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
+from stretto import __version__, ahead, commands, freshness, gates, habits, hookwire, meter, patterns, retries, rpc, rules, schedule
 from stretto.audit import Auditor
 from stretto.background import Background, Processes
 from stretto.errors import CorruptError, StrettoError, UserError
@@ -81,6 +81,8 @@ DISTURBED_S = 60.0
 BYTE_CODE_S = 2.5
 """For so long after an ahead run has ended, byte code that it made may still be of the second in which a source is written."""
 PYCACHE_PREFIX = b"PYTHONPYCACHEPREFIX="
+JUST_S, ACT_S = 0.5, 5.0
+"""What a session did just before a look may show in the next one; what it did longer ago than the second explains nothing."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -152,6 +154,12 @@ class Heard(NamedTuple):
 NOTHING = Heard()
 
 
+def _is_same_for_git(invocation: Invocation, run: Run) -> bool:
+    """Say whether a call that git makes sees what the call of a run saw; an index beside the repository's own is looked at by no scan."""
+    indexes = [entry for entry in invocation.of_git if entry.startswith(b"GIT_INDEX_FILE=")]
+    return invocation.of_git == run.of_git and all(os.path.basename(entry) == b"index" for entry in indexes)
+
+
 class Answer(NamedTuple):
     do: str
     """exec, record, replay or attach."""
@@ -219,6 +227,17 @@ class Engine:
         self._not_followed_s: float | None = None
         """When a session beyond the cap was last heard of, on the clock of calls."""
         self.standing = world.standing() or Allowed(mode="off", rules=rules.Rules())
+        self._places: dict[JobKey, tuple[bytes, ...]] = {}
+        """What a command was given by absolute paths, as far as it was there when its last foreground run ended."""
+        self._fixes: dict[JobKey, tuple[int, str]] = {}
+        """Where a command is configured to rewrite sources, and how often something had moved when that was looked up."""
+        self._looked_s = world.mono_s()
+        self._acted_s = self._risked_s = float("-inf")
+        """When a session last did something that may have moved the tree, and something of which nobody knows what it did."""
+        self._head = world.head_log()[-1:]
+        """How HEAD last moved."""
+        self._stranger: Literal["", "files", "branch"] = ""
+        """What moved last without any session: nothing runs ahead for that until one acts again."""
         self._moved_s = 0.0
         self._poked_s = 0.0
         self.dirty = True
@@ -354,6 +373,7 @@ class Engine:
                 self._ends(run, "the supervisor was not there when it began")
             elif run.kind == "foreground" and run.child_pid:
                 self._look_at(run, run.child_pid)
+                self._look_around(run)
             elif run.kind == "ahead" and run.process:
                 self._look_at(run, run.process.pid)
 
@@ -362,6 +382,12 @@ class Engine:
         if not (run.remote or run.reached):
             run.remote, run.reached, run.ports = self._world.reach(pid, run.ports)
             run.looks += 1
+
+    def _look_around(self, run: Run) -> None:
+        """Note what its own Bash call has started beside a foreground run."""
+        conversation = self.conversations.get(run.session) if run.session is not None else None
+        if run.mixed and run.shim_pid and not run.beside and conversation is not None and conversation.claude is not None:
+            run.beside = self._world.beside(run.shim_pid, conversation.claude)
 
     def reload(self) -> None:
         """Read the grant and the rules it was given for; whatever is wrong with them switches everything off and says why."""
@@ -426,6 +452,9 @@ class Engine:
         Raises:
             OSError: it could not be written.
         """
+        if session is not None:
+            self._acts()
+            self._risked_s = self._acted_s
         self._owed_epoch = reason
         epoch = self.state.epoch + 1
         self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
@@ -482,6 +511,7 @@ class Engine:
                 self._bash_asked(conversation, call)  # first: should its denial not reach the host, it runs
                 return self._ask_gate(gates.Question(place="tool", session=call.session, agent=call.agent, way_out=way_out))
             case hookwire.WriteAsked():
+                self._acts()
                 conversation.write_asked(call.call, self._world.real(call.path))
                 return self._ask_gate(gates.Question(place="edit", session=call.session, agent=call.agent))
             case hookwire.PermissionQuestion():
@@ -617,8 +647,9 @@ class Engine:
     def _hurry(self, question: gates.Question) -> None:
         """Start the quick checks that a gate would wait for: nobody edits any more, so there is no rest of the tree to wait for."""
         turn = self.state.steering.turns.get(question.session) if question.session is not None else None
-        if turn is None or question.agent not in turn.wrote or self._held():
+        if turn is None or question.agent not in turn.wrote or self._held() or self._stranger == "branch":
             return
+        self._stranger = ""  # it is at the end of work of its own, on the files as they are
         for key, check in self._checks.items():
             job = self.state.jobs[key]
             text = commands.pattern_text(self._invocations[key].argv)
@@ -718,6 +749,8 @@ class Engine:
     def _asked(
         self, conversation: Conversation, call: hookwire.BashAsked | hookwire.ToolAsked, effect: str, writes: Sequence[str] = ()
     ) -> OpenCall:
+        if effect != "reads":
+            self._acts()
         self.guarded(self._look_beside)  # a shell that has begun already is not this call's
         open_call = conversation.asked(call, effect, self.names(), self._world.ticks(), writes)
         open_call.epoch = self.state.epoch
@@ -730,8 +763,15 @@ class Engine:
             self._new_epoch(f"{what} ran: {gates.clean(open_call.text)[:80]}", call.session)
         return open_call
 
+    def _acts(self) -> None:
+        """A session does something that may move the tree: what moves now is its own, and what moved before it works on."""
+        self._acted_s, self._stranger = self._world.mono_s(), ""
+        self.dirty = True
+
     def _calls_ended(self, conversation: Conversation, calls: list[OpenCall], session: SessionId) -> None:
         """Calls are over, to the host; what they left running is followed from now on."""
+        if any(call.effect != "reads" for call in calls):
+            self._acts()
         for unknown in (True, False):
             kind = [call for call in calls if call.is_unknown is unknown]
             if kind:
@@ -871,8 +911,10 @@ class Engine:
                 text = gates.clean(call.command or f"the tool {call.tool}")[:80]
                 self._new_epoch(f"it ended, and its beginning was not seen: {text}", batch.session)
             if call.tool in hookwire.WRITING_TOOLS:
-                conversation.write_ended(call.id, self._world.real(call.path))
-                self._drop_byte_code([self._world.real(call.path)])
+                self._acts()
+                path = self._world.real(call.path)
+                conversation.write_ended(call.id, path, self._world.changed_at([path]))
+                self._drop_byte_code([path])
                 self.runs.session_wrote()
                 self.poke()
                 if self._seen_by_scan(call.path):
@@ -893,9 +935,10 @@ class Engine:
         return real.startswith(os.fsencode(self._world.root) + b"/") and self._world.tree.covers(real)
 
     def _edited(self, run: Run) -> list[str]:
-        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way."""
-        paths = (path for conversation in self.conversations.values() for path in conversation.edited_since(run.began_mono_s))
-        return [os.path.relpath(path, self._world.root) for path in paths]
+        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way, and nobody since."""
+        edits = [edit for conversation in self.conversations.values() for edit in conversation.edits_since(run.began_mono_s)]
+        own = {edit.path for edit in edits if edit.ended_s is None or self._world.changed_at([edit.path]) == edit.left_at}
+        return [os.path.relpath(path, self._world.root) for path in sorted(own)]
 
     def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> str:
         if not self.standing.acts or batch.agent:
@@ -906,7 +949,9 @@ class Engine:
         results = []
         for job, result in self.runs.results.items():
             known = conversation.known.get(job)
-            if known is None or known == gates.outcome(result.end) or not result.end.by_itself or self.state.jobs[job].barred:
+            if known is None or known == gates.outcome(result.end) or not result.end.by_itself:
+                continue
+            if self.state.jobs[job].barred or self.state.jobs[job].hooked:
                 continue
             self.look()
             if job not in self._elsewhere and self.runs.still_true(result, self.standing.rules.max_age_s, self._scan.problem):
@@ -994,6 +1039,7 @@ class Engine:
                 argv=commands.redact(invocation.argv),
                 cwd=os.path.relpath(os.fsdecode(invocation.cwd), self._world.root),
                 streams=invocation.streams,
+                hooked=invocation.hooked,
             )
         call.ask = self._world.new_id()[:16]
         shape = self.shim_asked(call.session, invocation)
@@ -1016,6 +1062,8 @@ class Engine:
         blocked, code = self._blocker(), "beside-unknown"
         if not blocked and (barred := self.state.jobs[job].barred):
             blocked, code = f"it is joined no more since an audit: {barred}", "barred"
+        if not blocked and run is not None and invocation.hooked and not _is_same_for_git(invocation, run):
+            blocked, code = "git called it, and gave it another index, date or state than before", "git-hook"
         if conversation is not None:
             again = conversation.asked_again(job, _names_of(invocation), shell)  # counted whatever else is said
             real = real or conversation.real_by_text(_names_of(invocation), shell) or again
@@ -1034,8 +1082,10 @@ class Engine:
         allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape) and not nested)
         if do == "record":
             joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, within=within)
-            joined.shim_pid = call.pid
+            joined.shim_pid, joined.of_git = call.pid, invocation.of_git
             joined.outputs, joined.printed = outputs
+            joined.mixed = nested or (conversation is not None and conversation.mixes)
+            self._look_around(joined)
         else:
             assert run is not None
             joined = call.waits_for = run
@@ -1045,7 +1095,7 @@ class Engine:
         self._decided(call, job, verdict, do, joined, began_s, shape=shape, nested=nested, would=would, differs=differs, allowed=allowed)
         if call.session is not None and conversation is not None and conversation.questioned:
             self.log(PermissionAsked, job=job, session=call.session)
-        if self.standing.acts:
+        if self.standing.acts and not invocation.hooked:
             self._revival.asked(invocation)
         self.dirty = True
         return Answer(do, verdict.reason, joined)
@@ -1152,7 +1202,9 @@ class Engine:
         """
         run = call.run
         assert run is not None
+        self._look_around(run)
         self.look()
+        self._places[run.job] = self._world.places(ahead.given_paths(self._invocations[run.job]))
         self.runs.ended(run, end, out_bytes, err_bytes, cpu_s, left(), self._scan, log_exit=True)
         self._knows(call.session, run, end)
         call.run = None
@@ -1207,7 +1259,9 @@ class Engine:
         self._scan = scan
         if scan.generation != before.generation and not scan.moved:
             self._busy_s = self._world.mono_s()
+        looked_s, self._looked_s = self._looked_s, self._world.mono_s()
         if scan.moved:
+            self._whose(scan, looked_s)
             self._moves += 1
             self._moved_s = self._world.mono_s()
             self.dirty = True
@@ -1249,6 +1303,32 @@ class Engine:
     def _is_there(self, path: str) -> bool:
         return self._world.changed_at([os.path.join(self._world.root, path)]) > 0
 
+    def _whose(self, scan: Scan, looked_s: float) -> None:
+        """Something moved: take note when that was no session's doing. Nothing runs ahead for it until one acts again (decision 0026).
+
+        A session acts by its writing tools, by Bash calls that do more than read, and by what these left running. HEAD is moved by calls of
+        unknown effects alone: what a check or a process in the background writes is its own, but no checkout of another branch.
+
+        Args:
+            looked_s: when the tree was last looked at: what a session did before that had shown by then.
+        """
+        switched = False
+        if any(change.of is FileClass.GIT and not freshness.is_rewriting(change) for change in scan.moved):
+            head = self._world.head_log()[-1:]
+            switched, self._head = head != self._head, head
+        since_s = max(looked_s - JUST_S, self._world.mono_s() - ACT_S)
+        if (self._risked_s if switched else self._acted_s) >= since_s:
+            return
+        if any(conversation.open_of_unknown_effects() if switched else conversation.acts for conversation in self.conversations.values()):
+            return
+        moved = {change.of for change in self._world.tree.classify(scan.moved) if not freshness.is_rewriting(change)}
+        if not moved & {FileClass.SOURCE, FileClass.DEPENDENCY}:
+            return
+        if switched:
+            self._stranger = "branch"
+        elif not (self._stranger or self._background):
+            self._stranger = "files"
+
     # --- running ahead -------------------------------------------------------------------------------------------------------
 
     def _eagerness(self) -> rules.Eagerness:
@@ -1280,7 +1360,7 @@ class Engine:
         asked_running = sum(run.kind == "requested" for run in self.runs.open.values())
         room = asked and foreground + asked_running < self._world.cores()
         view = schedule.View(
-            desired=[] if held else [*self._desired(eagerness.preset), *self._auditor.due(self._forbidden)],
+            desired=[] if held or self._stranger else [*self._desired(eagerness.preset), *self._auditor.due(self._forbidden)],
             running=running,
             foreground=foreground,
             slots=self._world.cores(),
@@ -1355,7 +1435,7 @@ class Engine:
                 continue
             if self._is_disturbed(key) or self.runs.pause_s(key):
                 continue
-            if not self._ineligible(job, gated=key in self._urgent) and self.runs.wants_run(job):
+            if self.runs.wants_run(job) and not self._ineligible(job, gated=key in self._urgent):
                 began_s = running.get(key)
                 run_s = None if began_s is None else self._world.mono_s() - began_s
                 candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
@@ -1431,7 +1511,23 @@ class Engine:
             allowed=patterns.matches(self.standing.rules.ahead, text),
             forbidden=patterns.matches(self.standing.rules.never_ahead, text, beyond=True),
             withheld=self._approvals.withheld(job, self.conversations.values()),
+            gone=self._gone(key),
+            fixes=lambda: self._where_it_fixes(key),
         )
+
+    def _gone(self, key: JobKey) -> str:
+        """Return the first place a command was given that is there no more, "" when all are: nobody is to make it anew."""
+        given = self._places.get(key, ahead.given_paths(self._invocations[key], env=False))
+        left = self._world.places(given)
+        return next((commands.display([path]) for path in given if path not in left), "")
+
+    def _where_it_fixes(self, key: JobKey) -> str:
+        moves, where = self._fixes.get(key, (-1, ""))
+        if moves != self._moves:
+            invocation = self._invocations[key]
+            where = commands.where_it_fixes(invocation.argv, lambda name: self._world.texts(name, invocation.cwd))
+            self._fixes[key] = self._moves, where
+        return where
 
     def _crashed_ago_s(self, job: Job) -> float:
         return self._world.mono_s() - job.crashed_mono if job.crashed_boot == self._world.boot_id() else -1.0
@@ -1531,7 +1627,7 @@ class Engine:
     def retry(self, job: JobKey) -> bool:
         """The user wants a command that was put aside, given up or barred to be tried again at once; False when there is none."""
         known = self.state.jobs.get(job)
-        if known is not None and (known.crashes or known.barred or known.idle_bets):
+        if known is not None and (known.crashes or known.barred or known.idle_bets or known.contradicted):
             self.log(JobRetried, job=job)
             self.dirty = True
         return known is not None

@@ -49,6 +49,7 @@ from stretto.model import (
     Event,
     GateDecided,
     InvariantBroken,
+    JobContradicted,
     JobFlipped,
     JobKey,
     JobRetried,
@@ -94,6 +95,8 @@ REQUESTS_KEPT = 500
 """Requested jobs that are over and still remembered; older ones once their attempts are forgotten, too."""
 UNKNOWN_EPOCH = -1
 """Of an attempt that an older snapshot remembers."""
+ALONE_FIRST, ALONE_MOST = 3, 48
+"""So many foreground runs a command whose run ahead was contradicted is left alone; each further time doubles the number."""
 BET_KEPT = 0.9
 """What is left of the cost and the gain of a command's earlier ahead runs when the next one ends: about the last ten count."""
 BET_STOPPED = 0.25
@@ -355,6 +358,16 @@ class Job(msgspec.Struct, kw_only=True):
     """The last of them: `failed, then passed` or the other way round."""
     flipped_at: float = 0.0
     """When that was, for display."""
+    hooked: bool = False
+    """Git, or a runner of its hooks, called it."""
+    beside: str = ""
+    """Beside what its latest foreground call had started it ran: its runs ahead would be without that."""
+    contradictions: int = 0
+    """How often a run ahead and the session's own came to different ends on one tree, since the user last said to try again."""
+    contradiction: str = ""
+    """The last of them, in words."""
+    alone_until: int = 0
+    """The number of foreground runs that it has to reach before it runs ahead again."""
     told: bool = False
     """A session was told that it runs ahead."""
     crashes: int = 0
@@ -385,6 +398,14 @@ class Job(msgspec.Struct, kw_only=True):
     def own_folders(self) -> frozenset[str]:
         """The folders in which whatever changes during its runs is its own."""
         return frozenset(folder for folder, runs in self.product_folders.items() if runs >= FOLDER_RUNS)
+
+    @property
+    def contradicted(self) -> str:
+        """Why nothing that ran ahead counts for it, "" when it does."""
+        left = self.alone_until - self.foreground_runs
+        return (
+            f"{self.contradiction}; tried again after {left} more {'run' if left == 1 else 'runs'} of the session's own" if left > 0 else ""
+        )
 
     @property
     def median_s(self) -> float:
@@ -642,7 +663,14 @@ def _job_seen(state: State, event: JobSeen) -> str:
     if event.job in state.jobs:
         return f"job.seen twice for {event.job}"
     state.jobs[event.job] = Job(
-        job=event.job, name=event.name, argv=event.argv, cwd=event.cwd, streams=event.streams, seen_at=event.ts, last_asked_mono=event.mono
+        job=event.job,
+        name=event.name,
+        argv=event.argv,
+        cwd=event.cwd,
+        streams=event.streams,
+        hooked=event.hooked,
+        seen_at=event.ts,
+        last_asked_mono=event.mono,
     )
     return ""
 
@@ -653,6 +681,7 @@ def _job_retried(state: State, event: JobRetried) -> str:
         return f"job.retried for unknown job {event.job}"
     job.crashes = 0
     job.barred = ""
+    job.contradictions = job.alone_until = 0
     job.bet_cost_s = job.bet_hidden_s = job.idle_bets = 0.0
     return ""
 
@@ -664,6 +693,18 @@ def _job_flipped(state: State, event: JobFlipped) -> str:
     words = {"pass": "passed", "fail": "failed"}
     job.flipped_at = event.ts
     job.flips, job.flip = job.flips + 1, f"{words.get(event.was, event.was)}, then {words.get(event.now, event.now)}"
+    return ""
+
+
+def _job_contradicted(state: State, event: JobContradicted) -> str:
+    job = state.jobs.get(event.job)
+    if job is None:
+        return f"job.contradicted for unknown job {event.job}"
+    words = {"pass": "passed", "fail": "failed"}
+    own, ahead = words.get(event.foreground, event.foreground), words.get(event.ahead, event.ahead)
+    job.contradiction = f"its run ahead {ahead} where the session's own {own}, on the same files"
+    job.contradictions += 1
+    job.alone_until = job.foreground_runs + int(min(ALONE_MOST, ALONE_FIRST * 2 ** min(job.contradictions - 1, 10)))
     return ""
 
 
@@ -778,6 +819,8 @@ def _attempt_settled(state: State, event: AttemptSettled) -> str:
     job = state.jobs[attempt.job]
     _note_effects(job, attempt, event)
     _note_products(job, event)
+    if attempt.kind == "foreground":
+        job.beside = event.beside
     if not (job.clean or event.torn) and attempt.end is not None and attempt.end.by_itself:
         job.clean = True
     if not event.torn and attempt.kind != "requested":
@@ -1052,6 +1095,7 @@ APPLY: dict[type[Event], Callable[..., str]] = {
     JobSeen: _job_seen,
     JobRetried: _job_retried,
     JobFlipped: _job_flipped,
+    JobContradicted: _job_contradicted,
     PermissionAsked: _permission_asked,
     AttemptStarted: _attempt_started,
     AttemptSpawned: _attempt_step,

@@ -172,7 +172,7 @@ def judge(
         return Verdict(standing=Standing.UNKNOWN, reason="what was noted about this run does not fit together", code="restarted")
     if epoch != evidence.epoch_after:
         return Verdict(standing=Standing.STALE, reason="something was changed since that a look at the project cannot show", code="epoch")
-    counted = [change for change in moved if not _is_rewriting(change)]
+    counted = [change for change in moved if not is_rewriting(change)]
     if counted:
         return Verdict(standing=Standing.STALE, reason=f"{_named(counted)} changed since it ended", code="moved")
     if not age_s <= max_age_s:
@@ -186,7 +186,7 @@ def judge(
     return Verdict(standing=Standing.FRESH, reason=f"nothing has changed since it ended {_ago(age_s)} ago")
 
 
-def _is_rewriting(change: Change) -> bool:
+def is_rewriting(change: Change) -> bool:
     """Say whether something was written anew and is as it was; a source may have any name, also one that ends like the index's mark."""
     return change.path.endswith(REWRITTEN) or (change.of is FileClass.GIT and change.path.endswith(INDEX_REWRITTEN))
 

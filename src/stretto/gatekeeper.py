@@ -181,8 +181,8 @@ class Gatekeeper:
         running = {run.job: run for run in self._runs.open.values() if run.kind != "requested" and not run.cancelled_for}
         found = []
         for job in dict.fromkeys([*self._runs.results, *running]):
-            if job not in ground.invocations or self._state.jobs[job].barred:
-                continue
+            if job not in ground.invocations or self._state.jobs[job].barred or self._state.jobs[job].hooked:
+                continue  # what git calls sees an index of its own: it speaks for itself, and for no call without git
             command = commands.display(ground.invocations[job].argv)
             places = rules.gate_places(ground.standing.rules, commands.pattern_text(ground.invocations[job].argv))
             if places:

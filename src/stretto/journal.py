@@ -27,15 +27,16 @@ examples and with what a reader of another format makes of them. Names end in th
     session.closed      session, reason
     epoch.began         earlier results end: epoch (a count), reason, session
     tree.moved          a scan found changes: generation (a count), count (paths), sample (the first of them), foreign
-    job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams
+    job.seen            a command for the first time: job (its key), name, argv (redacted), cwd (below the project), streams, hooked
     job.retried         the user wants one that was put aside to run ahead again: job
     job.flipped         another end than the run before, and nothing had changed: job, attempt, was, now
+    job.contradicted    a run ahead came to another end than the session's own: job, attempt, ahead, foreground
     permission.asked    the host put a question before it ran: job, session
     attempt.started     written before anything runs: attempt, job, kind, session, generation, nested, why, audits
     attempt.spawned     its owner lives: attempt, pid, start
     attempt.exited      how it ended: attempt, end (how, value), out_bytes, err_bytes, took_s, cpu_s, left (processes), held_s
     attempt.settled     attempt, generation, torn (why never), wrote, products (paths), remote, left (processes), digest, reached, outcome,
-                        tracked, edited, looks, folders, made, outputs
+                        tracked, edited, looks, folders, made, outputs, beside
     request.made        a job was asked for: job, after (jobs), priority, memory_bytes, keep, retries, session
     request.held        it could start and does not: job, reason
     request.cancelled   it never starts again: job, reason

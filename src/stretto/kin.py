@@ -21,6 +21,9 @@ MARK = b"STRETTO_WORKER="
 """The environment entry of everything an ahead run starts; its value is the attempt."""
 REMEMBERED = "tree"
 """The file in an attempt's directory that holds the tree as its monitor saw it last: the boot id, then a pid and a start time a line."""
+LOCKS = "/proc/locks"
+ACCEPTS = 0x10000
+"""The flag of a listening socket in /proc/net/unix."""
 PAUSE_S = 0.005
 STANDS_S = 0.05
 """So long at most it may take one that was told to stop to do so; what sits in the kernel takes longer."""
@@ -215,6 +218,86 @@ def go_on(stopped: Iterable[Process]) -> None:
     """Let what `stop` returned go on, children first: a shell that looks for stopped children finds none."""
     for process in reversed(list(stopped)):
         _signal(process, signal.SIGCONT)
+
+
+def holds(pids: Collection[int]) -> str:
+    """Say what these processes hold that somebody else may wait for, in words; "" when it is nothing.
+
+    A lock is seen at the open file it hangs on, also when who took it has ended since (`exec 9>lock; flock 9`). A file that is a lock by
+    being there (`index.lock`) is known by its name, and git makes and closes it at any moment. Where the system does not show locks they
+    may hold any.
+    """
+    if not os.path.exists(LOCKS):
+        return "what nobody can see here"
+    if next(_locked(pids), None) is not None or any(_holds_lock_file(pid) for pid in pids):
+        return "a lock"
+    pid = next(iter(pids), 0)
+    listening = {
+        fields[9] for table in ("tcp", "tcp6") for fields in _rows(f"/proc/{pid}/net/{table}") if len(fields) > 9 and fields[3] == b"0A"
+    }
+    listening |= {fields[6] for fields in _rows(f"/proc/{pid}/net/unix") if len(fields) > 6 and int(fields[3], 16) & ACCEPTS}
+    return "a socket that it listens on" if listening and not listening.isdisjoint(_open(pids, "socket:[")) else ""
+
+
+def keeps_waiting(pids: Collection[int]) -> bool:
+    """Say whether somebody else waits for a lock that these processes hold; other workers of ours do not count."""
+    rows = [line.split() for line in peek(LOCKS).splitlines()]
+    waiting = [fields for fields in rows if len(fields) > 6 and fields[1] == b"->" and int(fields[5]) not in pids]
+    if not waiting:
+        return False
+    held = set(_locked(pids)) | {fields[5] for fields in rows if len(fields) > 5 and fields[1] != b"->" and int(fields[4]) in pids}
+    return any(fields[6] in held and not _is_worker(int(fields[5])) for fields in waiting)
+
+
+def _holds_lock_file(pid: int) -> bool:
+    if peek(f"/proc/{pid}/comm").rstrip(b"\n") == b"git":
+        return True
+    for descriptor in _names(f"/proc/{pid}/fd"):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/{descriptor}").endswith((".lock", ".lck", ".pid")):
+                _, _, flags = peek(f"/proc/{pid}/fdinfo/{descriptor}").partition(b"flags:")
+                if int(flags.split()[0], 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+        except (OSError, IndexError):
+            continue  # closed, or the process ended, meanwhile
+    return False
+
+
+def _is_worker(pid: int) -> bool:
+    return any(entry.startswith(MARK) for entry in _environment(pid))
+
+
+def _locked(pids: Iterable[int]) -> Iterator[bytes]:
+    """Yield the files on which these processes hold locks, as device and inode in the kernel's words."""
+    for pid in pids:
+        for descriptor in _names(f"/proc/{pid}/fdinfo"):
+            for line in peek(f"/proc/{pid}/fdinfo/{descriptor}").splitlines():
+                fields = line.split()
+                if fields[:1] == [b"lock:"] and len(fields) > 6 and fields[2] != b"->":
+                    yield fields[6]
+
+
+def _open(pids: Iterable[int], kind: str) -> Iterator[bytes]:
+    """Yield the inodes of what these processes hold open of a kind."""
+    for pid in pids:
+        for descriptor in _names(f"/proc/{pid}/fd"):
+            try:
+                target = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            except OSError:
+                continue  # closed, or the process ended, meanwhile
+            if target.startswith(kind):
+                yield target[len(kind) : -1].encode()
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []  # the process ended, or shows nothing of itself
+
+
+def _rows(path: str) -> list[list[bytes]]:
+    return [line.split() for line in peek(path).splitlines()[1:]]
 
 
 def _signal(process: Process, number: int) -> None:

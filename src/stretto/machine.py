@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import stat
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -33,6 +34,8 @@ SUPPLY_LOOK_S = 30.0
 """How old an answer may be about what the machine runs on."""
 MARKS_MOST_BYTES = 1 << 20
 """So much of what a session's shells wrote is read at once."""
+TEXT_BYTES = 256 * 1024
+"""A configuration that is larger is not read."""
 HEAD_LOG_BYTES, HEAD_MOVES = 16_384, 50
 """So much of the end of git's log of HEAD is read."""
 USED_LOOK_S = 1.0
@@ -195,6 +198,18 @@ def _unfit(folder: str) -> str:
     except OSError:
         return ""
     return reason and f"state cannot be kept in {folder}: {reason}; set STRETTO_STATE_DIR to a local disk, then run `stretto init` again"
+
+
+def _text(path: str) -> str:
+    """Return what is in a small file of the project, "" of anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except (OSError, ValueError):
+        return ""
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        small = stat.S_ISREG(found.st_mode) and found.st_size <= TEXT_BYTES
+        return file.read(TEXT_BYTES).decode("utf-8", "replace") if small else ""
 
 
 class Machine:
@@ -394,6 +409,19 @@ class Machine:
         found = tool(invocation.exe, invocation.cwd, invocation.argv, path, os.fsencode(self.root), invocation.env)
         return invocation.key(self.salt, found.identity), found
 
+    def places(self, paths: Iterable[bytes]) -> tuple[bytes, ...]:
+        return tuple(path for path in paths if os.path.lexists(path))
+
+    def texts(self, name: str, cwd: bytes) -> tuple[str, ...]:
+        folder, root = os.fsdecode(cwd), self.root
+        found = []
+        while (folder + "/").startswith(root + "/"):
+            path = os.path.normpath(os.path.join(folder, name))
+            if path.startswith(root + "/") and (text := _text(path)):
+                found.append(text)
+            folder = os.path.dirname(folder)
+        return tuple(found)
+
     def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
         path = next((entry[5:] for entry in like.env if entry.startswith(b"PATH=")), b"/usr/bin:/bin")
         cwd = os.path.normpath(os.path.join(self.root, job.cwd))
@@ -474,6 +502,9 @@ class Machine:
 
     def on_battery(self) -> bool:
         return self._supply.is_battery(system.mono_s())
+
+    def beside(self, pid: int, claude: Process) -> str:
+        return observe.beside(pid, claude.pid)
 
     def reach(self, pid: int, ports: frozenset[int]) -> observe.Reach:
         return observe.reach(pid, ports)

@@ -72,6 +72,18 @@ class Invocation(Record, frozen=True, kw_only=True):
     streams: Streams
     stdin: Literal["null", "idle"] = "null"
     """null: empty. idle: a silent socket of the host's, on which a read blocks (a Bash call whose text has a `<` gets that)."""
+    below_git: bool = False
+    """A git process stands between it and the session."""
+
+    @property
+    def hooked(self) -> bool:
+        """Whether git, or a runner of git hooks, called it: with an index, a date and a state of its own that are over when git ends."""
+        return self.below_git or any(entry.split(b"=", 1)[0] in HOOK_ENV for entry in self.env)
+
+    @property
+    def of_git(self) -> tuple[bytes, ...]:
+        """What git, or a runner of git hooks, gave this one call; () outside of hooks."""
+        return tuple(sorted(entry for entry in self.env if entry.startswith(HOOK_PREFIXES))) if self.hooked else ()
 
     @property
     def meaningful_env(self) -> tuple[bytes, ...]:
@@ -79,11 +91,13 @@ class Invocation(Record, frozen=True, kw_only=True):
 
         PWD only where it says something else than `cwd`: by which link the folder was entered. Of the names by which a tool may tell that
         an agent calls it only that they are set, and AI_AGENT without the host's version: else with each new one all that earlier sessions
-        showed would be forgotten.
+        showed would be forgotten. What git gives each call anew makes no other command: it is compared when one is joined.
         """
         found = []
         for entry in self.env:
             name, _, value = entry.partition(b"=")
+            if self.hooked and entry.startswith(HOOK_PREFIXES):
+                continue
             if name in AGENT_MARKS and value:
                 found.append(name)
             elif name == b"AI_AGENT":
@@ -132,7 +146,7 @@ class Invocation(Record, frozen=True, kw_only=True):
             self.stdin.encode(),
             tools,
             *self.argv,
-            b"\0env",
+            b"\0hook" if self.hooked else b"\0env",
             *sorted(self.meaningful_env),
         ):
             digest.update(len(part).to_bytes(8, "big") + part)
@@ -157,6 +171,13 @@ VOLATILE_PREFIXES = (b"STRETTO_",)
 MEMORY_GROUP = re.compile(rb"/claude-code-bash(?=[|\n]|$)")
 """Where a context names the control group that the host makes for its Bash tool under CLAUDE_CODE_TOOL_MEMORY_LIMIT: right in its own
 group (version 1), or beside it (version 2). Hooks, and so the supervisor, are outside of it."""
+HOOK_ENV = frozenset(
+    {b"GIT_DIR", b"GIT_WORK_TREE", b"GIT_COMMON_DIR", b"GIT_INDEX_FILE", b"GIT_PREFIX", b"GIT_EXEC_PATH", b"GIT_REFLOG_ACTION"}
+    | {b"GIT_OBJECT_DIRECTORY", b"GIT_QUARANTINE_PATH", b"GIT_PUSH_OPTION_COUNT", b"GIT_AUTHOR_DATE", b"GIT_COMMITTER_DATE"}
+    | {b"PRE_COMMIT", b"HUSKY_GIT_PARAMS", b"LEFTHOOK_BIN"}
+)
+"""Names that say that git, or a runner of its hooks, stands behind a call. Source: githooks(5), git(1), and the runners' own documents."""
+HOOK_PREFIXES = (b"GIT_", b"PRE_COMMIT", b"HUSKY", b"LEFTHOOK", b"PREK_")
 
 PERMISSION_STRICTNESS = {"bypassPermissions": 0, "auto": 1, "acceptEdits": 2, "default": 3, "dontAsk": 3, "plan": 4}
 """Claude Code's permission modes, laxest first; a mode that is not listed counts as the strictest."""
@@ -292,6 +313,7 @@ MISS_CODES = {
     "repeated": "it was asked again within one Bash call, or in a loop: whoever repeats a check looks for a difference",
     "measured": "it was timed, traced or profiled",
     "barred": "an audit found that its output or exit differs",
+    "git-hook": "git called it, with an index or a date of its own",
     "steered": "a cache steers its outcome",
     "unseen-tool": "it makes its own environment, which no look at the project can show",
     "sandbox": "it ran in a sandbox, or under other limits than the supervisor",
@@ -377,6 +399,8 @@ class JobSeen(Event, tag="job.seen", frozen=True, kw_only=True):
     cwd: str
     """Relative to the project: `.` for its root."""
     streams: Streams
+    hooked: bool = False
+    """Git, or a runner of its hooks, called it: such a one never runs ahead."""
 
 
 class JobRetried(Event, tag="job.retried", frozen=True, kw_only=True):
@@ -394,6 +418,18 @@ class JobFlipped(Event, tag="job.flipped", frozen=True, kw_only=True):
     was: str
     """pass or fail."""
     now: str
+
+
+class JobContradicted(Event, tag="job.contradicted", frozen=True, kw_only=True):
+    """A run ahead and the session's own run of one command came to different ends on one tree: its runs ahead live another life."""
+
+    job: JobKey
+    attempt: AttemptId
+    """The later of the two runs."""
+    ahead: str
+    """How the run ahead ended: pass or fail."""
+    foreground: str
+    """How the session's own did."""
 
 
 class PermissionAsked(Event, tag="permission.asked", frozen=True, kw_only=True):
@@ -468,6 +504,8 @@ class AttemptSettled(Event, tag="attempt.settled", frozen=True, kw_only=True, fo
     """Those of `folders` that came into being during the run."""
     outputs: tuple[str, ...] = ()
     """Files of the project into which the shell put what it printed, and which held nothing when it began."""
+    beside: str = ""
+    """Beside what its own Bash call had started it ran, in words: a server, a daemon; "" when it ran alone, or ran ahead."""
 
 
 class RequestMade(Event, tag="request.made", frozen=True, kw_only=True):
@@ -736,6 +774,7 @@ LogEvent = (
     | JobSeen
     | JobRetried
     | JobFlipped
+    | JobContradicted
     | PermissionAsked
     | AttemptStarted
     | AttemptSpawned
@@ -776,8 +815,11 @@ EVENT_DECODER = msgspec.json.Decoder(LogEvent)
 ENCODER = msgspec.json.Encoder()
 
 
-def invocation_from(message: Mapping[str, bytes]) -> Invocation:
+def invocation_from(message: Mapping[str, bytes], *, below_git: bool = False) -> Invocation:
     """Return the invocation a shim's `invoke` request describes.
+
+    Args:
+        below_git: a git process stands between it and the session, as its ancestors show.
 
     Raises:
         KeyError: a field is missing.
@@ -798,4 +840,5 @@ def invocation_from(message: Mapping[str, bytes]) -> Invocation:
         context=message["context"],
         streams="merged" if streams == "merged" else "split",
         stdin="null" if stdin == "null" else "idle",
+        below_git=below_git,
     )

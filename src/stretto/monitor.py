@@ -87,6 +87,8 @@ DEAF_TO = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 HOLDING = (signal.SIGTSTP, signal.SIGCONT)
 """What holds a run back and lets it go on. An owner has them blocked and takes them one look at a time: the kernel then keeps the one that
 came last and forgets the other, where handlers would run in the order of their numbers."""
+HELD_LOOKS = 4
+"""So often it is looked at what a run holds that stands still."""
 HASTE_LOOKS = 4
 """So many walks in a row set the I/O class back: what was just being forked in one of them is met by the next. As many let what was stopped
 go on once more: what a debugger looks at may take our SIGSTOP only after our SIGCONT."""
@@ -274,6 +276,10 @@ class _Watch:
         self._stopped: list[Process] = []
         """What we stopped one by one, where no group could be held."""
         self._again = 0
+        self._looks = 0
+        """How many looks are left at what it holds while it stands still."""
+        self._gives_way = spec.get("idle") == b"1"
+        """It runs ahead, and nobody waits for it: who waits for a lock of its own comes first."""
         self.held_s = 0.0
         """For how long it was held back, all in all."""
         self._worker = 0
@@ -291,6 +297,7 @@ class _Watch:
         self._cancelled = True
 
     def hasten(self, number: int, frame: object) -> None:
+        self._gives_way = False
         self._haste = HASTE_LOOKS
         self._walked_s = 0.0
 
@@ -310,6 +317,18 @@ class _Watch:
             self._held_at_s = mono_s()
             self._again = 0
             self._stopped = [] if self._group is not None and self._group.hold(True) else kin.stop(os.getpid())
+            self._looks = HELD_LOOKS
+            self._look_at_locks()
+
+    def _look_at_locks(self) -> None:
+        """End the run when it stands still with what the session may wait for: nobody would ever let that go.
+
+        Looked at once it stands, since before it may take a lock at any moment, and then again: the kernel takes its time to stop a group.
+        """
+        if self._looks and self._gives_way:
+            self._looks -= 1
+            if kin.holds([each.process.pid for each in kin.below(os.getpid())]):
+                self._cancelled = True
 
     def _let_go(self) -> None:
         if self._held_at_s is None:
@@ -403,6 +422,8 @@ class _Watch:
             return "timeout", 0
         if os.path.exists(os.path.join(self._folder, "cancel")):
             return "cancelled", signal.SIGTERM
+        if self._held_at_s is not None:
+            self._look_at_locks()
         if self._lease_s and self._lease_ran_out(now_s):
             return "cancelled", signal.SIGTERM
         self._walked_s = now_s
@@ -414,6 +435,8 @@ class _Watch:
         if self._again and self._held_at_s is None:
             self._go_once_more(tree)
         self._remember(tree)
+        if self._gives_way and kin.keeps_waiting({each.process.pid for each in tree}):
+            return "cancelled", signal.SIGTERM
         if sum(each.tasks for each in tree) > self._tasks or (self._group and self._group.refused_tasks()):
             return "processes", 0
         return ("memory", 0) if kin.own_bytes(tree, self._memory_bytes) > self._memory_bytes else None

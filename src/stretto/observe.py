@@ -29,6 +29,8 @@ LISTENS = b"0A"
 """The state of a listening socket in /proc/net."""
 ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (__SO_ACCEPTCON)."""
+GIT = (b"git", b"git-")
+"""How the kernel's name of a git process begins: `git`, `git-receive-pack`."""
 LOOK_UPS = ("/run/systemd/", "/run/nscd/", "/var/run/nscd/", "/var/lib/sss/", "/run/dbus/system_bus_socket", "/dev/log")
 """Where the C library and the like ask for users, hosts and the log: no command depends on that more than on /etc."""
 DEBUGGERS = range(9229, 9240)
@@ -311,6 +313,63 @@ def left_behind(adopters: set[int], since_ticks: int, session: str | None) -> li
         except OSError:
             continue
     return found
+
+
+def below_git(pid: int, host: int) -> bool:
+    """Say whether a git process stands above this one, below the session's host process."""
+    for each in ancestors(pid):
+        if each == host:
+            return False
+        name = peek(f"/proc/{each}/comm").rstrip(b"\n")
+        if name == GIT[0] or name.startswith(GIT[1]):
+            return True
+    return False
+
+
+def beside(pid: int, host: int) -> str:
+    """Say what else the Bash call of this process started that it may need: who listens on a socket, or went into the background for good.
+
+    The Bash call is what stands right below the session's host process; what is above the process or below it is none of it, nor is
+    what was there before. Not seen: a service that somebody else starts when told to (a container engine); who uses one is seen by `reach`.
+    """
+    chain = [pid, *ancestors(pid)] if LINUX else []
+    if host not in chain[1:]:
+        return ""
+    shell = chain[chain.index(host) - 1]
+    fields = _stat(shell)
+    if fields is None or shell == pid:
+        return ""
+    leader, since, adopters = fields[3], int(fields[19]), {1, *chain[chain.index(host) :]}
+    session = next((entry for entry in peek(f"/proc/{shell}/environ").split(b"\0") if entry.startswith(b"CLAUDE_CODE_SESSION_ID=")), b"-")
+    parts = set(descendants(shell)) - {*chain, *descendants(pid)}
+    listening = _listening(shell)
+    if listening and any(not listening.isdisjoint(_own_sockets(each)) for each in parts):
+        return "a server that the same call had started"
+    for name in os.listdir("/proc"):
+        found = _stat(int(name)) if name.isdigit() else None
+        if found is None or found[0] in (b"Z", b"X") or int(found[1]) not in adopters or int(found[19]) < since or int(name) in chain:
+            continue
+        entries = peek(f"/proc/{name}/environ").split(b"\0")
+        of_call = found[3] == leader or (session in entries and not HOOKS_MARK & _names(entries))
+        if of_call and not _ours(int(name)):
+            return "a daemon that the same call had started"
+    return ""
+
+
+HOOKS_MARK = frozenset((b"CLAUDE_PROJECT_DIR",))
+"""What the host gives its hooks and servers, and never a Bash call."""
+
+
+def _names(entries: Collection[bytes]) -> set[bytes]:
+    return {entry.split(b"=", 1)[0] for entry in entries}
+
+
+def _listening(pid: int) -> set[bytes]:
+    """Return the sockets on which somebody in the network of a process listens."""
+    rows = [line.split() for table in ("tcp", "tcp6") for line in peek(f"/proc/{pid}/net/{table}").splitlines()[1:]]
+    found = {fields[9] for fields in rows if len(fields) > 9 and fields[3] == LISTENS}
+    rows = [line.split() for line in peek(f"/proc/{pid}/net/unix").splitlines()[1:]]
+    return found | {fields[6] for fields in rows if len(fields) > 6 and int(fields[3], 16) & ACCEPTS}
 
 
 class Reach(NamedTuple):

@@ -264,6 +264,9 @@ def _attempt(attempt: Attempt, alive: Collection[AttemptId], now_at: float) -> d
 def not_ahead(job: Job) -> str:
     """Return what is known of a job that keeps it from running ahead, "" when the log knows nothing against it."""
     known = (
+        (job.hooked, "called from a git hook"),
+        (job.contradicted, f"put aside: {job.contradicted}"),
+        (job.beside, f"ran beside {job.beside}"),
         (not job.clean, "not yet seen to end well"),
         (job.mutating, "writes sources" + _once(job, "files")),
         (job.products, "writes products" + _once(job, "products")),
@@ -404,6 +407,7 @@ def why(state: State, count: int, now_at: float) -> list[dict[str, Any]]:
     decisions += [_set_aside(job, job.crashed_at, reason) for job in state.jobs.values() if (reason := aside(state, job, now_at))]
     decisions += [_set_aside(job, now_at, reason) for job in state.jobs.values() if given_up(job) and (reason := loses(job))]
     decisions += [_set_aside(state.jobs[audit.job], audit.ts, _barred(audit)) for audit in _bars(state)]
+    decisions += [_set_aside(job, now_at, _contradicted(job)) for job in state.jobs.values() if job.contradicted]
     decisions += [_held_up(gate) for gate in state.steering.decisions if gate.do != "allow" or gate.rule in TOLD_RULES]
     decisions += [_unasked(job, job.flipped_at, "flaky", flaky(job).removeprefix("flaky: ")) for job in state.jobs.values() if job.flips]
     return sorted(decisions, key=lambda decision: decision["at"])[-count:]
@@ -452,6 +456,10 @@ def _bars(state: State) -> list[JoinAudited]:
 def _barred(audit: JoinAudited) -> str:
     both = f"`stretto logs {audit.attempt[:SHORT_ID]}` and `stretto logs {(audit.again or '')[:SHORT_ID]}`"
     return f"barred: {audit.reason}; compare {both}; `stretto retry {audit.job[:SHORT_ID]}` lets it be joined again"
+
+
+def _contradicted(job: Job) -> str:
+    return f"put aside: {job.contradicted}, or at once by `stretto retry {job.job[:SHORT_ID]}`"
 
 
 def _unasked(job: Job, at: float, word: str, reason: str) -> dict[str, Any]:

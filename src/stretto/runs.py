@@ -32,6 +32,7 @@ from stretto.model import (
     FileClass,
     InvariantBroken,
     Invocation,
+    JobContradicted,
     JobFlipped,
     JobKey,
     Outcome,
@@ -109,6 +110,12 @@ class Run:
         """Since when it is held back, None while it is not."""
         self.held_before_s = 0.0
         """For how long it was held back before."""
+        self.mixed = False
+        """It stands in a Bash call that may have started something else for it."""
+        self.beside = ""
+        """Beside what its own Bash call had started it runs, in words."""
+        self.of_git: tuple[bytes, ...] = ()
+        """What git gave the call, when git made it."""
         self.adopted = False
         """Begun under an earlier supervisor: its beginning was not seen, so it can never count."""
 
@@ -409,6 +416,7 @@ class Runs:
             folders=folders,
             made=tuple(folder for folder in folders if folder[:-1] in settled.products),
             outputs=run.outputs,
+            beside=run.beside,
         )
         self._close(run)
         result = Result(run, end, evidence, torn, took_s)
@@ -419,23 +427,42 @@ class Runs:
             self._executor.end_orphans(run.attempt)
             self._broken(result, "lease", f"{alive} of its processes lived on after its end")
         if end.how not in ("cancelled", "lost") and run.kind != "requested":
-            if (before := self.results.get(run.job)) is not None and self._flipped(before, result):
-                was, now = ("pass", "fail") if before.end.passed else ("fail", "pass")
-                self._log(JobFlipped, job=run.job, attempt=run.attempt, was=was, now=now)
-            self.results[run.job] = result
+            self._compare(result)
+            if run.kind == "foreground" or not self._state.jobs[run.job].contradicted:
+                self.results[run.job] = result
         self._ended += 1
         self._ended_bytes += out_bytes + err_bytes
         return result
 
-    def _flipped(self, before: Result, now: Result) -> bool:
-        """Say whether a command came to another end although nothing has moved since the beginning of its run before: it is flaky (A-9).
+    def _compare(self, now: Result) -> None:
+        """Log what this run and the one before it say of their command, when they came to different ends on one tree.
 
-        What it writes itself each time is left out here: for a join it would have to be as it was, for this it need not.
+        Two runs of one kind: it is flaky (A-9). One of each kind: what runs ahead may lack what the session has around its own (a
+        server, a lock that it holds), so nothing that ran ahead counts for this command for a while (decision 0025); unless it is known
+        to be flaky, which explains it.
+        """
+        run, before = now.run, self.results.get(now.run.job)
+        if before is None or not self._flipped(before, now):
+            return
+        was, is_now = ("pass", "fail") if before.end.passed else ("fail", "pass")
+        if before.run.kind == run.kind or self._state.jobs[run.job].flips:
+            self._log(JobFlipped, job=run.job, attempt=run.attempt, was=was, now=is_now)
+        else:
+            ahead, own = (is_now, was) if run.kind == "ahead" else (was, is_now)
+            self._log(JobContradicted, job=run.job, attempt=run.attempt, ahead=ahead, foreground=own)
+
+    def _flipped(self, before: Result, now: Result) -> bool:
+        """Say whether a command came to another end although nothing has moved since the beginning of its run before.
+
+        Of runs of two kinds one stands in a Bash call, whose own epoch may lie between them. What it writes itself each time is left out
+        here: for a join it would have to be as it was, for this it need not.
         """
         first, last = before.evidence, now.evidence
         if first is None or last is None or before.torn or now.torn or not (before.end.by_itself and now.end.by_itself):
             return False
-        if before.end.passed is now.end.passed or first.scanner != last.scanner or first.epoch_before != last.epoch_after:
+        if before.end.passed is now.end.passed or first.scanner != last.scanner:
+            return False
+        if last.epoch_after - first.epoch_before > (before.run.kind != now.run.kind):
             return False
         moved = self._tree.classify(self._tree.changes(first.before, last.after))
         own_only = not freshness.foreign(moved, self._products(now.run.job))

@@ -86,6 +86,8 @@ class Edit:
     def __init__(self, path: str) -> None:
         self.path = path
         self.ended_s: float | None = None
+        self.left_at = 0.0
+        """When the file had last changed as the tool had left it; what changed it since was somebody else."""
 
 
 class Conversation:
@@ -216,6 +218,17 @@ class Conversation:
         return any(not call.tool for call in self._calls.values())
 
     @property
+    def acts(self) -> bool:
+        """Whether a Bash call is open that does more than read, or may be."""
+        now_s = self._awake_s()
+        return self.may_hide_calls or any(call.effect != "reads" and now_s - call.since_s < CALL_LIFE_S for call in self._calls.values())
+
+    @property
+    def mixes(self) -> bool:
+        """Whether a Bash call may be open that holds more than checks and readers: something else may have been started for them."""
+        return not self._calls or self.may_hide_calls or any(call.effect in UNKNOWN_EFFECTS for call in self._calls.values())
+
+    @property
     def questioned(self) -> bool:
         """Whether an open call was asked about: a shim cannot tell which call it belongs to, so all of them count."""
         return any(call.question for call in self._calls.values())
@@ -279,12 +292,18 @@ class Conversation:
         """A tool is about to write the file at this real path."""
         self._edits[call] = Edit(path)
 
-    def write_ended(self, key: str, path: str) -> None:
-        self._edits.setdefault(key, Edit(path)).ended_s = self._mono_s()
+    def write_ended(self, key: str, path: str, left_at: float = 0.0) -> None:
+        """A tool has written the file at this real path.
 
-    def edited_since(self, began_s: float) -> list[str]:
-        """Return the real paths the session's tools were writing at any time since then."""
-        return [edit.path for edit in self._edits.values() if edit.ended_s is None or edit.ended_s >= began_s]
+        Args:
+            left_at: when the file last changed, as the system says.
+        """
+        edit = self._edits.setdefault(key, Edit(path))
+        edit.ended_s, edit.left_at = self._mono_s(), left_at
+
+    def edits_since(self, began_s: float) -> list[Edit]:
+        """Return what the session's tools were writing at any time since then, by real paths."""
+        return [edit for edit in self._edits.values() if edit.ended_s is None or edit.ended_s >= began_s]
 
     def forget_edits_before(self, began_s: float) -> None:
         self._edits = {key: edit for key, edit in self._edits.items() if edit.ended_s is None or edit.ended_s >= began_s}

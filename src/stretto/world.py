@@ -158,6 +158,12 @@ class World(Protocol):
     def changed_at(self, paths: Iterable[str]) -> float:
         """Return when one of these files last changed in any way, seconds since 1970; 0 when none is there."""
 
+    def places(self, paths: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Return those of these absolute paths at which there is anything."""
+
+    def texts(self, name: str, cwd: bytes) -> tuple[str, ...]:
+        """Return the files of that name in a directory of the project and in those above it, up to the root, nearest first."""
+
     def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
         """Make the call of a command of the log as a shim would see it now, with everything else as in another call.
 
@@ -214,6 +220,9 @@ class World(Protocol):
 
     def on_battery(self) -> bool:
         """Say whether the machine runs on its battery; what is not known is no."""
+
+    def beside(self, pid: int, claude: Process) -> str:
+        """Say what a process's own Bash call has started beside it that it may need, "" when nothing was seen."""
 
     def reach(self, pid: int, ports: frozenset[int]) -> Reach:
         """Say what a process and its descendants are connected to at this moment.

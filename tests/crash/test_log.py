@@ -30,6 +30,7 @@ from stretto.model import (
     BlockRaised,
     CheckMissed,
     InvariantBroken,
+    JobContradicted,
     JobFlipped,
     JobRetried,
     JoinDecided,
@@ -107,7 +108,7 @@ def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
     shutil.copy(GOLDEN_2, Path(folder, LOG_NAME))
     assert {type(event) for _, event in read(folder)} == set(get_args(LogEvent))
     state = fold(read(folder))
-    assert (state.events, state.bad_lines, state.anomaly_count) == (47, 0, 0)
+    assert (state.events, state.bad_lines, state.anomaly_count) == (48, 0, 0)
     assert passed(state) == {"aa", "bb"}
     assert (state.epoch, state.generation, state.saved_s, state.supervisor) == (3, 4, 14.19, None)
     assert {job: type(request.phase).__name__ for job, request in state.requests.items()} == {
@@ -116,6 +117,7 @@ def test_the_golden_log_of_version_2_folds_to_what_it_always_did(folder):
         "c4": "Lost",
     }
     assert (state.jobs["9f"].flips, state.jobs["9f"].told) == (1, True)
+    assert "where the session's own passed" in state.jobs["9f"].contradiction
     assert (state.jobs["c2"].mutating, state.jobs["c2"].remote, state.jobs["c2"].product_paths) == (True, True, {"build/x"})
 
 
@@ -187,7 +189,7 @@ def test_every_flipped_byte_between_two_lines_costs_those_two_and_no_more(folder
         for bit in range(8):
             put(folder, data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
             state = fold(read(folder))
-            assert (state.events, state.bad_lines) == (45, 1)
+            assert (state.events, state.bad_lines) == (46, 1)
 
 
 def test_a_flipped_byte_of_version_1_makes_no_failed_run_a_pass_except_in_the_exit_code_itself(folder):
@@ -243,7 +245,7 @@ def test_a_doubled_and_shuffled_tail_passes_nothing_that_failed(folder, version)
         assert nothing_passed(fold(read(folder)))
 
 
-@pytest.mark.parametrize("number", range(47))
+@pytest.mark.parametrize("number", range(48))
 def test_a_line_that_stands_there_twice_ends_settles_and_passes_nothing_twice(folder, number):
     """C-3, F55: what a doubled record changes is at most a count that is shown; nearly all are counted as events that do not fit."""
     events = GOLDEN_2.read_bytes().splitlines(keepends=True)
@@ -251,7 +253,7 @@ def test_a_line_that_stands_there_twice_ends_settles_and_passes_nothing_twice(fo
     once = fold(read(folder))
     put(folder, b"".join([*events[: number + 1], *events[number:]]))
     twice = fold(read(folder))
-    assert (twice.events, twice.bad_lines) == (48, 0)
+    assert (twice.events, twice.bad_lines) == (49, 0)
     kind = next(itertools.islice(read(folder), number, None))[1].__class__
     assert twice.anomaly_count == (0 if kind in TWICE_UNNOTICED else 1)
     assert passed(twice) == passed(once)
@@ -276,6 +278,7 @@ TWICE_UNNOTICED = {
     TreeMoved,
     JobRetried,
     JobFlipped,
+    JobContradicted,
     PermissionAsked,
     RequestHeld,
     JoinDecided,

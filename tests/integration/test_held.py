@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -265,3 +267,101 @@ def test_what_is_traced_goes_on_too(groupless: None, start: Callable[..., Starte
         wait_until(lambda: stands(pids), what="a tree that stands")
         assert local.go_on(run.process)
         wait_until(lambda: not stands(pids[-1:]), what="a tree that goes on")
+
+
+# --- what others may wait for is given up, not frozen
+
+HOLDER = """import fcntl, os, socket, sys, time
+kind, path = sys.argv[1:]
+if kind == "flock":
+    held = open(path, "w")
+    if os.fork() == 0:  # who takes it ends: `exec 9>lock; flock 9`
+        fcntl.flock(held, fcntl.LOCK_EX)
+        os._exit(0)
+    os.wait()
+elif kind == "file":
+    held = open(path + ".lock", "w")
+elif kind == "posix":
+    held = open(path, "w")
+    fcntl.lockf(held, fcntl.LOCK_EX)
+elif kind == "unix":
+    held = socket.socket(socket.AF_UNIX)
+    held.bind(path)
+    held.listen()
+elif kind == "tcp":
+    held = socket.create_server(("127.0.0.1", 0))
+print("ready", flush=True)
+while True:
+    time.sleep(0.05)
+"""
+
+
+def holder(start: Callable[..., Started], short: Path, kind: str) -> Started:
+    script = short / "holder.py"
+    script.write_text(HOLDER)
+    run = start(f"{sys.executable} {script} {kind} {short / 'held'}", limit_bytes=b"1000000")
+    wait_until(lambda: b"ready" in run.output(), limit_s=20, what="what it holds")
+    return run
+
+
+needs_locks = pytest.mark.skipif(not os.path.exists(kin.LOCKS), reason="this kernel shows no locks")
+
+
+@needs_locks
+@pytest.mark.parametrize("kind", ["flock", "posix", "file", "unix", "tcp"])
+def test_who_holds_a_lock_or_a_socket_is_ended_and_not_held_back(start, short, kind):
+    """Nobody would let go of it for as long as it stands still, and the session may be who waits."""
+    run = holder(start, short, kind)
+    local.hold(run.process)
+    assert run.end() == End(how="cancelled", value=signal.SIGTERM)
+
+
+@needs_locks
+def test_who_holds_nothing_is_held_back_as_ever(start, short, way):
+    run = holder(start, short, "nothing")
+    local.hold(run.process)
+    wait_until(lambda: stands(tree(run)), limit_s=10, what="a run that stands still")
+    assert lives(run.process) and not run.gone
+
+
+def test_where_no_lock_can_be_seen_a_run_is_ended_and_not_held_back(start, short, monkeypatch):
+    monkeypatch.setattr(
+        local, "LAUNCH", local.LAUNCH.replace("from stretto.monitor", "from stretto import kin; kin.LOCKS = '/none'; from stretto.monitor")
+    )
+    run = holder(start, short, "nothing")
+    local.hold(run.process)
+    assert run.end() == End(how="cancelled", value=signal.SIGTERM)
+
+
+@needs_locks
+def test_a_run_ahead_whose_lock_the_session_waits_for_is_ended_at_once(start, short):
+    """It is not held back: it just goes on holding what the session needs now."""
+    run = holder(start, short, "flock")
+    with ThreadPoolExecutor() as pool:
+        done = pool.submit(subprocess.run, [*WAITER, str(short / "held")], timeout=20, check=True)
+        assert run.end() == End(how="cancelled", value=signal.SIGTERM)
+        assert done.result().returncode == 0
+
+
+@needs_locks
+def test_a_run_that_the_session_waits_for_keeps_its_lock_and_so_does_one_that_another_worker_waits_for(start, short):
+    run = holder(start, short, "flock")
+    waiter = subprocess.Popen([*WAITER, str(short / "held")], env={"STRETTO_WORKER": "0" * 32})
+    try:
+        wait_until(lambda: b"->" in Path(kin.LOCKS).read_bytes(), limit_s=10, what="somebody who waits")
+        assert not kin.keeps_waiting(set(tree(run)))
+    finally:
+        waiter.kill()
+        waiter.wait()
+    local.hasten(run.process)
+    waiter = subprocess.Popen([*WAITER, str(short / "held")])
+    try:
+        wait_until(lambda: kin.keeps_waiting(set(tree(run))), limit_s=10, what="somebody who waits")
+        with pytest.raises(AssertionError):
+            wait_until(lambda: run.listen() and run.gone, limit_s=1.0)
+    finally:
+        waiter.kill()
+        waiter.wait()
+
+
+WAITER = [sys.executable, "-I", "-S", "-c", "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX)"]

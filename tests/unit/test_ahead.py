@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stretto import habits
-from stretto.ahead import LISTED_MOST, WORTH_S, Candidate, desired, ineligible, likelihoods
+from stretto.ahead import LISTED_MOST, WORTH_S, Candidate, desired, given_paths, ineligible, likelihoods
 from stretto.commands import Check
 from stretto.fold import Job
-from stretto.model import JobKey
+from stretto.model import Invocation, JobKey
 from stretto.rules import PRESETS
 
 PRICE = PRESETS["balanced"].price
@@ -190,6 +190,7 @@ def test_a_command_seen_to_do_nothing_but_check_may_run_ahead():
         {"leaves": True},
         {"remote": True},
         {"reached": "use a service"},
+        {"beside": "a server"},
         {"clean": False},
     ],
     ids=str,
@@ -205,7 +206,54 @@ def test_a_command_that_never_ended_by_itself_is_no_candidate():
     assert "not seen to end" in reason(msgspec.structs.replace(JOB, clean=False))
 
 
-@pytest.mark.parametrize("changes", [{"idle_input": True}, {"withheld": "plan mode"}, {"forbidden": True}, {"grouped": True}], ids=str)
+def test_what_is_configured_to_rewrite_sources_does_not_unless_it_is_allowed_and_nothing_is_read_for_what_does_not_anyway():
+    assert reason(fixes=lambda: "ruff.toml") == "it rewrites sources, says ruff.toml"
+    assert reason(fixes=lambda: "ruff.toml", allowed=True) == ""
+    asked: list[str] = []
+    reason(msgspec.structs.replace(JOB, mutating=True), fixes=lambda: asked.append("read") or "")
+    assert asked == []
+
+
+@pytest.mark.parametrize("field", [{"hooked": True}, {"contradiction": "it failed", "alone_until": 3, "foreground_runs": 1}], ids=str)
+def test_what_lives_another_life_does_not_run_ahead_whatever_is_allowed(field):
+    assert reason(msgspec.structs.replace(JOB, **field), allowed=True)
+
+
+def test_given_paths_are_those_that_a_call_names_whole():
+    call = Invocation(
+        name="pytest",
+        exe=b"/bin/pytest",
+        argv=(b"pytest", b"-q", b"/a/tests", b"--basetemp=/a/tmp", b"-o", b"cache_dir=/a/cache", b"tests/a.py::b"),
+        cwd=b"/a",
+        env=(b"TMPDIR=/t", b"PATH=/bin:/usr/bin", b"PWD=/never", b"LANG=C"),
+        context=b"",
+        streams="merged",
+    )
+    assert given_paths(call) == (b"/a", b"/a/tests", b"/a/tmp", b"/a/cache", b"/t")
+    assert given_paths(call, env=False) == (b"/a", b"/a/tests", b"/a/tmp", b"/a/cache")
+
+
+def test_what_git_gives_each_call_anew_makes_no_new_command_and_git_itself_makes_one():
+    """Source: the variables that git 2.39 gives a pre-commit hook of `git commit -a`."""
+    here = (b"PATH=/bin", b"HOME=/h")
+    of_git = (b"GIT_INDEX_FILE=.git/index.lock", b"GIT_PREFIX=", b"GIT_EDITOR=:", b"GIT_EXEC_PATH=/usr/lib/git-core")
+
+    def key(*env: bytes, below_git: bool = False) -> str:
+        call = Invocation(
+            name="x", exe=b"/x", argv=(b"x",), cwd=b"/", env=(*here, *env), context=b"", streams="merged", below_git=below_git
+        )
+        return call.key(b"salt", b"")
+
+    first, second = (key(*of_git, b"GIT_AUTHOR_DATE=@%d +0000" % at) for at in (1, 2))
+    assert first == second == key(below_git=True) == key(b"PRE_COMMIT=1")
+    assert first != key()
+    assert first != key(*of_git, b"MORE=1")
+    assert key(b"GIT_SSH_COMMAND=a") != key(b"GIT_SSH_COMMAND=b"), "outside of git its variables are as any others"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"idle_input": True}, {"withheld": "plan mode"}, {"forbidden": True}, {"grouped": True}, {"gone": "/tmp/x"}], ids=str
+)
 def test_what_the_rules_allow_is_still_no_more_than_the_host_would_do(changes):
     assert reason(allowed=True, **changes)
 

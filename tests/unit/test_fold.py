@@ -48,7 +48,9 @@ from stretto.model import (
     End,
     EpochBegan,
     InvariantBroken,
+    JobContradicted,
     JobKey,
+    JobRetried,
     JobSeen,
     JoinDecided,
     JoinDone,
@@ -521,3 +523,28 @@ def test_whatever_a_log_says_no_job_runs_before_its_turn_or_after_its_end(groups
                 ended[job] = request.phase
             open_tries = [item for item in state.attempts.values() if item.job == job and item.open]
             assert len(open_tries) == request.under_way
+
+
+def test_a_contradicted_command_is_left_alone_for_ever_more_foreground_runs_and_at_once_when_the_user_says_so():
+    contradicted = JobContradicted(**STAMP, job=JOB, attempt=ATTEMPT, ahead="fail", foreground="pass")
+    state = apply(State(), SEEN)
+    for number, runs in enumerate((3, 6, 12, 24, 48, 48)):
+        assert not state.jobs[JOB].contradicted
+        state = apply(state, contradicted)
+        for at in range(runs):
+            assert state.jobs[JOB].contradicted
+            state = apply(state, msgspec.structs.replace(STARTED, attempt=AttemptId(f"{number}-{at}")))
+    state = apply(state, contradicted)
+    assert "its run ahead failed where the session's own passed" in state.jobs[JOB].contradicted
+    state = apply(state, JobRetried(**STAMP, job=JOB))
+    assert (state.jobs[JOB].contradicted, state.jobs[JOB].contradictions, state.anomaly_count) == ("", 0, 0)
+
+
+def test_beside_what_a_command_ran_is_as_its_latest_foreground_run_was():
+    state = fold([(0, SEEN)])
+    for name, beside in (("a", "a server"), ("b", "")):
+        attempt = AttemptId(name)
+        for event in (STARTED, EXITED, SETTLED):
+            changes = {"beside": beside} if event is SETTLED else {}
+            state = apply(state, msgspec.structs.replace(event, attempt=attempt, **changes))
+        assert state.jobs[JOB].beside == beside

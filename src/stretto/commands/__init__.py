@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec import structs
 
 from stretto.commands.deeds import Deeds, Effect, Part, PartEffect, Written, effect_of_all, gathered
+from stretto.commands.fixing import where as where_it_fixes
 from stretto.commands.readers import reads
 from stretto.commands.realruns import Asked, Caller, by_callers, by_text, by_words
 from stretto.commands.setup import BUILTINS, HARMLESS_ENV, RUNS_WORDS, SETTERS, SETUP, STEERS_READERS, first_on_path, goes_to
@@ -40,6 +41,7 @@ __all__ += [
     "python_module",
     "redact",
     "shape_of",
+    "where_it_fixes",
 ]
 
 Argv = Sequence[bytes] | Sequence[str]

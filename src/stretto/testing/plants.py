@@ -16,7 +16,7 @@ from stretto import fold, freshness, runs, schedule, snapshot
 from stretto.background import Background
 from stretto.engine import Engine
 from stretto.hookwire import ToolAsked
-from stretto.model import AttemptExited, End, Products, RequestMade
+from stretto.model import AttemptExited, End, Invocation, Products, RequestMade
 from stretto.requests import Requests
 from stretto.runs import Runs
 from stretto.sessions import Conversation
@@ -200,6 +200,18 @@ def _forgives_what_the_last_run_did() -> list[Swap]:
     return [(fold, "counts", lambda looks: False)]
 
 
+def _runs_ahead_of_what_a_stranger_moved() -> list[Swap]:
+    return [(Engine, "_whose", lambda self, scan, looked_s: None)]
+
+
+def _runs_ahead_in_the_environment_of_a_git_hook() -> list[Swap]:
+    return [(Invocation, "hooked", property(lambda self: False))]
+
+
+def _counts_what_was_contradicted() -> list[Swap]:
+    return [(fold.Job, "contradicted", property(lambda self: ""))]
+
+
 PLANTS: dict[str, Callable[[], list[Swap]]] = {
     function.__name__[1:].replace("_", "-"): function
     for function in (
@@ -226,6 +238,9 @@ PLANTS: dict[str, Callable[[], list[Swap]]] = {
         _forgets_what_a_call_left_running,
         _takes_a_folder_for_its_own_at_once,
         _forgives_what_the_last_run_did,
+        _runs_ahead_of_what_a_stranger_moved,
+        _runs_ahead_in_the_environment_of_a_git_hook,
+        _counts_what_was_contradicted,
     )
 }
 

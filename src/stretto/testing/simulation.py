@@ -55,6 +55,7 @@ from stretto.model import (
     GateDecided,
     InvariantBroken,
     Invocation,
+    JobContradicted,
     JobKey,
     NewsTold,
     RequestCancelled,
@@ -79,8 +80,14 @@ IDLE_TICK_S = 2.0
 """As long as `daemon` sleeps at most."""
 STOP_LIMIT_S = 15.0
 """A cancelled job's process is gone by then if somebody lives who can end it."""
-CHECKS = ("pytest -q a.py", "pytest -q b.py", "ruff check .", "mypy src")
-SECONDS = (3.0, 8.0, 1.5, 20.0)
+CHECKS = ("pytest -q a.py", "pytest -q b.py", "ruff check .", "mypy src", "pytest -q hook.py")
+SECONDS = (3.0, 8.0, 1.5, 20.0, 3.0)
+HOOKED = 4
+"""Which of the checks git calls, with an index of its own."""
+ALONE_RUNS = 3
+"""So often at least a command runs in the foreground after its run ahead was contradicted, before it runs ahead again."""
+QUIET_S = 6.0
+"""After so long nothing that a session did explains a change."""
 FILES = ("a.py", "b.py", "c.py", "pyproject.toml", "data/x", "data/y")
 IGNORED = ("data/x", "data/y")
 """In a folder that git ignores: data, or a command's products."""
@@ -439,6 +446,10 @@ class Host:
         self.specs: dict[JobKey, dict[str, bytes]] = {}
         self.cancelled: dict[JobKey, float] = {}
         """When each was cancelled."""
+        self.alone: dict[JobKey, int] = {}
+        """How many foreground runs a command whose run ahead was contradicted still has to do."""
+        self.strange, self.strange_s, self.acted_s = False, 0.0, 0.0
+        """The last to move the tree was no session; and when one last did something."""
         self.well_since_s = self.alone_since_s = 0.0
         """Since when a supervisor lives and the disk has room, on the clock that a sleep does not move."""
         self.asked_of: dict[JobKey, Door | None] = {}
@@ -607,6 +618,9 @@ class Host:
                     self.check_exit(event, begin)
                 case AttemptSettled() as event if event.attempt in self.truths:
                     self.note_connections(event)
+                case JobContradicted() as event:
+                    self.count("contradicted")
+                    self.alone[event.job] = ALONE_RUNS
                 case InvariantBroken() as event:
                     self.broken(f"the engine says of {event.attempt[:6]}: {event.what}")
                 case RequestCancelled() as event:
@@ -627,6 +641,12 @@ class Host:
         fact.kind = event.kind
         if event.kind == "ahead" and event.job in self.connected:
             self.broken(f"{event.job[:4]} runs ahead, and its last run was connected to another machine")
+        if event.kind == "requested":
+            self.acts()
+        elif event.kind == "foreground":
+            self.alone[event.job] = self.alone.get(event.job, 0) - 1
+        elif event.kind == "ahead":
+            self.check_ahead(event)
         if event.kind == "requested" and event.job in self.cancelled:
             self.broken(f"cancelled job {event.job[:4]} began")
         if event.kind == "requested":
@@ -646,10 +666,22 @@ class Host:
             self.connected.discard(fact.job)
             self.count("forgiven")
 
+    def check_ahead(self, event: AttemptStarted) -> None:
+        """What runs ahead has to be what the session would run, in its own life, for its own work."""
+        if event.job == key_of(HOOKED):
+            self.broken(f"{event.attempt[:6]} runs ahead with the index that git gave one call")
+        if self.alone.get(event.job, 0) > 0:
+            self.broken(f"{event.attempt[:6]} runs ahead although its command's run ahead was contradicted")
+        noticed = self.engine is not None and self.engine._acted_s >= self.strange_s  # what no hook had announced
+        if self.strange and event.audits is None and not noticed:
+            self.broken(f"{event.attempt[:6]} runs ahead of what only a stranger has moved")
+
     def check_exit(self, event: AttemptExited, begin: int) -> None:
         fact = self.truths.get(event.attempt)
         self.note(f"exit {event.attempt[:6]} {event.end.how} {event.end.value}")
         self.count(f"exit {event.end.how}")
+        if fact is not None and fact.kind == "requested":
+            self.acts()
         if fact is None:
             self.broken(f"an exit of {event.attempt[:6]}, which never started")
         elif event.end.how in ("code", "signal") and event.end != fact.end:
@@ -735,6 +767,8 @@ class Host:
                     self.count("told")
                     for _, event in self.parsed()[-3:]:
                         if isinstance(event, NewsTold) and event.text in heard.told:
+                            if self.truths[event.attempt].kind == "ahead" and self.alone.get(event.job, 0) > 0:
+                                self.broken(f"told {event.attempt[:6]}, whose command's run ahead was contradicted")
                             self.check_result(event.attempt, "told", running=False)
                 if heard is not None and isinstance(call, hookwire.TurnEnded | hookwire.TaskDone):
                     self.gate_answers(sitting, heard, waited_s=0.0)
@@ -792,6 +826,7 @@ class Host:
                 ttl_s=self.rng.choice((1.0, 30.0)),
             )
             self.append(ENCODER.encode(event))
+        self.acts()  # it is at the end of work of its own
         if self.rng.random() < 0.2:
             self.hook(sitting, hookwire.TaskDone(session=sitting.id, mode="acceptEdits"))
             if sitting.held is not None:
@@ -808,6 +843,7 @@ class Host:
 
     def closes(self, sitting: Sitting, *, said: bool) -> None:
         self.note(f"session {sitting.id} ends, {'with' if said else 'without'} a word")
+        self.acts()  # what it was running may have moved anything
         sitting.claude.alive = False
         sitting.unknown = None
         for shim in list(sitting.shims):
@@ -827,14 +863,34 @@ class Host:
                 if fact.running or (fact.began is not None and attempt in unsettled):
                     fact.slips[path] = fact.slips.get(path, 0) + 1
 
+    def strangers_edit(self, path: str) -> None:
+        """Somebody else writes, sometimes while the sessions do nothing; the watcher may say so."""
+        if self.rng.random() < 0.3:
+            self.advance(QUIET_S + 1.0)
+        busy = any(sitting.shims or sitting.unknown or sitting.over for sitting in self.sittings)
+        if self.engine is not None:  # of a call that was broken off nobody tells the supervisor: to it that goes on
+            busy = busy or any(conversation.acts for conversation in self.engine.conversations.values()) or bool(self.engine._background)
+        self.edit(path)
+        if self.engine is not None and self.rng.random() < 0.8:
+            self.engine.poke()
+            if not busy and path not in IGNORED and self.mono - self.acted_s > QUIET_S and not self.full:
+                self.note("nobody but a stranger has moved that")
+                self.strange, self.strange_s = True, self.mono
+
+    def acts(self) -> None:
+        """A session does something itself."""
+        self.acted_s, self.strange = self.mono, False
+
     def session_edits(self, sitting: Sitting) -> None:
         sitting.calls += 1
         path, name = self.rng.choice(FILES), f"w{sitting.calls}"
+        self.acts()
         self.hook(sitting, hookwire.WriteAsked(session=sitting.id, mode="acceptEdits", call=name, path=f"{ROOT}/{path}"))
         self.edit(path, by_session=True)
         self.call_over(sitting, hookwire.Call(id=name, tool="Edit", path=f"{ROOT}/{path}"))
 
     def call_over(self, sitting: Sitting, call: hookwire.Call) -> None:
+        self.acts()
         sitting.over.append(call)
         if sitting.unknown is None and not sitting.shims and sitting in self.sittings:
             calls, sitting.over = tuple(sitting.over), []
@@ -853,6 +909,7 @@ class Host:
     def unknown_begins(self, sitting: Sitting) -> None:
         sitting.calls += 1
         sitting.unknown = (f"u{sitting.calls}", UNKNOWN)
+        self.acts()
         if self.faults and self.rng.random() < 0.25:
             self.full = True
             self.note("the disk is full")
@@ -914,6 +971,7 @@ class Host:
             self.rng.choice((self.unannounced, self.tool))(sitting)
         sitting.calls += 1
         name = f"c{sitting.calls}"
+        self.acts()
         self.hook(sitting, hookwire.BashAsked(session=sitting.id, mode="acceptEdits", call=name, command=CHECKS[index]))
         self.shell_begins(sitting)
         shim = Shim(sitting, index, name)
@@ -1139,13 +1197,11 @@ class Host:
             self.advance(rng.choice((0.06, 0.3, 0.4, 1.0, 2.0, 5.0, 20.0)))
         elif roll < 0.64:
             if len(sitting.shims) < 2:
-                self.checks(sitting, rng.choice((0, 0, 0, 1, 1, 2, 3)))
+                self.checks(sitting, rng.choice((0, 0, 0, 1, 1, 2, 3, HOOKED)))
         elif roll < 0.74:
             self.session_edits(sitting)
         elif roll < 0.78:
-            self.edit(rng.choice(FILES))
-            if self.engine is not None and rng.random() < 0.8:
-                self.engine.poke()
+            self.strangers_edit(rng.choice(FILES))
         elif roll < 0.84:
             if self.left and rng.random() < 0.3:
                 self.works(rng.choice(self.left))
@@ -1264,6 +1320,7 @@ class Host:
         self.boot = f"boot-{self.boots}"
         self.wall_offset += self.mono - 5.0 + 60.0
         self.mono, self.slept = 5.0, 0.0
+        self.acts()
 
     # --- the end
 
@@ -1612,6 +1669,12 @@ class Door:
     def changed_at(self, paths: Iterable[str]) -> float:
         return 0.0
 
+    def places(self, paths: Iterable[bytes]) -> tuple[bytes, ...]:
+        return tuple(paths)
+
+    def texts(self, name: str, cwd: bytes) -> tuple[str, ...]:
+        return ()
+
     def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
         for index, invocation in enumerate(INVOCATIONS):
             if job.argv == tuple(word.decode() for word in invocation.argv):
@@ -1669,6 +1732,9 @@ class Door:
     def on_battery(self) -> bool:
         return False
 
+    def beside(self, pid: int, claude: Process) -> str:
+        return ""
+
     def reach(self, pid: int, ports: frozenset[int]) -> Reach:
         return Reach(remote=pid in self._host.connects, ports=ports)
 
@@ -1681,12 +1747,12 @@ def key_of(index: int) -> JobKey:
     return JobKey(f"{index:02x}" + "c" * 30)
 
 
-def _invocation(text: str) -> Invocation:
+def _invocation(text: str, env: tuple[bytes, ...] = ()) -> Invocation:
     argv = tuple(word.encode() for word in text.split())
-    return Invocation(name=argv[0].decode(), exe=b"/bin/" + argv[0], argv=argv, cwd=ROOT.encode(), env=(), context=b"", streams="merged")
+    return Invocation(name=argv[0].decode(), exe=b"/bin/" + argv[0], argv=argv, cwd=ROOT.encode(), env=env, context=b"", streams="merged")
 
 
-INVOCATIONS = tuple(_invocation(text) for text in CHECKS)
+INVOCATIONS = tuple(_invocation(text, (b"GIT_INDEX_FILE=/p/.git/index",) if index == HOOKED else ()) for index, text in enumerate(CHECKS))
 
 
 def difference(one: State, other: State) -> str:
