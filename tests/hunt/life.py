@@ -8,11 +8,13 @@ It is one idea in one file: all that may happen around a check, side by side.
 from __future__ import annotations
 
 import collections
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from stretto.testing.simulation import Proc, Violation
 
@@ -70,7 +72,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "lasting": ("background_call", "ampersand", "server_lives_on", "monitor_tool"),
     "unheard": ("hooks_gone", "other_project_writes", "other_project_asks"),
-    "caller": ("outside_any_session", "leftover_asks", "leftover_forges", "nested_call", "wrapper_of_the_name", "git_hook"),
+    "caller": ("outside_any_session", "leftover_asks", "leftover_forges", "test_forges", "nested_call", "wrapper_of_the_name", "git_hook"),
     "real": ("real_option", "real_loop", "real_time", "real_hyperfine"),
     "environment": (
         "pwd_by_link",
@@ -430,6 +432,16 @@ class Life(Stage):
         left = self._left_by_a_test(session)
         self.check(argv, left.pid, self.env_of(session), session=None, forged=True)
 
+    def test_forges(self, session: Session, argv: tuple[str, ...]) -> None:
+        """A process of a test asks as a shim does and tells an end that never was, while the check that it is part of goes on."""
+
+        def inside(child: Proc, env: Mapping[bytes, bytes]) -> None:
+            evil = self.process("part of a test", child.pid)
+            self.check(("pytest", "-q"), evil.pid, env, session=None, via="path", forged=True)
+
+        self.ask(session, ("make", "test"), during=inside)
+        self.ask(session, ("pytest", "-q"))
+
     def nested_call(self, session: Session, argv: tuple[str, ...]) -> None:
         def inside(child: Proc, env: Mapping[bytes, bytes]) -> None:
             self.check(("pytest", "-q"), child.pid, {**env, b"MAKELEVEL": b"1"}, session=session, via="path")
@@ -676,7 +688,7 @@ def hunt(seeds: Iterable[int], kinds: Collection[str] = KINDS, *, rounds: int = 
         place = Place(base, git=git)
         for seed in seeds:
             life = Life(seed, place, kinds)
-            with playing(life):
+            with playing(life), mock.patch.dict(os.environ, {"HOME": str(place.home)}):
                 for number in range(rounds):
                     try:
                         life.round()
