@@ -41,6 +41,7 @@ RANKS = {
     "journal": 2,
     "observe": 2,
     "outputs": 3,
+    "reach": 3,
     "power": 2,
     "snapshot": 3,
     "findings": 2,

@@ -14,7 +14,6 @@ It is one idea in one file: the state of the work and all that moves it.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, assert_never
 
@@ -97,7 +96,8 @@ HOOKS_LOST = (
     "Stretto's hooks are gone from Claude Code's settings (stashed, cleaned or switched off?): nothing was joined for commands that ran"
     " meanwhile; `stretto init` brings them back"
 )
-TEMPORARY = ("/tmp", "/var/tmp", tempfile.gettempdir())
+TEMPORARY = ("/tmp", "/var/tmp", os.environ.get("TMPDIR") or "/tmp")
+"""Folders for temporary files."""
 NO_OUTPUTS = Outputs()
 BAD_LINE = "a line of the log cannot be used; what it said is not known"
 

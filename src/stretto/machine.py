@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from stretto import disk, journal, observe, pauses, power, rules, shellenv, snapshot, system, trust
+from stretto import disk, journal, observe, pauses, power, reach, rules, shellenv, snapshot, system, trust
 from stretto.background import Processes
 from stretto.checkouts import imports_elsewhere, links_elsewhere
 from stretto.errors import StrettoError
@@ -506,5 +506,5 @@ class Machine:
     def beside(self, pid: int, claude: Process) -> str:
         return observe.beside(pid, claude.pid)
 
-    def reach(self, pid: int, ports: frozenset[int]) -> observe.Reach:
-        return observe.reach(pid, ports)
+    def reach(self, pid: int, ports: frozenset[int]) -> reach.Reach:
+        return reach.reach(pid, ports)

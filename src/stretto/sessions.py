@@ -49,7 +49,6 @@ class OpenCall:
         self.jobs: set[JobKey] = set()
         """The checks that were asked for while it was open, as far as their own shell is not known."""
         self.edits: list[Edit] = []
-        """What its text writes by name."""
         self.shims: set[str] = set()
         """Names by which shims asked while it was open."""
         self.question = False
@@ -150,11 +149,11 @@ class Conversation:
         Args:
             names: what is intercepted.
             since_ticks: the moment, as processes are dated.
-            writes: real paths that its text writes by name: like those of a tool that writes, as long as it is open.
+            writes: real paths that its text writes by name.
         """
         call = self._calls[asked.call] = OpenCall(asked, effect, self._awake_s(), names, since_ticks)
         call.edits = [Edit(path) for path in writes]
-        self._edits.update({f"{asked.call}:{number}": edit for number, edit in enumerate(call.edits)})
+        self._edits |= {f"{asked.call}:{number}": edit for number, edit in enumerate(call.edits)}
         return call
 
     def shell_began(self, pid: int) -> OpenCall | None:
@@ -242,7 +241,7 @@ class Conversation:
         return any(not (shell and above) or shell in above for shell in shells)
 
     def call_ended(self, key: str) -> OpenCall | None:
-        """Close a call; None when it was not open."""
+        """Close a call, None when it was not open; what its text writes is written by now."""
         call = self._calls.pop(key, None)
         if call is not None and call.background and not call.shell:
             self._late.append(call)

@@ -14,7 +14,7 @@ from stretto.executors import Executor, Owner, Place
 from stretto.fold import Job, State
 from stretto.heaps import Moment
 from stretto.model import Change, Invocation, JobKey, Mode, Record, SessionId
-from stretto.observe import Reach
+from stretto.reach import Reach
 from stretto.rules import Rules, Settings
 from stretto.system import Process
 from stretto.tree import Scan

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from integration.conftest import Bench
-from stretto import observe, render
+from stretto import observe, reach, render
 from stretto.commands import check_of
 from stretto.gates import QUIET_S
 from stretto.model import AheadTold, AttemptSettled, AttemptStarted, JobFlipped, NewsTold
@@ -101,7 +101,7 @@ def test_a_service_that_a_command_uses_is_seen_and_its_own_is_none(short: Path, 
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdout and process.stdin
             assert process.stdout.readline() == b"ready\n"
-            found = observe.reach(process.pid)
+            found = reach.reach(process.pid)
             process.stdin.close()
     assert not found.remote
     assert found.service.startswith(seen) if seen else found.service == ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.conftest import Bench, _end
-from stretto import observe
+from stretto import observe, reach
 from stretto.model import AttemptSettled, End, EpochBegan, TreeMoved
 from stretto.outputs import Outputs, outputs_of
 from stretto.testing import faults
@@ -268,12 +268,12 @@ def test_a_server_inside_a_test_is_no_service_of_this_machine_whoever_closed_fir
     ) as process:
         assert process.stdin and process.stdout
         assert process.stdout.readline() == "ready\n"
-        ports = observe.reach(process.pid).ports if seen_before else frozenset()
+        ports = reach.reach(process.pid).ports if seen_before else frozenset()
         assert len(ports) == seen_before
         process.stdin.write(word + "\n")
         process.stdin.flush()
         assert process.stdout.readline() == "done\n"
-        found = observe.reach(process.pid, ports)
+        found = reach.reach(process.pid, ports)
         process.stdin.close()
     assert (found.remote, found.service) == (False, "")
 
@@ -285,11 +285,11 @@ def test_the_files_that_get_an_output_are_found_behind_pipes(tmp_path: Path):
     with subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, cwd=tmp_path, start_new_session=True) as process:
         assert process.stdin
         wait_until(lambda: (tmp_path / "new").exists() and (tmp_path / "new").stat().st_size, what="tee")
-        cat = next(pid for pid in observe.descendants(process.pid) if observe.arguments(pid) == ("cat",) and _prints_to_pipe(pid))
+        cat = wait_until(lambda: [pid for pid in observe.descendants(process.pid) if _is_cat(pid)], what="cat")[0]
         found = outputs_of(cat)
         process.stdin.close()
     assert found == Outputs((), (str(tmp_path / "new"), str(tmp_path / "old")))
 
 
-def _prints_to_pipe(pid: int) -> bool:
-    return os.readlink(f"/proc/{pid}/fd/1").startswith("pipe:")
+def _is_cat(pid: int) -> bool:
+    return observe.arguments(pid) == ("cat",) and os.readlink(f"/proc/{pid}/fd/1").startswith("pipe:")

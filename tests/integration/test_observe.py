@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from stretto import observe
+from stretto import observe, reach
 from stretto.testing.wait import wait_until
 
 pytestmark = pytest.mark.skipif(not observe.LINUX, reason="reads /proc, which only Linux has")
@@ -79,7 +79,7 @@ def test_a_process_that_is_just_ending_does_not_count_and_one_without_an_environ
     ],
 )
 def test_only_loopback_is_this_machine(address, local):
-    assert observe.is_local(address) is local
+    assert reach.is_local(address) is local
 
 
 # --- what stands above a call, and its context ------------------------------------------------------------------------------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stretto import engine, meter
+from stretto import engine, hookwire, meter
 from stretto.fold import Cancelled, Lost, Passed, UnderWay
 from stretto.model import AttemptStarted, End, EpochBegan, JobKey, JoinAudited, SessionId, SessionOpened
 from stretto.rules import Rules
 from stretto.runs import HELD_MOST_S
 from stretto.sessions import CALL_LIFE_S
-from stretto.testing.simulation import SECONDS, Door, Host, Monitor, Plan, Violation, key_of
+from stretto.testing.simulation import ROOT, SECONDS, Door, Host, Monitor, Plan, Violation, key_of
 from stretto.world import Allowed
 
 PASS, CRASH = End(how="code", value=0), End(how="signal", value=9)
@@ -99,9 +99,10 @@ def test_what_others_move_again_and_again_keeps_no_command_starting_and_stopping
     for _ in range(12):
         scene.changed()
     assert 2 <= scene.starts("ahead") <= 4
-    scene.session_edits(scene.session)
-    scene.changed()
-    scene.advance(2.0)
+    scene.hook(scene.session, hookwire.WriteAsked(session=scene.session.id, mode="acceptEdits", call="w", path=f"{ROOT}/a.py"))
+    scene.edit("a.py", by_session=True)
+    scene.call_over(scene.session, hookwire.Call(id="w", tool="Edit", path=f"{ROOT}/a.py"))
+    scene.advance(2.5)
     before = scene.starts("ahead")
     assert scene.check() == "replay"
     scene.changed()

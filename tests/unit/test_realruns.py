@@ -21,7 +21,7 @@ ASKS = """
     pytest --count=5 | pytest --count 5 -q | pytest --flake-finder | python -m pytest --count=2 | uv run pytest --count=5
     poetry run python -m pytest --flake-finder | npx jest --no-cache | jest --cache=false | jest --cache false | npm test -- --no-cache
     pnpm exec jest --no-cache | yarn jest --no-cache | vitest run --no-cache | ruff check --no-cache . | ruff check -n . | ruff check -nq .
-    mypy --no-incremental . | mypy --cache-dir=/dev/null . | mypy --cache-dir /dev/null . | turbo run test --force | turbo test --force
+    mypy --no-incremental . | turbo run test --force | turbo test --force
     pnpm turbo run test --force | nx test web --skip-nx-cache | nx run web:test --skipNxCache | gradle test --rerun-tasks
     gradle test --rerun | bazel test --nocache_test_results //... | bazel test --cache_test_results=no //...
     bazel test --runs_per_test=3 //a | rubocop --cache false | tox --recreate | tox -r -e py311 | mix test --repeat-until-failure 5
@@ -32,6 +32,7 @@ ASKS = """
 DOES_NOT = """
     make test | make -C B test | make -f B test | make -j4 test | make -CB test | go test ./... | go test -run Test_count ./... | pytest
     pytest tests/test_count.py | pytest -k count | jest | jest --cache=true | npm test | ruff check . | mypy . | mypy --cache-dir=.cache .
+    mypy --cache-dir=/dev/null .
     eslint --no-cache . | prettier --check . | turbo run test | turbo run test --force=false | gradle test | bazel test //...
     pytest --reruns 3 | jest --testTimeout=5 | dotnet test --no-build | tox -e r | rubocop --cache true | pytest -p no:cacheprovider
 """

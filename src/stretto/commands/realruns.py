@@ -71,7 +71,7 @@ TABLE: Mapping[str, _Options] = {
         ),
     ),
     "ruff": _options("docs.astral.sh/ruff/configuration/#full-command-line-interface", "--no-cache -n", "n"),
-    "mypy": _options("mypy.readthedocs.io/en/stable/command_line.html#incremental-mode", "--no-incremental", cache_dir="/dev/null|nul"),
+    "mypy": _options("mypy.readthedocs.io/en/stable/command_line.html#incremental-mode", "--no-incremental"),
     "tox": _options("tox.wiki/en/latest/cli_interface.html", "--recreate -r", "r", "eckxpnot"),
     "jest": _options("jestjs.io/docs/cli#--cache", "--no-cache", cache=_NO),
     "vitest": _options("vitest.dev/guide/cli", "--no-cache", cache=_NO),
@@ -125,7 +125,6 @@ _VARIABLES: Mapping[str, tuple[str, str]] = {
     "NX_SKIP_NX_CACHE": ("nx", r"(?i:1|true)"),
     "NX_DISABLE_NX_CACHE": ("nx", r"(?i:1|true)"),
     "MOON_CACHE": ("moon", r"off|write"),
-    "MYPY_CACHE_DIR": ("mypy", r"/dev/null"),
 }
 """Variables that hold further options of a tool, or (with a pattern) ask by their value; documented with the tools. MAKEFLAGS may begin
 with letters without a dash."""

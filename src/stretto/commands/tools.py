@@ -158,7 +158,7 @@ _SERVICES = re.compile(
     r"|playwright|cypress|puppeteer|nightwatch|testcafe|detox|appium|staging)([^a-z]|$)"
 )
 """Words of tests that need something beside the code: such a suite is recorded and joined, and runs ahead only when the rules say so. The
-name is a hint; what a run was seen to connect to counts besides, whatever its name (`observe.reach`)."""
+name is a hint; what a run was seen to connect to counts besides, whatever its name (`reach.reach`)."""
 _LEFT_OUT = re.compile(r"--?(ignore|exclude|deselect|skip|not)\b|\bnot ", re.IGNORECASE)
 
 

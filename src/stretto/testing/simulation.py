@@ -62,7 +62,7 @@ from stretto.model import (
     RequestLost,
     SessionId,
 )
-from stretto.observe import Reach
+from stretto.reach import Reach
 from stretto.rules import Rules
 from stretto.system import Process
 from stretto.testing.plants import PLANTS, planted
