@@ -55,7 +55,8 @@ RANKS = {
     "executors": 3,
     "monitor": 3,
     "install": 3,
-    "shellenv": 3,
+    "shellscripts": 3,
+    "shellenv": 4,
     "repository": 2,
     "trust": 3,
     "world": 4,
@@ -76,8 +77,8 @@ RANKS = {
     "worker": 5,
     "hookcli": 6,
     "pauses": 4,
-    "githooks": 4,
-    "gitexclude": 5,
+    "githooks": 5,
+    "gitexclude": 6,
     "worktrees": 4,
     "explain": 6,
     "doctor": 6,
@@ -111,6 +112,7 @@ PURE = (
     "background",
     "patterns",
     "manifests",
+    "shellscripts",
 )
 ISLANDS = ("client", "shim")
 WORLD = {

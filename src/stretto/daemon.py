@@ -39,6 +39,7 @@ from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, Sessio
 from stretto.outputs import Outputs, outputs_of
 from stretto.runs import Run
 from stretto.sessions import settings_of_host
+from stretto.shellscripts import Found
 from stretto.system import LINUX, Lock, Process, mono_s, wall_s
 from stretto.tree import steered, tool_identity, unseen_tool
 
@@ -105,6 +106,8 @@ class Supervisor:
         """Sessions that were told that we are of no use for the moment."""
         self._socket_inode = 0
         self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
+        self._search_paths: dict[SessionId, str] = {}
+        """The PATH of each session's commands; of sessions that began under an earlier supervisor it is not known."""
         self._cold: list[str] = []
         """Tools whose identity is read between two questions: the first reading costs up to 0.1 s, and is remembered."""
 
@@ -116,6 +119,7 @@ class Supervisor:
         listening()
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         self._engine.begin()
+        self._engine.by_path = frozenset(shellenv.find_paths((*self._engine.names(), *commands.PYTHONS), self._machine.root))
         self._watch()
         try:
             while not self._engine.leaving:
@@ -365,6 +369,8 @@ class Supervisor:
         heard = self._engine.heard(call, int(message.get("claude_pid") or b"0"))
         if isinstance(call, hookwire.SessionStarted) and call.session in self._engine.conversations:
             return self._session_started(call, message)
+        if isinstance(call, hookwire.BatchEnded) and call.session in self._search_paths and _may_install(call):
+            self._engine.guarded(self._write_session, call.session)
         if heard.held is not None:
             self._held.append(Held(peer, event, heard.held, mono_s()))
         return _reply(event, heard)
@@ -444,14 +450,27 @@ class Supervisor:
         env_file = message.get("env_file", b"")
         if self._engine.standing.mode == "off" or not env_file:
             return hookwire.HookReply()
-        names = self._engine.names()
-        shellenv.write_entries(self.paths.base, names)
-        path = os.path.join(self.paths.sessions, f"{call.session}.sh")
-        search_path = os.fsdecode(message.get("path", b""))
-        found = shellenv.write_session(path, names, base=self.paths.base, search_path=search_path, root=self._machine.root)
+        search_path = self._search_paths[call.session] = os.fsdecode(message.get("path", b""))
+        shellenv.write_entries(self.paths.base, self._engine.names())
+        found = self._write_session(call.session)
         self._cold = [tool for name in found.on_path if (tool := shutil.which(name, path=search_path))]
-        shellenv.add_guard_line(os.fsdecode(env_file), path)
+        shellenv.add_guard_line(os.fsdecode(env_file), self._script_of(call.session))
         return hookwire.HookReply()
+
+    def _script_of(self, session: SessionId) -> str:
+        return os.path.join(self.paths.sessions, f"{session}.sh")
+
+    def _write_session(self, session: SessionId) -> Found:
+        """Write what the Bash of a session sources, for the tools that are there now."""
+        found = shellenv.write_session(
+            self._script_of(session),
+            self._engine.names(),
+            base=self.paths.base,
+            search_path=self._search_paths[session],
+            root=self._machine.root,
+        )
+        self._engine.by_path = frozenset(found.paths)
+        return found
 
     # --- shims ---------------------------------------------------------------------------------------------------------------
 
@@ -462,8 +481,8 @@ class Supervisor:
         self._compare_versions(message)
         if engine.makes_way or not engine.announced:
             return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
-        if self._nested(peer):
-            return {"do": b"exec", "reason": b"it runs inside a worker"}
+        if self._nested(peer) or self._runs_around(_peer_pid(peer.connection) or pid):
+            return {"do": b"exec", "reason": b"it runs inside a worker or another check"}
         peer.call.session = session
         peer.call.pid = _peer_pid(peer.connection)
         callers, shell = self._callers(peer.call.pid or int(message["pid"]), peer.call.session)
@@ -508,7 +527,10 @@ class Supervisor:
         }
 
     def _runs_around(self, pid: int) -> frozenset[AttemptId]:
-        """Return the foreground runs under way from inside which a process comes."""
+        """Return the foreground runs under way from inside which a process comes.
+
+        Nothing of ours is on the PATH there; who was told the path of an entry before and kept it gets here all the same.
+        """
         children = {run.child_pid: run.attempt for run in self._engine.runs.open.values() if run.child_pid}
         return frozenset(children[each] for each in observe.ancestors(pid) if each in children) if children else frozenset()
 
@@ -542,7 +564,8 @@ class Supervisor:
             return _passed_by("sandbox", "it runs in another context than the supervisor (a sandbox, other limits)")
         if not (invocation.cwd + b"/").startswith(self.root + b"/"):
             return _passed_by("outside", "it runs outside the project")
-        if any(self._leads_out(argument, invocation.cwd) for argument in invocation.argv[1:]):
+        tool = os.fsencode(commands.python_file(invocation.name, invocation.argv))  # part of its identity, wherever it is
+        if any(argument != tool and self._leads_out(argument, invocation.cwd) for argument in invocation.argv[1:]):
             return _passed_by("outside", "an argument leads out of the project")
         return None
 
@@ -603,6 +626,11 @@ class Supervisor:
             return {"ok": b"1", "job": self._engine.request(message, confined=confined).encode()}
         except StrettoError as error:
             return {"ok": b"0", "reason": str(error).encode()}
+
+
+def _may_install(batch: hookwire.BatchEnded) -> bool:
+    """Say whether a package manager ran: there may be tools now that were not there before, and others may be gone."""
+    return any(call.tool == "Bash" and commands.effect_of(call.command, ()) == "package" for call in batch.calls)
 
 
 def _reply(event: str, heard: Heard) -> hookwire.HookReply:

@@ -184,6 +184,8 @@ class Engine:
         """Commands whose ahead run the user cancelled, and the generation and epoch that goes for."""
         self.makes_way = ""
         """The version of a hook that is not ours: we leave when no session waits for us any more."""
+        self.by_path: frozenset[str] = frozenset()
+        """Paths by which tools of the project are met; set by whoever can look for them."""
         self.announced = False
         self._owed_epoch = ""
         """Why an epoch began that the log does not have yet, "" when it has them all."""
@@ -741,9 +743,13 @@ class Engine:
         """Return the names that are intercepted."""
         return tuple(sorted((set(commands.NAMES) | set(self.standing.rules.add)) - set(self.standing.rules.remove)))
 
+    def _met(self) -> frozenset[str]:
+        """Return all that is met, by its name or as it is called by its path."""
+        return self.by_path.union(self.names())
+
     def _bash_asked(self, conversation: Conversation, call: hookwire.BashAsked) -> None:
         effect, writes = self._effect_of(call)
-        self._asked(conversation, call, effect, writes).only_git = commands.only_git(call.command, frozenset(self.names()))
+        self._asked(conversation, call, effect, writes).only_git = commands.only_git(call.command, self._met())
 
     def _asked(
         self, conversation: Conversation, call: hookwire.BashAsked | hookwire.ToolAsked, effect: str, writes: Sequence[str] = ()
@@ -751,7 +757,7 @@ class Engine:
         if effect != "reads":
             self._acts()
         self.guarded(self._look_beside)  # a shell that has begun already is not this call's
-        open_call = conversation.asked(call, effect, self.names(), self._world.ticks(), writes)
+        open_call = conversation.asked(call, effect, self._met(), self._world.ticks(), writes)
         open_call.epoch = self.state.epoch
         if writes:
             conversation.unsure.setdefault(call.agent, self._scan.generation)
@@ -857,7 +863,7 @@ class Engine:
         What it writes elsewhere does no harm only when that is what a check prints, and goes into the folder for temporary files, which
         no scan looks at. A reader is one only when no other program of its name comes first.
         """
-        deeds = commands.deeds_of(call.command, frozenset(self.names()))
+        deeds = commands.deeds_of(call.command, self._met())
         if deeds.effect in UNKNOWN_EFFECTS:
             return deeds.effect, []
         writes = []
@@ -926,7 +932,7 @@ class Engine:
 
     def _may_do_anything(self, call: hookwire.Call) -> bool:
         if call.tool == "Bash":
-            return commands.effect_of(call.command, frozenset(self.names())) in UNKNOWN_EFFECTS
+            return commands.effect_of(call.command, self._met()) in UNKNOWN_EFFECTS
         return call.tool not in hookwire.WRITING_TOOLS | hookwire.HARMLESS_TOOLS
 
     def _seen_by_scan(self, path: str) -> bool:

@@ -425,7 +425,7 @@ class Machine:
     def recall(self, job: Job, like: Invocation) -> tuple[JobKey, Invocation] | None:
         path = next((entry[5:] for entry in like.env if entry.startswith(b"PATH=")), b"/usr/bin:/bin")
         cwd = os.path.normpath(os.path.join(self.root, job.cwd))
-        exe = shellenv.which(job.name, os.fsdecode(path), cwd)
+        exe = shellenv.which(job.argv[0] if job.argv and "/" in job.argv[0] else job.name, os.fsdecode(path), cwd)
         if exe is None or not os.path.isdir(cwd):
             return None
         argv = tuple(os.fsencode(word) for word in job.argv)

@@ -5,10 +5,12 @@
     .../sessions/SESSION.marks a line with its process id from every shell that sourced that file
     .../sessions/SESSION.sh    functions and the PATH line; sourced before every Bash command by the guarded line
 
-Functions catch the plain forms, also after a virtual environment put itself first on the PATH; PATH entries catch `timeout`, `xargs`,
-`make`, nested shells, and names no shell takes for a function everywhere. Promises:
+What these scripts say is in shellscripts.py. Functions catch the plain forms, also after a virtual environment put itself first on the
+PATH, and tools called by their path; PATH entries catch `timeout`, `xargs`, scripts, nested shells, and names no shell takes for a function
+everywhere. Promises:
 - nothing written here can break a Bash call, whatever becomes of our files later: missing, damaged, without interpreter;
 - a name the user defined is left alone, and so is every name a shell needs for itself;
+- who asks where a tool is (`which`, `command -v`, `type`) is told where it is without us;
 - writing is idempotent and atomic; files are 0600 or 0700.
 
 Source: docs/transparency.md has the measurements and what differs all the same.
@@ -17,8 +19,6 @@ Source: docs/transparency.md has the measurements and what differs all the same.
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import os
 import re
 import shlex
@@ -28,37 +28,18 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from stretto import commands
 from stretto.errors import UserError
+from stretto.shellscripts import BESIDE, MARK, SEARCHED, SEEKERS, Found, guard_line, path_entry, paths_folder, seeker_entry, session_text
 from stretto.system import LINUX, atomic_write, open_private, private_directory, write_all
 
-_LAUNCH = """\
-import sys
-sys.path.append(sys.argv[1])
-try:
- from shim import main
-except BaseException:
- import _signal, posix
- for n in 13, 25: _signal.signal(n, _signal.SIG_DFL)
- for d in posix.environ.get(b"PATH", b"/usr/bin:/bin").decode(sys.getfilesystemencoding(), "surrogateescape").split(":"):
-  if not d.startswith(sys.argv[2] + "/paths/"):
-   try: posix.execv((d or ".") + "/" + sys.argv[4], sys.argv[4:])
-   except OSError: pass
- sys.exit(127)
-main(sys.argv[2:])"""
-LAUNCH = f"exec({json.dumps(_LAUNCH)})"
-"""What the interpreter is given: a module is read from its cached bytecode, a script would be compiled at every call.
-A shim that cannot be imported (a damaged or half-written installation, a disk that fails) is replaced by the tool itself.
-One line: `set -x` prints it."""
-MARK = "# stretto entry"
-"""Second line of every PATH entry; what carries it is never taken for the real tool (see shim.py)."""
 MARKS = ".marks"
-BESIDE = (".venv/bin", "venv/bin", "node_modules/.bin", "vendor/bin")
-"""Where a project keeps tools that are not on the PATH until it is activated."""
+FOLDERS_MOST, PATHS_MOST = 100, 240
+"""So many folders of the root are looked into, and so many spellings are met."""
+_SPELLING = re.compile(r"[A-Za-z0-9_./+@%,-]+")
+"""What bash and zsh take for a function's name as it stands."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
-_FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 NEVER = frozenset(
     """
     find grep rg pkill which unsetenv stretto claude sh bash zsh dash env sudo xargs timeout nohup
@@ -70,17 +51,6 @@ NEVER = frozenset(
     """.split()  # noqa: SIM905  a list of words
 )
 """Names the host defines itself, and words of bash and zsh: taking one of them would break more than a tool."""
-
-
-class Found(NamedTuple):
-    """Which tools are there for a session."""
-
-    on_path: tuple[str, ...]
-    beside: tuple[str, ...]
-    """Not on the PATH, but in a directory of the project that an activation puts there."""
-
-
-NONE = Found((), ())
 
 
 def islands() -> str:
@@ -106,20 +76,63 @@ def find(names: Iterable[str], search_path: str, root: str) -> Found:
         root: the project, absolute.
     """
     wanted = sorted(name for name in set(names) if allowed(name))
-    folders = [folder for folder in dict.fromkeys(search_path.split(":")) if os.path.isabs(folder)]
-    on_path = _in(folders, wanted)
+    on_path = _on_path(wanted, search_path)
     beside = _in([os.path.join(root, folder) for folder in BESIDE], [name for name in wanted if name not in on_path])
-    return Found(tuple(name for name in wanted if name in on_path), tuple(name for name in wanted if name in beside))
+    return Found(on_path, tuple(name for name in wanted if name in beside))
+
+
+def find_paths(names: Iterable[str], root: str) -> tuple[str, ...]:
+    """Return the ways in which the project's own tools among `names` may be called by their path.
+
+    A relative one is right wherever it leads to a file: from the root, from a folder of it that has the same tool, from one beside.
+    """
+    wanted = {name for name in names if allowed(name)}
+    spelled: dict[str, None] = {}
+    for prefix in ("", *_subfolders(root)):
+        for folder in SEARCHED:
+            inner = f"{folder}/" if folder else ""
+            for name in sorted(wanted & _listed(f"{root}/{prefix}{inner}")):
+                if not _is_tool(f"{root}/{prefix}{inner}{name}"):
+                    continue
+                near, far = f"{inner}{name}", f"{prefix}{inner}{name}"
+                spelled |= dict.fromkeys((near, f"./{near}", f"../{near}", far, f"./{far}", f"{root}/{far}"))
+    return tuple([path for path in spelled if "/" in path and _SPELLING.fullmatch(path)][:PATHS_MOST])
+
+
+def _subfolders(root: str) -> list[str]:
+    try:
+        with os.scandir(root) as entries:
+            found = sorted(entry.name for entry in entries if entry.name[0].isalnum() and entry.is_dir())
+    except OSError:
+        return []
+    return [f"{name}/" for name in found if f"{name}/bin" not in BESIDE and name not in ("bin", "node_modules", "vendor")][:FOLDERS_MOST]
+
+
+def _listed(folder: str) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def which(name: str, search_path: str, cwd: str) -> str | None:
-    """Return the program that a shim called by this name runs (`shim.resolve`), absolute; None when there is none."""
+    """Return the program that a shim called by this name runs (`shim.resolve`), None when there is none.
+
+    It is absolute, but for a name that is a path already.
+    """
+    if "/" in name:
+        return name if _is_tool(os.path.join(cwd, name)) else None
     for folder in search_path.split(":"):
         candidate = f"{folder or '.'}/{name}"
         absolute = candidate if candidate.startswith("/") else f"{cwd}/{candidate}"
         if _is_tool(absolute):
             return absolute
     return None
+
+
+def _on_path(names: Sequence[str], search_path: str) -> tuple[str, ...]:
+    there = _in([folder for folder in dict.fromkeys(search_path.split(":")) if os.path.isabs(folder)], names)
+    return tuple(name for name in names if name in there)
 
 
 def _in(folders: Sequence[str], names: Sequence[str]) -> set[str]:
@@ -140,145 +153,7 @@ def _is_tool(path: str) -> bool:
         return True  # executable but not readable: not ours
 
 
-# --- the texts --------------------------------------------------------------------------------------------------------------
-
-
-def guard_line(path: str) -> str:
-    """Return the line for CLAUDE_ENV_FILE: sources `path` when that does no harm, and succeeds in any case.
-
-    Source: the only form that outlived ten states of the sourced file in bash and zsh (tests/integration/test_shim.py repeats it).
-    """
-    quoted = shlex.quote(path)
-    return f"if [ -f {quoted} ] && ( . {quoted} ) </dev/null >/dev/null 2>&1; then . {quoted} >/dev/null 2>&1; fi; :"
-
-
-def path_entry(name: str, *, base: str, python: str, islands_dir: str) -> str:
-    """Return the sh script that stands for a tool on the PATH: the shim, or without it the real tool by an own search."""
-    start, test = _shim(base, python, islands_dir)
-    return f"""#!/bin/sh
-{MARK}
-# Runs {name} as without Stretto when Stretto is gone. Made by Stretto; `stretto uninstall` takes it away.
-if {test}; then
-  exec {start} path {name} "$@"
-fi
-set -f
-IFS=:
-for _stretto_at in $PATH; do
-  _stretto_at=${{_stretto_at:-.}}/{name}
-  if [ -f "$_stretto_at" ] && [ -x "$_stretto_at" ]; then
-    _stretto_line=
-    {{ IFS= read -r _stretto_line && IFS= read -r _stretto_line; }} <"$_stretto_at" 2>/dev/null
-    [ "$_stretto_line" = {shlex.quote(MARK)} ] || exec "$_stretto_at" "$@"
-  fi
-done
-echo {shlex.quote(name + ": command not found")} >&2
-exit 127
-"""
-
-
-def session_text(
-    found: Found, *, base: str, python: str, islands_dir: str, pythons: Found = NONE, git: Found = NONE, setpriv: str = "", marks: str = ""
-) -> str:
-    """Return what a session's Bash sources.
-
-    Args:
-        found: the tools that are there.
-        pythons: interpreters by name, intercepted only for `-m MODULE` with a module that checks.
-        git: the program of that name, intercepted only where one of its words is `commit` or `push`.
-        marks: the file in which each shell that sources this says so, "" for none. A call that no hook announced shows by it.
-        setpriv: util-linux' program, "" where there is none; keeps other Python and git calls in subshells cheap.
-    """
-    start, test = _shim(base, python, islands_dir)
-    folder = paths_folder(base, found.on_path)
-    lines = [
-        "# Made by Stretto for one session, sourced before each of its Bash commands. Safe to delete: commands then run as without it.",
-    ]
-    if marks:
-        lines += [_MARK.format(marks=shlex.quote(marks))]
-    if found.on_path:
-        lines += [f'case ":$PATH:" in *:{shlex.quote(folder)}:*) ;; *) PATH={shlex.quote(folder)}:$PATH ;; esac']
-    functions = [name for name in (*found.on_path, *found.beside) if _FUNCTION_NAME.fullmatch(name)]
-    by_words = {name: _module_patterns(found) for name in (*pythons.on_path, *pythons.beside) if _FUNCTION_NAME.fullmatch(name)}
-    by_words |= dict.fromkeys(git.on_path, _GATED)
-    if functions or by_words:
-        lines += [_HELPERS.format(test=test, start=start, folder=_escaped(folder + ":"))]
-    lines += [_define(name, f'_stretto {name} "$@"') for name in functions]
-    for name, patterns in by_words.items():
-        direct = setpriv and name in (*pythons.on_path, *git.on_path)
-        within = f"{setpriv} --pdeathsig TERM {name}" if direct else f"_stretto_through {name}"
-        lines += [_define(name, _BY_WORDS.format(name=name, patterns=patterns, within=within))]
-    if functions or by_words:
-        lines += ["unset -f _stretto_free"]
-    return "\n".join([*lines, ":", ""])
-
-
-_MARK = """\
-[ "${{BASH_SUBSHELL:-${{ZSH_SUBSHELL:-0}}}}" != 0 ] || {{ \\builtin echo "$$" >>{marks}; }} 2>/dev/null || :"""
-"""Not in the trial of `guard_line`, which is a subshell. A builtin and no process; where it cannot be written nothing is said."""
-
-_HELPERS = """\
-if [ -n "${{ZSH_VERSION-}}" ]; then
-function _stretto_free {{ ! functions "$1" && ! alias "$1"; }}
-else
-function _stretto_free {{ ! declare -F "$1" && ! alias "$1"; }}
-fi
-function _stretto {{
-if {test}; then {start} "function:${{BASHPID-}}:$$:${{BASH_LINENO[1]-}}:$0" "$@" || _stretto_end $? "$@"
-else _stretto_native "$@"; fi
-}}
-function _stretto_through {{
-if {test}; then {start} "through:${{BASHPID-}}" "$@" || _stretto_end $? "$@"
-else _stretto_native "$@"; fi
-}}
-function _stretto_native {{ PATH=${{PATH//{folder}/}} \\command "$@"; }}
-function _stretto_end {{
-[ "$1" = 127 ] || return "$1"
-shift
-if ( unset -f "$1"; PATH=${{PATH//{folder}/}} \\command -v "$1" ) >/dev/null 2>&1; then return 127; fi
-_stretto_native "$@"
-}}"""
-"""127 without the tool means that it went away: then the shell itself says so, in its own words."""
-
-_GATED = '*" commit "*|*" push "*'
-"""Which words may make a call of git one that a gate is asked about; the shim reads them properly."""
-
-_BY_WORDS = """\
-case " ${{*-}} " in
-{patterns}) _stretto {name} "$@" ;;
-*) if [ "${{BASHPID:-$$}}" != "$$" ] || [ "${{ZSH_SUBSHELL:-0}}" != 0 ]; then {within} "$@"; else \\command {name} "$@"; fi ;;
-esac"""
-"""In a subshell a call that is not ours goes through a program that binds it to the subshell's life: `python x & kill $!` means it."""
-
-
-def _define(name: str, body: str) -> str:
-    """`function NAME {` because after `NAME() {` a user's alias of that name would be a syntax error at every call."""
-    return f"if _stretto_free {name}; then\nfunction {name} {{\n{body}\n}}\nfi"
-
-
-def _escaped(text: str) -> str:
-    """With a backslash before whatever is no letter: the only quoting both shells understand within `${PATH//PATTERN/}`."""
-    return re.sub(r"([^A-Za-z0-9_])", r"\\\1", text)
-
-
-def _module_patterns(found: Found) -> str:
-    intercepted = {*found.on_path, *found.beside}
-    modules = sorted(module for module in commands.MODULES if module in intercepted or module not in commands.NAMES or not intercepted)
-    return "|".join(f'*" -m {module} "*|*" -m{module} "*' for module in modules)
-
-
-def _shim(base: str, python: str, islands_dir: str) -> tuple[str, str]:
-    """Return the start of the shim's command line (up to how it is called) and the test that it can run."""
-    start = f"{shlex.quote(python)} -I -S -c {shlex.quote(LAUNCH)} {shlex.quote(islands_dir)} {shlex.quote(base)}"
-    return start, f"[ -x {shlex.quote(python)} ] && [ -r {shlex.quote(islands_dir + '/shim.py')} ]"
-
-
 # --- on disk ----------------------------------------------------------------------------------------------------------------
-
-
-def paths_folder(base: str, names: Iterable[str]) -> str:
-    """Return the directory that shows exactly these PATH entries; the same set has the same path, for ever."""
-    digest = hashlib.blake2b("\0".join(sorted(names)).encode(), digest_size=8).hexdigest()
-    return os.path.join(base, "paths", digest)
 
 
 def write_entries(base: str, names: Iterable[str], python: str = "", islands_dir: str = "") -> tuple[str, ...]:
@@ -297,6 +172,8 @@ def write_entries(base: str, names: Iterable[str], python: str = "", islands_dir
     wanted = tuple(sorted(name for name in set(names) if allowed(name)))
     for name in wanted:
         _write_program(os.path.join(folder, name), path_entry(name, base=base, python=python, islands_dir=islands_dir))
+    for name in SEEKERS:
+        _write_program(os.path.join(folder, name), seeker_entry(name, base=base))
     return wanted
 
 
@@ -339,16 +216,15 @@ def write_session(
         OSError, UserError: as `write_entries`.
     """
     base, python, islands_dir = _places(base, python, islands_dir)
-    found = find(names, search_path, root)
+    found = find(names, search_path, root)._replace(paths=find_paths((*names, *pythons), root))
     interpreters, git = find(pythons, search_path, root), find(("git",), search_path, root)
-    _show(base, found.on_path)
+    seekers = _on_path(SEEKERS, search_path) if found.on_path else ()  # nobody asks for them where none of our names is on the PATH
+    _show(base, (*found.on_path, *seekers))
     private_directory(os.path.dirname(path))
     marks = f"{path.removesuffix('.sh')}{MARKS}"
     os.close(open_private(marks, os.O_WRONLY | os.O_CREAT))
-    text = session_text(
-        found, base=base, python=python, islands_dir=islands_dir, pythons=interpreters, git=git, setpriv=_setpriv(), marks=marks
-    )
-    _write(path, text)
+    places = {"base": base, "python": python, "islands_dir": islands_dir, "setpriv": _setpriv(), "marks": marks}
+    _write(path, session_text(found, pythons=interpreters, git=git, seekers=seekers, **places))
     return found
 
 

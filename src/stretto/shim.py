@@ -15,9 +15,12 @@ Signals. The host ends a command by one SIGTERM to every descendant, `kill $!` r
 child still lives `FORWARD_AFTER_S` later. Called from a shell function we die with the (sub)shell that runs it, since `kill $!`
 means that one. On Linux the child dies with us.
 
+Below a call of ours nothing of ours stands on the PATH: whoever looks there for the next program of its name (a version manager's shim,
+a wrapper of the user's) finds what it would find without us, and the supervisor is told the PATH that the command really has.
+
 Arguments: state base, how we were called, name, the command's own arguments. How is `path`, or `function:PID:MAIN:LINE:SHELL` (what bash
 knows of itself, nothing in zsh), or `through:PID`, which never asks anybody: it executes the real command in place, bound to the life
-of the subshell.
+of the subshell. A name with a slash is the file that the shell would have run, whatever the PATH.
 """
 
 import _signal
@@ -109,8 +112,9 @@ class Call:
 
     def __init__(self, arguments):
         words = [word.encode(sys.getfilesystemencoding(), "surrogateescape") for word in arguments]
-        self.base, how, self.name = words[:3]
+        self.base, how, typed = words[:3]
         self.argv = words[2:]
+        self.name = typed.rpartition(b"/")[2]
         self.via, _, rest = how.partition(b":")
         self.shell = 0
         self.in_bash = False
@@ -119,7 +123,12 @@ class Call:
             self.shell = int(pid or 0) or posix.getppid()
             self.in_bash = bool(pid)
         self.env = environment()
-        self.exe = resolve(self.name, self.env.get(b"PATH", b"/usr/bin:/bin"))
+        path = self.env.get(b"PATH", b"/usr/bin:/bin")
+        if self.via != b"through" and self.name != b"git":  # those have no PATH entry to come back to, and are no calls of ours themselves
+            path = without_entries(path, self.base, self.name)
+            if b"PATH" in self.env:
+                self.env[b"PATH"] = path
+        self.exe = resolve(self.name, path) if typed == self.name else typed if is_program(typed) else None
         last = self.env.get(b"_")
         if last and self.exe and (last == sys.orig_argv[0].encode(errors="surrogateescape") or last.endswith(b"/" + self.name)):
             self.env[b"_"] = self.exe  # the shell names the program it starts: for the command that is itself, not this interpreter
@@ -140,6 +149,20 @@ def environment():
         if name and equals:
             found.setdefault(name, value)
     return found
+
+
+def without_entries(path, base, name):
+    """Return a PATH without the folders in which we stand for tools, also those of another state directory."""
+    ours = base + b"/paths/"
+    return b":".join([each for each in path.split(b":") if not (each.startswith(ours) or is_entry((each or b".") + b"/" + name))])
+
+
+def is_program(path):
+    """Say whether a shell would run this file; if not, it has its own words for that."""
+    try:
+        return posix.access(path, posix.X_OK) and posix.stat(path).st_mode & S_IFMT == S_IFREG
+    except OSError:
+        return False
 
 
 def resolve(name, path):

@@ -1888,6 +1888,8 @@ def tool(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root:
     parts: list[Fields] = []
     prefixes: dict[str, None] = {}
     waiting = [os.path.join(here, os.fsdecode(exe))]
+    if os.path.basename(exe).startswith(b"python"):
+        waiting += [os.path.join(here, os.fsdecode(word)) for word in argv[1:8] if b"bin/" in word and not word.startswith(b"-")]
     if os.path.basename(exe) in WRAPPERS:
         waiting += [found for word in argv[1:8] if not word.startswith(b"-") and (found := _which(os.fsdecode(word), on_path))]
     for program in waiting:

@@ -49,7 +49,8 @@ NOT_UNDERSTOOD = frozenset(
         *("nice, nohup, stdbuf", "find -exec", "make with two checks", "make that fails", "make -j2", "a name with a hyphen"),
         *("background and wait", "background and wait for it", "two in the background", "background, not waited for"),
         *("hash and type -t", "installed during the session", "no such option of the shell", "user's IFS", "unset -f"),
-        "user's function under another name",
+        *("an absolute path", "a path says its name", "a path in a variable", "a path in a loop, a subshell, a substitution"),
+        *("a path in posix mode", "a path in the background", "an interpreter where it is", "user's function under another name"),
     }
 )
 """Shapes the supervisor of today runs for real although a shim could join them; what comes to join is taken off."""
@@ -64,6 +65,7 @@ SECTIONS = {
     "and": "lists and conditions",
     "cd and": "places, loops, substitutions",
     "variable before": "environment, wrappers, shells",
+    "an absolute path": "by path",
     "make": "runners",
     "background and wait": "background",
     "dies of SEGV": "signals",

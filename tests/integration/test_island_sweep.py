@@ -19,7 +19,7 @@ from typing import ClassVar, NamedTuple
 
 import pytest
 
-from stretto import shellenv
+from stretto import shellenv, shellscripts
 from stretto.model import AttemptExited
 from stretto.testing import leftovers
 from stretto.testing.faults import Fault, Step, interpreter, steps
@@ -120,7 +120,7 @@ class ShimWalk(Walk):
         faulty = self.bench.short / "faulty-session"
         faulty.write_text(self.session.replace(shellenv.interpreter(), program))
         guard = self.bench.short / "faulty-env"
-        guard.write_text(shellenv.guard_line(str(faulty)) + "\n")
+        guard.write_text(shellscripts.guard_line(str(faulty)) + "\n")
         real, self.bench.env_file = self.bench.env_file, guard
         try:
             output, code, _ = self.bench.bash(self.command, told=False, announced=True)

@@ -23,7 +23,7 @@ import pytest
 from shapes import shell
 from shapes.stub import Stub, project_state
 from shapes.world import World, make_program
-from stretto import bundle, observe, rpc, shellenv, shim, trust
+from stretto import bundle, observe, rpc, shellenv, shellscripts, shim, trust
 from stretto.testing.wait import wait_until
 
 SHELLS = ("bash", "zsh")
@@ -954,8 +954,10 @@ def test_a_path_entry_without_its_interpreter_runs_the_real_tool(world):
     env = world.env() | {"PATH": f"{world.base}/bin:/nowhere::{world.base}/paths/*:{world.search_path}", "IFS": "-"}
     argv = [str(world.base / "bin" / "tsc"), "a b", "*", ""]
     done = subprocess.run(argv, env=env, cwd=world.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    env |= {"PATH": f"/nowhere::{world.base}/paths/*:{world.search_path}"}  # without what is ours
     expected = subprocess.run([str(world.tools / "tsc"), *argv[1:]], env=env, cwd=world.root, capture_output=True, text=True, check=True)
     assert done.stdout == expected.stdout
+    env |= {"PATH": f"{world.base}/bin:{env['PATH']}"}
     missing = subprocess.run([str(world.base / "bin" / "biome")], env=env, capture_output=True, check=False)
     assert (missing.returncode, missing.stderr) == (127, b"biome: command not found\n")
 
@@ -967,7 +969,7 @@ def test_the_shims_form_typed_by_hand_is_harmless(world, stub):
     other = world.place / "other"
     shellenv.write_entries(str(other), ["ruff"])
     path = f"{other}/bin:{world.base}/bin:{other}/bin:{world.search_path}"
-    by_hand = [sys.executable, "-I", "-S", "-c", shellenv.LAUNCH, shellenv.islands(), str(world.base), "path", "ruff", "--fail"]
+    by_hand = [sys.executable, "-I", "-S", "-c", shellscripts.LAUNCH, shellenv.islands(), str(world.base), "path", "ruff", "--fail"]
     for argv in ([entry, "--fail"], by_hand, ["timeout", "20", "ruff", "--fail"], ["env", "ruff", "--fail"]):
         done = subprocess.run(
             argv, env=world.env() | {"PATH": path}, cwd=world.root, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60

@@ -7,7 +7,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from stretto import commands, shellenv
+from stretto import commands, shellenv, shellscripts
 
 SESSION = str(uuid.uuid4())
 """Of this process alone: what a shape leaves running must not be taken for what another test left."""
@@ -121,7 +121,7 @@ class World:
         self.reset()
         self.write_session()
 
-    def write_session(self) -> shellenv.Found:
+    def write_session(self) -> shellscripts.Found:
         names = commands.NAMES
         where = {"base": str(self.base), "python": self.python, "islands_dir": self.islands}
         shellenv.write_entries(names=names, **where)
@@ -146,7 +146,7 @@ class World:
 
     def env_text(self) -> str:
         """What CLAUDE_ENV_FILE holds in a session of ours; natively it is `:`."""
-        return shellenv.guard_line(str(self.session)) + "\n"
+        return shellscripts.guard_line(str(self.session)) + "\n"
 
     def files(self) -> dict[str, tuple[int, bytes]]:
         """Mode and bytes of every file of the project."""
@@ -168,5 +168,8 @@ class World:
         (root / "Makefile").write_text(MAKEFILE)
         make_program(root / ".venv" / "bin" / "pytest", CHECK)
         make_program(root / ".venv" / "bin" / "pylint", CHECK)
+        make_program(root / ".venv" / "bin" / "python", PYTHON)
+        for name in ("gradlew", "vendor/bin/phpunit", "bin/rails", "sub/node_modules/.bin/jest"):
+            make_program(root / name, CHECK.replace("${0##*/}", "$0"))
         (root / ".venv" / "bin" / "activate").write_text(ACTIVATE)
         make_program(root / "node_modules" / ".bin" / "eslint", CHECK)

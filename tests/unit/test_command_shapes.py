@@ -77,6 +77,21 @@ def test_f39_checks_are_found_with_why_no_shim_will_see_them(text, found):
     assert [(check.name, check.code, check.certain) for check in checks_in(text, INTERCEPTED)] == found
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("cd web; ./gradlew test | tail -1", ""),
+        ("time ./gradlew test", ""),
+        ("timeout 60 ./gradlew test", "by-path"),
+        ("bash -c './gradlew test'", "by-path"),
+        ("../gradlew test", "by-path"),
+    ],
+)
+def test_f39_a_path_that_is_met_has_a_shim_where_the_sessions_own_shell_runs_it(text, code):
+    (check,) = checks_in(text, INTERCEPTED | {"./gradlew"})
+    assert (check.name, check.code) == ("gradlew", code)
+
+
 def test_f39_a_name_the_user_took_out_is_a_miss_by_that_reason():
     (check,) = checks_in("pytest -q", INTERCEPTED - {"pytest"})
     assert check.code == "not-intercepted"

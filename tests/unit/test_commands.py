@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from stretto.commands import LINE_CHARS, NAMES, REDACTED, TOTAL_CHARS, display, effect_of, parts_of, redact
+from stretto.commands import LINE_CHARS, NAMES, REDACTED, TOTAL_CHARS, display, effect_of, parts_of, python_file, redact
 from stretto.sessions import UNKNOWN_EFFECTS
 
 # Shapes in which agents really ask for checks (modelled on session timelines), with what they are; `¶` is the end of a line.
@@ -273,3 +273,47 @@ def test_display_any_argv_is_one_bounded_printable_line(argv):
 def test_redact_huge_arguments_are_bounded():
     assert redact(["a" * 200_000, *["b" * 150] * 100])[0] == "[200000 characters]"
     assert redact(["b" * 150] * 100)[-1] == "…(74 more)"
+
+
+PATHS = frozenset({".venv/bin/pytest", "/r/.venv/bin/pytest", ".venv/bin/python", "./gradlew"})
+
+
+@pytest.mark.parametrize(
+    ("text", "effect"),
+    [
+        (".venv/bin/pytest -q 2>&1 | tail -3", "checks"),
+        ("cd sub && /r/.venv/bin/pytest -q", "checks"),
+        ("./gradlew test", "checks"),
+        (".venv/bin/python -m pytest -q", "checks"),
+        ("python .venv/bin/pytest -q", "checks"),
+        ("python -X dev -W error /usr/bin/pytest -q", "checks"),
+        ("venv/bin/pytest -q", "other"),
+        ("./gradlew publish", "other"),
+        ("timeout 60 .venv/bin/pytest -q", "other"),
+        ("command ./gradlew test", "other"),
+        ("bash -c './gradlew test'", "other"),
+        ("python src/pytest -q", "other"),
+        ("python pytest", "other"),
+        ("python .venv/bin/pytest --pdb", "other"),
+        ("python -c 'x' .venv/bin/pytest", "other"),
+    ],
+)
+def test_a_tool_called_by_a_path_that_is_met_is_a_check_and_by_no_other(text, effect):
+    """Below another program no function is seen: nobody records such a call."""
+    assert effect_of(text, NAMES | PATHS) == effect
+
+
+@pytest.mark.parametrize(
+    ("argv", "path"),
+    [
+        (["python", ".venv/bin/pytest", "-q"], ".venv/bin/pytest"),
+        (["python", "-X", "dev", "/usr/bin/mypy"], "/usr/bin/mypy"),
+        (["python", "-m", "pytest", "bin/pytest"], ""),
+        (["python", "run.py", "bin/pytest"], ""),
+        (["python", "-c", "bin/pytest"], ""),
+        (["python"], ""),
+        (["pytest", "bin/pytest"], ""),
+    ],
+)
+def test_the_file_of_a_tool_that_python_runs(argv, path):
+    assert python_file(argv[0], argv) == path

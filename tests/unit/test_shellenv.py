@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stretto import commands, shellenv
+from stretto import commands, shellenv, shellscripts
 from stretto.errors import UserError
 
 SHELLS = [shell for shell in ("bash", "zsh", "dash") if shutil.which(shell)]
@@ -22,12 +22,12 @@ def program(path: Path, text: str = "#!/bin/sh\n") -> None:
 
 
 def text_for(*names: str, beside: tuple[str, ...] = (), pythons: tuple[str, ...] = (), **more: str) -> str:
-    return shellenv.session_text(
-        shellenv.Found(names, beside),
+    return shellscripts.session_text(
+        shellscripts.Found(names, beside),
         base=more.get("base", "/b"),
         python=more.get("python", "/py/python3"),
         islands_dir="/i",
-        pythons=shellenv.Found(pythons, ()),
+        pythons=shellscripts.Found(pythons, ()),
         setpriv=more.get("setpriv", ""),
     )
 
@@ -56,13 +56,13 @@ def test_names_are_found_on_the_path_and_beside_it_and_nowhere_else(tmp_path):
     program(root / "bin" / "nox")
     search = f"relative:{tmp_path}/none:{tmp_path}/bin:"
     found = shellenv.find(["ruff", "mypy", "tsc", "tox", "pytest", "eslint", "nox", "find", "jest"], search, str(root))
-    assert found == shellenv.Found(("mypy", "ruff"), ("eslint", "pytest"))
+    assert found == shellscripts.Found(("mypy", "ruff"), ("eslint", "pytest"))
 
 
 def test_our_own_entries_are_not_taken_for_the_tool(tmp_path):
     """Else a tool that is not there would be found because an earlier session was given an entry for it."""
     shellenv.write_entries(str(tmp_path / "s"), ["pytest"])
-    assert shellenv.find(["pytest"], f"{tmp_path}/s/bin", str(tmp_path)) == shellenv.Found((), ())
+    assert shellenv.find(["pytest"], f"{tmp_path}/s/bin", str(tmp_path)) == shellscripts.Found((), ())
 
 
 def test_a_name_with_a_hyphen_is_on_the_path_and_no_function():
@@ -87,8 +87,8 @@ def test_without_tools_the_session_file_does_nothing():
 
 
 def test_the_guard_is_one_line_of_the_form_that_was_measured():
-    assert shellenv.guard_line("/f") == "if [ -f /f ] && ( . /f ) </dev/null >/dev/null 2>&1; then . /f >/dev/null 2>&1; fi; :"
-    assert "\n" not in shellenv.guard_line("/a b/'c'.sh")
+    assert shellscripts.guard_line("/f") == "if [ -f /f ] && ( . /f ) </dev/null >/dev/null 2>&1; then . /f >/dev/null 2>&1; fi; :"
+    assert "\n" not in shellscripts.guard_line("/a b/'c'.sh")
 
 
 @pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "dash"])
@@ -101,7 +101,7 @@ def test_a_session_text_is_correct_shell(shell, tmp_path):
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_path_entry_is_correct_shell(shell):
-    text = shellenv.path_entry("golangci-lint", base="/a b/it's", python="/p y/'x'", islands_dir="/i")
+    text = shellscripts.path_entry("golangci-lint", base="/a b/it's", python="/p y/'x'", islands_dir="/i")
     checked = subprocess.run([shell, "-n", "-c", text], capture_output=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, b"")
 
@@ -120,7 +120,7 @@ def test_a_python_in_a_subshell_is_bound_to_its_life():
 
 @pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "dash"])
 def test_sourcing_puts_the_directory_on_the_path_once_and_leaves_the_users_names_alone(shell, tmp_path):
-    folder = shellenv.paths_folder("/b", ["mypy", "pytest", "ruff"])
+    folder = shellscripts.paths_folder("/b", ["mypy", "pytest", "ruff"])
     (tmp_path / "f").write_text(text_for("mypy", "pytest", "ruff"))
     script = f"""
     pytest() {{ echo mine; }}
@@ -148,7 +148,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, float, bytes]]:
     return found
 
 
-def write(base: Path, session: Path, tools: Path, names: tuple[str, ...] = ("ruff", "mypy", "tsc")) -> shellenv.Found:
+def write(base: Path, session: Path, tools: Path, names: tuple[str, ...] = ("ruff", "mypy", "tsc")) -> shellscripts.Found:
     shellenv.write_entries(str(base), names, python="/py/python3", islands_dir="/i")
     return shellenv.write_session(
         str(session), names, base=str(base), search_path=str(tools), root="/nowhere", python="/py/python3", islands_dir="/i"
@@ -160,7 +160,7 @@ def test_writing_again_touches_nothing(tmp_path):
     base, session = tmp_path / "s", tmp_path / "s" / "x" / "a.sh"
     first = write(base, session, tmp_path / "bin")
     before = snapshot(base)
-    assert write(base, session, tmp_path / "bin") == first == shellenv.Found(("ruff",), ())
+    assert write(base, session, tmp_path / "bin") == first == shellscripts.Found(("ruff",), ())
     assert snapshot(base) == before
 
 
@@ -169,7 +169,7 @@ def test_entries_are_executable_and_private_and_all_else_is_private(tmp_path):
     base = tmp_path / "s"
     write(base, base / "x" / "a.sh", tmp_path / "bin")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (base / "bin").iterdir()}
-    assert modes == {"ruff": 0o700, "mypy": 0o700, "tsc": 0o700}
+    assert modes == dict.fromkeys(("ruff", "mypy", "tsc", *shellscripts.SEEKERS), 0o700)
     assert (base / "x" / "a.sh").stat().st_mode & 0o777 == 0o600
     assert all(folder.stat().st_mode & 0o777 == 0o700 for folder in (base, base / "bin", base / "paths", *(base / "paths").iterdir()))
 
@@ -221,10 +221,57 @@ def test_the_guard_line_is_added_once_and_foreign_lines_stay(tmp_path):
     env_file.write_text("export A=1")
     shellenv.add_guard_line(str(env_file), "/f")
     shellenv.add_guard_line(str(env_file), "/f")
-    assert env_file.read_text() == f"export A=1\n{shellenv.guard_line('/f')}\n"
+    assert env_file.read_text() == f"export A=1\n{shellscripts.guard_line('/f')}\n"
 
 
 def test_the_guard_line_makes_the_file_that_is_not_there(tmp_path):
     shellenv.add_guard_line(str(tmp_path / "env"), "/f")
-    assert (tmp_path / "env").read_text() == shellenv.guard_line("/f") + "\n"
+    assert (tmp_path / "env").read_text() == shellscripts.guard_line("/f") + "\n"
     assert (tmp_path / "env").stat().st_mode & 0o777 == 0o600
+
+
+# --- by path ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_projects_own_tools_are_found_with_each_way_to_call_them(tmp_path):
+    for name in (".venv/bin/pytest", "gradlew", "web/node_modules/.bin/jest", "bin/rails", "node_modules/.bin/unknown", ".hidden/bin/ruff"):
+        program(tmp_path / name)
+    (tmp_path / ".venv/bin/ruff").write_text("not executable")
+    (tmp_path / "mvnw").mkdir()
+    found = shellenv.find_paths(commands.NAMES, str(tmp_path))
+    assert set(found) == {
+        *(".venv/bin/pytest", "./.venv/bin/pytest", "../.venv/bin/pytest", f"{tmp_path}/.venv/bin/pytest"),
+        *("./gradlew", "../gradlew", f"{tmp_path}/gradlew"),
+        *("node_modules/.bin/jest", "./node_modules/.bin/jest", "../node_modules/.bin/jest"),
+        *("web/node_modules/.bin/jest", "./web/node_modules/.bin/jest", f"{tmp_path}/web/node_modules/.bin/jest"),
+        *("bin/rails", "./bin/rails", "../bin/rails", f"{tmp_path}/bin/rails"),
+    }
+
+
+def test_of_a_project_whose_path_no_shell_takes_for_a_name_the_relative_ways_are_met(tmp_path):
+    root = tmp_path / "it's a $HOME"
+    program(root / ".venv/bin/pytest")
+    assert shellenv.find_paths(["pytest"], str(root)) == (".venv/bin/pytest", "./.venv/bin/pytest", "../.venv/bin/pytest")
+
+
+def test_so_many_paths_are_met_and_those_of_the_root_before_others(tmp_path):
+    program(tmp_path / "gradlew")
+    for number in range(shellenv.FOLDERS_MOST):
+        program(tmp_path / f"m{number:03}" / "gradlew")
+    found = shellenv.find_paths(["gradlew"], str(tmp_path))
+    assert len(found) == shellenv.PATHS_MOST
+    assert found[:2] == ("./gradlew", "../gradlew")
+
+
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "dash"])
+@pytest.mark.parametrize(
+    ("text", "defined"), [(".venv/bin/ruff -q", "yes no"), ("ruff", "no no"), ("x=/r/.venv/bin; $x/python", "no yes"), ("ls", "no no")]
+)
+def test_a_path_is_a_function_only_in_a_command_that_speaks_of_it(shell, text, defined, tmp_path):
+    """Each costs time, at every Bash call."""
+    found = shellscripts.Found((), (), (".venv/bin/ruff", "/r/.venv/bin/python"))
+    (tmp_path / "f").write_text(shellscripts.session_text(found, base="/b", python="/p", islands_dir="/i"))
+    ask = "is() { if typeset -f $1 >/dev/null; then echo yes; else echo no; fi; }; echo $(is $1) $(is $2)"
+    script = f". {tmp_path}/f 2>/dev/null; {ask}; : {text!r}"
+    done = subprocess.run([shell, "-c", script, "sh", *found.paths], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == (defined + "\n", "")

@@ -21,9 +21,9 @@ from stretto.commands.fixing import where as where_it_fixes
 from stretto.commands.readers import reads
 from stretto.commands.realruns import Asked, Caller, by_callers, by_text, by_words
 from stretto.commands.setup import BUILTINS, HARMLESS_ENV, RUNS_WORDS, SETTERS, SETUP, STEERS_READERS, first_on_path, goes_to
-from stretto.commands.shape import Spotted, checks_in, shape_of
+from stretto.commands.shape import Spotted, by_name, checks_in, shape_of
 from stretto.commands.shelltext import Simple, Word, split
-from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, inner, joined, module, target
+from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, file, inner, joined, module, target
 
 __all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Deeds", "Effect", "Part", "Written", "check_of"]
 __all__ += [
@@ -38,6 +38,7 @@ __all__ += [
     "effect_of",
     "parts_of",
     "pattern_text",
+    "python_file",
     "python_module",
     "redact",
     "shape_of",
@@ -55,8 +56,13 @@ def _words(argv: Sequence[bytes | str]) -> list[str]:
 
 
 def python_module(argv: Argv) -> str:
-    """Return the module a `python -m MODULE` runs, "" when it runs something else."""
+    """Return the module a `python -m MODULE` or `python .venv/bin/MODULE` runs, "" when it runs something else."""
     return module(_words(argv)[1:])[0]
+
+
+def python_file(name: str, argv: Argv) -> str:
+    """Return the path by which a call of python runs the file of a tool, "" when it does not."""
+    return file(_words(argv)[1:]) if name in PYTHONS else ""
 
 
 _UPDATING = re.compile(
@@ -112,7 +118,8 @@ def effect_of(text: str, names: Collection[str]) -> Effect:
     """Say what a whole Bash command may do to the tree.
 
     Args:
-        names: what is intercepted in this session; a check by any other name is "other", for nobody records it.
+        names: what is intercepted in this session, tools called by their path as they are spelled; a check by any other name is "other",
+            for nobody records it.
 
     Returns:
         reads: it changes nothing. checks: it consists of intercepted checks and readers. package: a package manager may change the
@@ -216,7 +223,7 @@ def _judge(simple: Simple, names: Collection[str], depth: int) -> list[Part]:
     name = words[0].text if words and words[0].literal else ""
     args = words[1:]
     if name in _SHELLS and not simple.flaw and not assigns and depth < _SHELL_DEPTH and (text := _shell_text(args)) is not None:
-        inner_parts = _judge_text(text, names, depth + 1)
+        inner_parts = _judge_text(text, by_name(names), depth + 1)
         shell = Part(name=name, effect="reads", reason="", writes=simple.writes, looked_up=_looked_up_within(name, inner_parts))
         return [shell, *inner_parts] if simple.writes or shell.looked_up else inner_parts
     first = first_on_path(simple)
@@ -314,6 +321,9 @@ def _judge_call(
     verdict = reads(name, args)
     if verdict is not None:
         return ("reads", "") if verdict and harmless else _other("a reader with an argument or a variable that is computed or may write")
+    if "/" in name and name in names and not prefixed:
+        name = name.rpartition("/")[2]
+        names = {name, *names}
     texts = [word.text for word in args]
     if texts in (["--version"], ["--help"]) or (name, texts) == ("go", ["version"]):
         known = name in NAMES or name in PYTHONS or name in _VERSIONED

@@ -102,6 +102,7 @@ def checks_in(text: str, names: Collection[str]) -> tuple[Spotted, ...]:
 
 def _spotted(text: str, names: Collection[str], code: str, depth: int, *, certain: bool) -> tuple[Spotted, ...]:
     simple, _ = split(text)
+    nearest = names if depth == 0 else by_name(names)
     sure = not re.search(r"\b(?:if|for|while|until|case|exit|return)\b", _QUOTED.sub("''", text[:READ_CHARS]))
     runs = certain
     conditional = re.search(r"&&|\|\|", _QUOTED.sub("''", text[:READ_CHARS])) is not None
@@ -109,7 +110,9 @@ def _spotted(text: str, names: Collection[str], code: str, depth: int, *, certai
     for each in simple:
         words = list(each.words)
         why = code or ("disabled" if any(_OFF.fullmatch(assign) for assign in each.assigns) else "")
+        met = nearest
         while words and words[0].literal and (words[0].text in _PASSED or words[0].text == "sudo"):
+            met = met if words[0].text == "time" else by_name(met)
             why = why or ("login-shell" if words[0].text == "sudo" else "")
             words, off = _behind(words)
             why = why or off
@@ -121,7 +124,7 @@ def _spotted(text: str, names: Collection[str], code: str, depth: int, *, certai
             login = any(re.fullmatch(r"-\w*[li]\w*|--login", option) for option in inside[:-1])
             found += _spotted(inside[-1], names, why or ("login-shell" if login else ""), depth + 1, certain=runs)
         elif name := check_name(base, inside):
-            found.append(Spotted(name=name, code=why or _unseen(words[0].text, base, name, names), certain=runs and sure))
+            found.append(Spotted(name=name, code=why or _unseen(words[0].text, base, name, met), certain=runs and sure))
         elif name := _file_name(base, inside):
             found.append(Spotted(name=name, code=why or "by-path", certain=runs and sure))
         elif base in _ELSEWHERE and (name := _name_within(inside)):
@@ -135,6 +138,11 @@ def without_prefixes(words: list[Word]) -> list[Word]:
     while words and words[0].literal and (words[0].text in _PASSED or words[0].text == "sudo"):
         words, _ = _behind(words)
     return words
+
+
+def by_name(names: Collection[str]) -> Collection[str]:
+    """Return what is intercepted where the session's own shell does not see the call: no path, which only a function meets."""
+    return frozenset(name for name in names if "/" not in name)
 
 
 def _behind(words: list[Word]) -> tuple[list[Word], str]:
@@ -177,6 +185,6 @@ def _name_within(args: list[str]) -> str:
 
 def _unseen(typed: str, base: str, name: str, names: Collection[str]) -> str:
     if "/" in typed:
-        return "by-path"
+        return "" if typed in names else "by-path"
     known = base in names or (base in PYTHONS and (name in names or name not in NAMES))
     return "" if known else "not-intercepted"

@@ -239,17 +239,37 @@ def inner(name: str, args: Sequence[str], *, scripts: bool = False) -> Check | N
 
 
 def module(args: Sequence[str]) -> tuple[str, list[str]]:
-    """Split `[options] -m MODULE rest` after python's own options; ("", []) when it runs no module."""
+    """Split `[options] -m MODULE rest` after python's own options; ("", []) when it runs no module.
+
+    A tool whose file is run (`.venv/bin/pytest rest`) is the module of its name.
+    """
+    path, rest = _program(args)
+    if path.startswith("-m"):
+        return path[2:], rest
+    folder, _, name = path.rpartition("/")
+    return (name, rest) if folder.endswith("bin") and name in MODULES and name in TOOLS else ("", [])
+
+
+def file(args: Sequence[str]) -> str:
+    """Return the path by which python runs the file of a tool, "" when it does not."""
+    path, _ = _program(args)
+    return "" if path.startswith("-m") or not module(args)[0] else path
+
+
+def _program(args: Sequence[str]) -> tuple[str, list[str]]:
+    """Return what python runs after its own options, a module as `-mMODULE` or a file's path, and the words for it."""
     skip = False
     for at, word in enumerate(args):
         if skip:
             skip = False
         elif word == "-m":
-            return (args[at + 1], list(args[at + 2 :])) if at + 1 < len(args) else ("", [])
+            return ("-m" + args[at + 1], list(args[at + 2 :])) if at + 1 < len(args) else ("", [])
         elif word.startswith("-m"):
-            return word[2:], list(args[at + 1 :])
+            return word, list(args[at + 1 :])
         elif word in ("-X", "-W"):
             skip = True
+        elif not word.startswith("-"):
+            return word, list(args[at + 1 :])
         elif not re.fullmatch(r"-[BbEIOPqRSsuv]+|-[XW].+", word):
             break
     return "", []
