@@ -729,8 +729,7 @@ class Engine:
         else:
             self.log(SessionClosed, session=session, reason=reason)
         conversation = self.conversations.pop(session)
-        if calls := conversation.unknown_calls:
-            conversation.close_calls()
+        if calls := conversation.close():
             self._follow_what_is_left(conversation, calls, session, unknown=True)
         if calls or conversation.may_hide_calls or conversation.unread:
             self._new_epoch("a session ended in the middle of a command whose effects are not known", session)

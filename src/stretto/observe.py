@@ -2,6 +2,7 @@
 processes it leaves behind, the connections it opens. Linux only; elsewhere the answers say that nothing could be seen.
 
 Promises: looks, never touches; a process that ends while it is looked at is no error.
+It is one idea in one file: what /proc says of processes.
 """
 
 from __future__ import annotations

@@ -255,13 +255,10 @@ class Conversation:
         keys = [key for key, call in self._calls.items() if call.agent == agent]
         return [call for key in keys if (call := self.call_ended(key)) is not None]
 
-    @property
-    def unknown_calls(self) -> list[OpenCall]:
-        return [call for call in self._calls.values() if call.is_unknown]
-
-    def close_calls(self) -> None:
-        """The session is over, and so are its calls."""
-        self._calls.clear()
+    def close(self) -> list[OpenCall]:
+        """The session is over, and so are its calls; return those of unknown effects."""
+        calls, self._calls = self._calls, {}
+        return [call for call in calls.values() if call.is_unknown]
 
     def unseen_over(self) -> None:
         """The main agent came to the end of a batch or of its turn: what it had under way before we came is over."""
