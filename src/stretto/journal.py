@@ -647,7 +647,8 @@ def _parser() -> Callable[[bytes], LogEvent | Bad]:
 
     from stretto.model import EVENT_DECODER, FORMAT_VERSION, Bad
 
-    decode, undecodable, checksum = EVENT_DECODER.decode, (msgspec.DecodeError, UnicodeDecodeError), zlib.crc32
+    decode, checksum = EVENT_DECODER.decode, zlib.crc32
+    undecodable = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MemoryError)
 
     def parsed(line: bytes) -> LogEvent | Bad:
         text = line[:-_SEAL_BYTES]

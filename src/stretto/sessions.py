@@ -478,7 +478,7 @@ def _allowed_in(text: bytes | str) -> list[str]:
     """Return what a settings file allows; nothing where it is not as expected."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     permissions = value.get("permissions") if isinstance(value, dict) else None
     allow = permissions.get("allow") if isinstance(permissions, dict) else None

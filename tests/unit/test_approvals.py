@@ -68,7 +68,7 @@ def test_a_rule_that_is_not_certain_to_cover_a_command_carries_nothing_over(sett
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"permissions": 1}', '{"permissions": {"allow": {"Bash": 1}}}', '{"permissions": {"allow": [1]}}']
+    "text", ["", "{", "[" * 4000, "[]", '{"permissions": 1}', '{"permissions": {"allow": {"Bash": 1}}}', '{"permissions": {"allow": [1]}}']
 )
 def test_settings_that_are_not_as_expected_carry_nothing_over(settings: Path, text: str):
     settings.write_text(text)

@@ -73,6 +73,8 @@ def test_a_tail_without_its_newline_is_not_read_yet(folder):
         pytest.param(RECORD.replace(b'"t"', b'"v":2,"t"'), id="format 2 without a checksum"),
         pytest.param(sealed(RECORD.replace(b'"t"', b'"v":3,"t"')), id="newer version, sound"),
         pytest.param(b"[]", id="no object"),
+        pytest.param(b'{"x":' + b"[" * 4000, id="nested deeply"),
+        pytest.param(sealed(b'{"x":' + b"[" * 4000 + b"]" * 4000 + b"}"), id="nested deeply, sound"),
         pytest.param(b"x" * (LINE_LIMIT_BYTES * 3 + 17), id="3 MB in one line"),
     ],
 )
