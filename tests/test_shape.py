@@ -62,6 +62,7 @@ RANKS = {
     "world": 4,
     "logcheck": 4,
     "checkouts": 3,
+    "slots": 3,
     "machine": 5,
     "runs": 5,
     "sessions": 5,

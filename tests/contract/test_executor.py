@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from stretto import machine
+from stretto import slots
 from stretto.executors import Executor, Owner, Place
 from stretto.executors.local import Local
 from stretto.model import AttemptId, End
@@ -51,7 +51,7 @@ class Real:
         return {**SPEC, "argv": b"\0".join([b"sh", b"-c", script.encode()])}
 
     def room(self) -> Place:
-        taken = machine.take_place(self.slots)
+        taken = slots.take_place(self.slots)
         assert taken is not None
         return taken
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.conftest import Bench
-from stretto import machine
+from stretto import slots as slots_of
 from stretto.model import AttemptStarted
 from stretto.system import LINUX, is_locked, lives, mono_s, signal_process
 from stretto.testing.wait import wait_until
@@ -36,24 +36,24 @@ def slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_place_is_held_by_the_monitor_when_its_supervisor_lets_go_and_free_when_the_run_is_over(start, slots, tmp_path):
     go = tmp_path / "go"
-    place = machine.take_place(str(slots))
+    place = slots_of.take_place(str(slots))
     assert place is not None
     one = start(f"while ! [ -e {go} ]; do sleep 0.02; done", place.fileno())
     place.promise(1 << 30, one.process.pid)
     place.close()  # as a supervisor's death does
     assert names(slots, "lock") == ["0.lock"]
     if LINUX:
-        assert 0 < machine.promised_bytes(str(slots)) <= 1 << 30, "what was promised is so as long as its monitor lives"
+        assert 0 < slots_of.promised_bytes(str(slots)) <= 1 << 30, "what was promised is so as long as its monitor lives"
     go.touch()
     one.end()
     wait_until(lambda: not names(slots, "lock"), what="a free place")
-    assert machine.promised_bytes(str(slots)) == 0
+    assert slots_of.promised_bytes(str(slots)) == 0
 
 
 @pytest.mark.skipif(not LINUX, reason="only Linux ends a worker with its monitor")
 def test_f58_a_killed_monitor_frees_its_place(start, slots):
     """F58: the kernel lets go; nobody has to notice anything."""
-    place = machine.take_place(str(slots))
+    place = slots_of.take_place(str(slots))
     assert place is not None
     one = start("exec sleep 60", place.fileno())
     place.close()
@@ -65,7 +65,7 @@ def test_f58_a_killed_monitor_frees_its_place(start, slots):
 
 def test_a_worker_holds_no_place_itself(start, slots, tmp_path):
     """What it leaves running would keep the place for ever."""
-    place = machine.take_place(str(slots))
+    place = slots_of.take_place(str(slots))
     assert place is not None
     one = start("ls -l /proc/self/fd /proc/$$/fd /dev/fd/ 2>/dev/null; echo listed", place.fileno())
     place.close()
@@ -76,7 +76,7 @@ def test_a_worker_holds_no_place_itself(start, slots, tmp_path):
 
 
 def test_places_and_turns_are_readable_by_their_owner_only(slots):
-    place, turn = machine.take_place(str(slots)), machine.Turn(str(slots))
+    place, turn = slots_of.take_place(str(slots)), slots_of.Turn(str(slots))
     assert place is not None
     turn.wait(1.0)
     assert stat.S_IMODE(slots.stat().st_mode) == 0o700
@@ -91,10 +91,10 @@ def test_a_file_that_nobody_holds_is_a_free_place_and_no_turn(slots):
     for name in ("0.lock", "1.lock", "0.turn", "1.turn"):
         (slots / name).write_text("1099511627776 1\n")
         (slots / name).chmod(0o600)
-    assert machine.promised_bytes(str(slots)) == 0
-    turn = machine.Turn(str(slots))
-    first = machine.take_place_ahead(str(slots), turn, mono_s())
-    second = machine.take_place_ahead(str(slots), turn, mono_s())
+    assert slots_of.promised_bytes(str(slots)) == 0
+    turn = slots_of.Turn(str(slots))
+    first = slots_of.take_place_ahead(str(slots), turn, mono_s())
+    second = slots_of.take_place_ahead(str(slots), turn, mono_s())
     assert first is not None
     assert second is not None
     first.close()
@@ -103,10 +103,10 @@ def test_a_file_that_nobody_holds_is_a_free_place_and_no_turn(slots):
 
 @pytest.mark.parametrize("text", [b"", b"x y", b"1", b"1 2 3", b"nan nan", b"\xff\xfe \x00", b"inf -inf"])
 def test_a_turn_that_does_not_read_keeps_nobody_waiting(slots, text):
-    theirs = machine.Turn(str(slots))
+    theirs = slots_of.Turn(str(slots))
     theirs.wait(1.0)
     (slots / "0.turn").write_bytes(text)
-    assert machine.Turn(str(slots)).comes(2.0)
+    assert slots_of.Turn(str(slots)).comes(2.0)
     theirs.leave()
 
 
@@ -114,16 +114,16 @@ def test_a_turn_that_does_not_read_keeps_nobody_waiting(slots, text):
 
 
 def test_whoever_waited_longest_comes_first_and_who_no_longer_wants_is_passed_over(slots):
-    places = [machine.take_place(str(slots)) for _ in range(2)]
-    a, b, c = (machine.Turn(str(slots)) for _ in range(3))
+    places = [slots_of.take_place(str(slots)) for _ in range(2)]
+    a, b, c = (slots_of.Turn(str(slots)) for _ in range(3))
     for at_s, turn in enumerate((a, b, c)):
-        assert machine.take_place_ahead(str(slots), turn, float(at_s)) is None
+        assert slots_of.take_place_ahead(str(slots), turn, float(at_s)) is None
     assert places[0] is not None
     places[0].close()
-    assert machine.take_place_ahead(str(slots), c, 3.0) is None, "two have waited longer"
-    assert machine.take_place_ahead(str(slots), b, 3.1) is None
+    assert slots_of.take_place_ahead(str(slots), c, 3.0) is None, "two have waited longer"
+    assert slots_of.take_place_ahead(str(slots), b, 3.1) is None
     a.leave()
-    got = machine.take_place_ahead(str(slots), b, 3.2)
+    got = slots_of.take_place_ahead(str(slots), b, 3.2)
     assert got is not None
     assert names(slots, "turn") == ["2.turn"]
     for each in (got, places[1]):
@@ -134,14 +134,14 @@ def test_whoever_waited_longest_comes_first_and_who_no_longer_wants_is_passed_ov
 
 def test_one_that_waits_and_no_longer_says_so_is_passed_over(slots):
     """A supervisor that was stopped in its turn holds up nobody."""
-    places = [machine.take_place(str(slots)) for _ in range(2)]
-    stopped, other = machine.Turn(str(slots)), machine.Turn(str(slots))
+    places = [slots_of.take_place(str(slots)) for _ in range(2)]
+    stopped, other = slots_of.Turn(str(slots)), slots_of.Turn(str(slots))
     stopped.wait(100.0)
     for place in places:
         assert place is not None
         place.close()
-    assert machine.take_place_ahead(str(slots), other, 100.0 + machine.TURN_LIFE_S - 0.1) is None
-    got = machine.take_place_ahead(str(slots), other, 100.0 + machine.TURN_LIFE_S + 0.1)
+    assert slots_of.take_place_ahead(str(slots), other, 100.0 + slots_of.TURN_LIFE_S - 0.1) is None
+    got = slots_of.take_place_ahead(str(slots), other, 100.0 + slots_of.TURN_LIFE_S + 0.1)
     assert got is not None
     got.close()
     stopped.leave()
@@ -151,15 +151,15 @@ def test_one_that_waits_and_no_longer_says_so_is_passed_over(slots):
 def test_no_project_waits_for_more_than_one_run_of_each_other_one(slots, seed):
     """Everybody wants all the time, whoever looks first and however long a run takes: nobody starves."""
     rng = random.Random(seed)
-    projects = [machine.Turn(str(slots)) for _ in range(rng.randint(2, 5))]
-    held: list[tuple[int, machine.Slot]] = []
+    projects = [slots_of.Turn(str(slots)) for _ in range(rng.randint(2, 5))]
+    held: list[tuple[int, slots_of.Slot]] = []
     passed = [0] * len(projects)
     began = [0] * len(projects)
     for step in range(400):
         if held and rng.random() < 0.4:
             held.pop(rng.randrange(len(held)))[1].close()
         favourite = 0 if rng.random() < 0.7 else rng.randrange(len(projects))  # the first one looks far more often
-        place = machine.take_place_ahead(str(slots), projects[favourite], step * 0.01)
+        place = slots_of.take_place_ahead(str(slots), projects[favourite], step * 0.01)
         if place is not None:
             held.append((favourite, place))
             began[favourite] += 1
@@ -183,7 +183,7 @@ def test_two_worktrees_take_turns_and_never_more_than_the_machine_has(bench, sho
     subprocess.run(["git", "worktree", "add", "-q", str(root)], cwd=bench.root, check=True)
     (short / "2").mkdir()
     other = Bench(short / "2", root, bench.base)
-    taken = [machine.take_place(bench.paths.slots) for _ in range((os.cpu_count() or 1) - 1)]
+    taken = [slots_of.take_place(bench.paths.slots) for _ in range((os.cpu_count() or 1) - 1)]
     try:
         for each in (bench, other):
             (each.root / "src.py").write_text("one\n")

@@ -15,7 +15,8 @@ import pytest
 
 import stretto
 from integration.conftest import SESSION
-from stretto import control, kin, machine, observe
+from stretto import control, kin, observe
+from stretto import slots as slots_of
 from stretto.fold import Cancelled, Failed, Lost, Passed, PutAside, Ready, Request, Running, Stopping, UnderWay, WaitsFor, fold
 from stretto.model import AttemptStarted, EpochBegan, JobKey, JobSeen, RequestMade, SessionId, SessionOpened
 from stretto.requests import Requests
@@ -339,16 +340,16 @@ def test_a_confined_process_cannot_have_a_job_run_outside_its_confinement(bench)
 def test_memory_promised_in_any_project_counts_until_it_is_used_or_its_place_is_free(short):
     slots = short / "slots"
     slots.mkdir()
-    assert machine.promised_bytes(str(slots)) == 0
-    place = machine.take_place(str(slots))
+    assert slots_of.promised_bytes(str(slots)) == 0
+    place = slots_of.take_place(str(slots))
     assert place is not None
     place.promise(1 << 40, 0)
-    assert machine.promised_bytes(str(slots)) == 1 << 40
+    assert slots_of.promised_bytes(str(slots)) == 1 << 40
     place.promise(1 << 40, os.getpid())
-    assert 0 < (1 << 40) - machine.promised_bytes(str(slots)) < 1 << 36
+    assert 0 < (1 << 40) - slots_of.promised_bytes(str(slots)) < 1 << 36
     assert observe.resident_bytes(os.getpid()) > 1 << 20
     place.close()
-    assert machine.promised_bytes(str(slots)) == 0
+    assert slots_of.promised_bytes(str(slots)) == 0
 
 
 @pytest.mark.skipif(not LINUX, reason="finds what is left by its mark in /proc, which only Linux has")
