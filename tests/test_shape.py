@@ -63,6 +63,7 @@ RANKS = {
     "logcheck": 4,
     "checkouts": 3,
     "slots": 3,
+    "permissions": 3,
     "machine": 5,
     "runs": 5,
     "sessions": 5,

@@ -37,8 +37,8 @@ from stretto.fold import WaitsFor
 from stretto.machine import Machine
 from stretto.model import ATTEMPT_ID, AttemptId, End, Invocation, JobKey, SessionId, Standing, Verdict, invocation_from
 from stretto.outputs import Outputs, outputs_of
+from stretto.permissions import settings_of_host
 from stretto.runs import Run
-from stretto.sessions import settings_of_host
 from stretto.shellscripts import Found
 from stretto.system import LINUX, Lock, Process, mono_s, wall_s
 from stretto.tree import steered, tool_identity, unseen_tool

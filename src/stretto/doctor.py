@@ -22,6 +22,7 @@ from stretto import __version__, control, disk, githooks, install, journal, powe
 from stretto.errors import StrettoError, UnavailableError
 from stretto.fold import BARRING, State
 from stretto.model import JobKey
+from stretto.permissions import MANAGED_SETTINGS
 from stretto.render import SHORT_ID, moment, plain
 from stretto.system import is_locked
 from stretto.trust import Project
@@ -29,7 +30,6 @@ from stretto.trust import Project
 CLAUDE_LEAST = (2, 1, 300)
 """What is measured here holds for 2.1.330; versions below this one were never tried."""
 CLAUDE_LIMIT_S = 10.0
-MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
 
 Level = Literal["ok", "warn", "fail"]
 

@@ -8,9 +8,7 @@ prompt, or after `CALL_LIFE_S`.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -18,15 +16,24 @@ from stretto import commands
 from stretto.fold import Job
 from stretto.hookwire import BashAsked, ToolAsked
 from stretto.model import PERMISSION_STRICTNESS, JobKey
+from stretto.permissions import (
+    STRICTEST,
+    UNEXPLAINED_MODES,
+    allowed_by,
+    allowed_on,
+    deciding_flags,
+    rule_names,
+    stamp,
+    strictness,
+)
 from stretto.repeats import Repeats
-from stretto.system import Process, peek
+from stretto.system import Process
 
 CALL_LIFE_S = 900.0
 """A Bash call nobody said the end of (Esc gives no hook) counts as open for this long, or until the next prompt."""
 LATE_S = 10.0
 """A background call's shell says that it began at most so long after the call."""
 UNKNOWN_EFFECTS = ("other", "package")
-STRICTEST = max(PERMISSION_STRICTNESS.values())
 
 
 class OpenCall:
@@ -334,7 +341,7 @@ class Approvals:
         """
         self._settings, self._salt = settings, salt
         self._stamp = self._now()
-        self._allowed = _allowed_by(settings)
+        self._allowed = allowed_by(settings)
         self._modes: dict[JobKey, dict[Process | None, str]] = {}
 
     def note(self, job: Job, conversation: Conversation | None, argv: Sequence[bytes], *, named: bool) -> tuple[str, str]:
@@ -364,7 +371,7 @@ class Approvals:
         for conversation in conversations:
             mode = modes.get(conversation.claude)
             known = known or mode is not None
-            if mode is not None and _strictness(conversation.mode) <= _strictness(mode) < STRICTEST:
+            if mode is not None and strictness(conversation.mode) <= strictness(mode) < STRICTEST:
                 return ""
             if self._carried(job, conversation):
                 return ""
@@ -383,7 +390,7 @@ class Approvals:
         names = {job.name, commands.python_module(job.argv)}
         if conversation.mode in UNEXPLAINED_MODES or not names.isdisjoint(conversation.questioned_names):
             return False
-        if not job.allowed_host or not _strictness(conversation.mode) <= _strictness(job.allowed_mode) < STRICTEST:
+        if not job.allowed_host or not strictness(conversation.mode) <= strictness(job.allowed_mode) < STRICTEST:
             return False
         return self._host(conversation) == job.allowed_host
 
@@ -394,123 +401,13 @@ class Approvals:
         if conversation.mode in UNEXPLAINED_MODES or conversation.mode not in PERMISSION_STRICTNESS:
             return False
         text = shlex.join(os.fsdecode(word) for word in argv)
-        return any(_rule_names(rule, text) for rule in (*self._allowed, *_allowed_on(conversation.flags or ())))
+        return any(rule_names(rule, text) for rule in (*self._allowed, *allowed_on(conversation.flags or ())))
 
     def _look(self) -> None:
         """Forget what was allowed under settings that have changed."""
         if (stamp := self._now()) != self._stamp:
-            self._stamp, self._allowed = stamp, _allowed_by(self._settings)
+            self._stamp, self._allowed = stamp, allowed_by(self._settings)
             self._modes.clear()
 
     def _now(self) -> tuple[object, ...]:
-        return tuple(_stamp(path) for path in self._settings)
-
-
-def _strictness(mode: str) -> int:
-    return PERMISSION_STRICTNESS.get(mode, STRICTEST)
-
-
-UNEXPLAINED_MODES = ("auto", "plan")
-"""auto: the host judges each call by what was said in its session, so one that it let pass says nothing about the next session."""
-PLAIN_FLAGS = {
-    **dict.fromkeys(("-p", "--print", "-c", "--continue", "--verbose", "--fork-session", "--include-partial-messages"), 0),
-    **dict.fromkeys(("--include-hook-events", "--replay-user-messages", "--no-session-persistence"), 0),
-    **dict.fromkeys(("-r", "--resume", "--session-id", "--model", "--fallback-model", "--output-format", "--input-format"), 1),
-    **dict.fromkeys(("--max-turns", "--max-budget-usd", "--effort", "-n", "--name", "--json-schema"), 1),
-}
-"""Flags of Claude Code that say nothing about permissions, and how many values they take at most."""
-DECIDING_FLAGS = {"--dangerously-skip-permissions": 0, "--allow-dangerously-skip-permissions": 0, "--permission-mode": 1, "--settings": 1}
-"""Flags that decide, and how many values they take; any other takes all up to the next flag."""
-OPAQUE_FLAGS = ("--permission-prompt-tool", "--plugin-dir")
-"""What they bring in decides about questions and cannot be looked at."""
-ALLOWING_FLAGS = ("--allowedTools", "--allowed-tools")
-
-
-def deciding_flags(arguments: Sequence[str]) -> tuple[str, ...] | None:
-    """Return what on the host's command line may decide whether it asks, in order; None when that depends on what cannot be seen.
-
-    Prompts and flags known to be beside the point are left out; what is not known counts, so that a difference in it is one.
-    """
-    kept: list[str] = []
-    keeping, values = False, 0
-    words = arguments[1 : arguments.index("--")] if "--" in arguments else arguments[1:]
-    for at, word in enumerate(words):
-        if not word.startswith("-"):
-            if values > 0 and keeping:
-                kept.append(word)
-            values -= 1
-            continue
-        flag, equals, value = word.partition("=")
-        if flag in OPAQUE_FLAGS:
-            return None
-        if flag == "--settings" and not (value or " ".join(words[at + 1 : at + 2])).lstrip().startswith("{"):
-            return None  # another file, which no stamp of ours covers
-        keeping = flag not in PLAIN_FLAGS
-        values = 0 if equals else PLAIN_FLAGS.get(flag, DECIDING_FLAGS.get(flag, len(words)))
-        if keeping:
-            kept.append(word)
-    return tuple(kept)
-
-
-def _allowed_on(flags: Sequence[str]) -> list[str]:
-    """Return the rules for Bash that a command line allows, `--settings` included."""
-    found: list[str] = []
-    current = ""
-    for word in flags:
-        flag, equals, value = word.partition("=")
-        if word.startswith("-"):
-            current, word = flag, value if equals else ""
-        if current in ALLOWING_FLAGS:
-            found += _BASH_RULE.findall(word)
-        elif current == "--settings":
-            found += _allowed_in(word)
-    return found
-
-
-_BASH_RULE = re.compile(r"Bash(?:\([^()]*\))?")
-
-
-def _allowed_by(settings: Iterable[str]) -> list[str]:
-    return [rule for path in settings for rule in _allowed_in(peek(path))]
-
-
-def _allowed_in(text: bytes | str) -> list[str]:
-    """Return what a settings file allows; nothing where it is not as expected."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    permissions = value.get("permissions") if isinstance(value, dict) else None
-    allow = permissions.get("allow") if isinstance(permissions, dict) else None
-    return [rule for rule in allow if isinstance(rule, str)] if isinstance(allow, list) else []
-
-
-def _rule_names(rule: str, text: str) -> bool:
-    """Say whether an allow rule is certain to cover a command: forms that are not understood cover none."""
-    if rule in ("Bash", "Bash(*)"):
-        return True
-    if not (rule.startswith("Bash(") and rule.endswith(")")):
-        return False
-    pattern = rule[5:-1]
-    prefix = pattern[:-2] if pattern.endswith((":*", " *")) else ""
-    if prefix and "*" not in prefix:
-        return text == prefix or text.startswith(prefix + " ")
-    return "*" not in pattern and text == pattern
-
-
-MANAGED_SETTINGS = ("/etc/claude-code/managed-settings.json", "/Library/Application Support/ClaudeCode/managed-settings.json")
-"""Where an administrator's rules stand, on Linux and macOS."""
-
-
-def settings_of_host(root: str) -> tuple[str, ...]:
-    """Return the settings files in which Claude Code's permission rules for a project stand."""
-    home = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.expanduser("~/.claude")
-    return (f"{home}/settings.json", f"{root}/.claude/settings.json", f"{root}/.claude/settings.local.json", *MANAGED_SETTINGS)
-
-
-def _stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return tuple(stamp(path) for path in self._settings)

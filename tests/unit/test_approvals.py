@@ -10,7 +10,8 @@ import pytest
 from stretto.fold import Job
 from stretto.hookwire import BashAsked
 from stretto.model import JobKey, SessionId
-from stretto.sessions import Approvals, Conversation, deciding_flags
+from stretto.permissions import deciding_flags
+from stretto.sessions import Approvals, Conversation
 from stretto.system import Process
 
 PYTEST = (b"pytest", b"-q", b"a b.py")
