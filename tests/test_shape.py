@@ -50,6 +50,7 @@ RANKS = {
     "schedule": 3,
     "retries": 3,
     "repeats": 3,
+    "callers": 3,
     "meter": 3,
     "compare": 3,
     "executors": 3,

@@ -30,7 +30,7 @@ import msgspec
 import watchfiles
 from msgspec import structs
 
-from stretto import __version__, commands, gates, hookwire, observe, rpc, shellenv, trust, waits
+from stretto import __version__, callers, commands, gates, hookwire, observe, rpc, shellenv, trust, waits
 from stretto.engine import TROUBLES, Call, Engine, Heard
 from stretto.errors import CorruptError, StrettoError
 from stretto.fold import WaitsFor
@@ -485,14 +485,14 @@ class Supervisor:
             return {"do": b"exec", "reason": b"it runs inside a worker or another check"}
         peer.call.session = session
         peer.call.pid = _peer_pid(peer.connection)
-        callers, shell = self._callers(peer.call.pid or int(message["pid"]), peer.call.session)
-        check = engine.check_of(invocation, observe.environment(shell.pid) if shell is not None else ())
+        standing, shell = self._callers(peer.call.pid or pid, peer.call.session)
+        check = engine.check_of(invocation, callers.environment(shell.pid) if shell is not None else ())
         if check is None or engine.standing.mode == "off" or engine.standing.void:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
         not_ours = self._not_ours(invocation, check)
         within, outputs = self._runs_around(peer.call.pid or pid), self._outputs(peer.call.pid)
-        real = _asked_for_real(invocation, check, callers)
+        real = _asked_for_real(invocation, check, standing)
         if not_ours is None and real is not None and real.in_place:
             not_ours = _passed_by(real.code, real.reason)
         job, code, why = self._machine.look_outside(invocation, suite=check.kind == "test")
@@ -540,11 +540,11 @@ class Supervisor:
         own, others = (tuple(path.removeprefix(root) for path in paths if path.startswith(root)) for paths in found)
         return Outputs(own, others)
 
-    def _callers(self, pid: int, session: SessionId | None) -> tuple[list[observe.Called], Process | None]:
+    def _callers(self, pid: int, session: SessionId | None) -> tuple[list[commands.Caller], Process | None]:
         """Return what stands between the host and a call, and the shell of its Bash call."""
         conversation = self._engine.conversations.get(session) if session else None
         claude = conversation.claude if conversation is not None else None
-        return observe.callers(pid, {claude.pid, *observe.ancestors(claude.pid)} if claude is not None else ())
+        return callers.above(pid, {claude.pid, *observe.ancestors(claude.pid)} if claude is not None else ())
 
     def _below_git(self, session: SessionId | None, pid: int) -> bool:
         """Say whether git made this call: its hook, its alias, its bisecting."""
@@ -644,12 +644,12 @@ def _reply(event: str, heard: Heard) -> hookwire.HookReply:
     return hookwire.notice_reply(heard.notice) if heard.notice else hookwire.HookReply()
 
 
-def _asked_for_real(invocation: Invocation, check: commands.Check, callers: list[observe.Called]) -> commands.Asked | None:
+def _asked_for_real(invocation: Invocation, check: commands.Check, above: list[commands.Caller]) -> commands.Asked | None:
     """Return what asks for a real run, by the words of a call and by what stands above it."""
     if check.real:
         return commands.Asked("real-run", f"its words ask for a real run ({check.real})")
     own = commands.Caller((invocation.name, *(os.fsdecode(word) for word in invocation.argv[1:])))
-    return commands.by_callers([own, *(commands.Caller(each.argv, each.text) for each in callers)])
+    return commands.by_callers([own, *above])
 
 
 def _passed_by(code: str, reason: str) -> Verdict:

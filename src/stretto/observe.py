@@ -2,7 +2,6 @@
 processes it leaves behind, the connections it opens. Linux only; elsewhere the answers say that nothing could be seen.
 
 Promises: looks, never touches; a process that ends while it is looked at is no error.
-It is one idea in one file: what /proc says of processes.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 from stretto.background import Seen
 from stretto.model import MEMORY_GROUP
-from stretto.system import LINUX, Process, identify, peek
+from stretto.system import LINUX, peek
 
 STATUS_LINES = re.compile(
     rb"^(Uid|Gid|Groups|Umask|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):[ \t]*(.*?)[ \t]*$", re.MULTILINE
@@ -173,58 +171,6 @@ def survivors(
         if marked or int(fields[3]) in shells or (since_ticks and host and environ <= {b""} and carries(pid, b"")):
             found.add(pid)
     return processes(found)
-
-
-CALLERS_MOST = 40
-"""No call has more processes above it that are looked at."""
-SCRIPT_BYTES = 16_384
-"""So much of a shell's script is read."""
-SHELLS = re.compile(r"(?:ba|da|z|k|mk|a)?sh")
-
-
-class Called(NamedTuple):
-    """What stands between the host and a process."""
-
-    argv: tuple[str, ...]
-    text: str
-    """What it runs when it is a shell: the text after `-c`, or what its script holds."""
-
-
-def callers(pid: int, hosts: Collection[int]) -> tuple[list[Called], Process | None]:
-    """Return the processes above one, nearest first, and the last of them: the shell of the Bash call, or what was left of it.
-
-    Args:
-        hosts: where to stop: the host and whatever stands above it.
-    """
-    found: list[Called] = []
-    last = pid
-    for each in ancestors(pid):
-        if each in hosts or each <= 1 or len(found) >= CALLERS_MOST:
-            break
-        argv = arguments(each) or ()
-        found.append(Called(argv, _shell_text(each, argv)))
-        last = each
-    return found, identify(last) if found else None
-
-
-def _shell_text(pid: int, argv: tuple[str, ...]) -> str:
-    if not argv or not SHELLS.fullmatch(argv[0].rpartition("/")[2].removeprefix("-")):
-        return ""
-    for at, word in enumerate(argv[1:], 1):
-        if re.fullmatch(r"-[A-Za-z]*c", word):
-            return argv[at + 1] if at + 1 < len(argv) else ""
-        if not word.startswith(("-", "+")):
-            path = os.path.join(f"/proc/{pid}/cwd", word) if not word.startswith("/") else word
-            return _beginning(path)
-    return ""
-
-
-def _beginning(path: str) -> str:
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as script:
-            return script.read(SCRIPT_BYTES).decode("utf-8", "replace") if os.path.isfile(path) else ""
-    except OSError:
-        return ""
 
 
 def same_context(theirs: bytes, ours: bytes) -> bool:
@@ -394,11 +340,6 @@ def of_session(pid: int) -> list[int]:
 
 def _ours(pid: int) -> bool:
     return b"stretto." in peek(f"/proc/{pid}/cmdline") or b"STRETTO_WORKER=" in peek(f"/proc/{pid}/environ")
-
-
-def environment(pid: int) -> frozenset[bytes]:
-    """Return the `NAME=value` entries that a process was started with; none where that cannot be read."""
-    return frozenset(entry for entry in peek(f"/proc/{pid}/environ").split(b"\0") if entry)
 
 
 def arguments(pid: int) -> tuple[str, ...] | None:

@@ -2,7 +2,7 @@
 
 Nothing here is in the log because it means nothing once the session is over; what it decides (an epoch, a permission question) is.
 Promises: while a command whose effects are not known is open, `blocker` names it; a call nobody said the end of is over at the next
-prompt, or after `CALL_LIFE_S`. It is one idea in one file: what holds of a session as long as it lives.
+prompt, or after `CALL_LIFE_S`.
 """
 
 from __future__ import annotations
@@ -202,10 +202,7 @@ class Conversation:
         return self._repeats.again(job, shell, [call.jobs for call in calls])
 
     def real_by_text(self, names: Collection[str], shell: Process | None) -> commands.Asked | None:
-        """Say what in the Bash call that a check of these names stands in asks for real runs.
-
-        That is the call of its shell, as far as that is known; else each whose text has such a check, and a single one in any case.
-        """
+        """Say what asks for real runs in the Bash call of a check: that of its shell, else each with such a one."""
         own = [call for call in self._calls.values() if shell is not None and call.shell == shell.pid]
         calls = own or [call for call in self._calls.values() if len(self._calls) == 1 or any(check.name in names for check in call.checks)]
         return next((call.real for call in calls if call.real is not None), None)

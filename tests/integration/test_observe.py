@@ -9,7 +9,7 @@ import uuid
 
 import pytest
 
-from stretto import observe, reach
+from stretto import callers, observe, reach
 from stretto.testing.wait import wait_until
 
 pytestmark = pytest.mark.skipif(not observe.LINUX, reason="reads /proc, which only Linux has")
@@ -94,8 +94,8 @@ def test_what_stands_between_the_host_and_a_call_is_told_with_the_texts_of_shell
     with subprocess.Popen(["/bin/bash", "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
         assert shell.stdin and shell.stdout
         pid = int(shell.stdout.readline())
-        found, top = observe.callers(pid, {os.getpid(), *observe.ancestors(os.getpid())})
-        none, nobody = observe.callers(pid, {pid, shell.pid, *(each for each in observe.ancestors(pid))})
+        found, top = callers.above(pid, {os.getpid(), *observe.ancestors(os.getpid())})
+        none, nobody = callers.above(pid, {pid, shell.pid, *(each for each in observe.ancestors(pid))})
         shell.stdin.close()
     assert [each.text.partition("\n")[0] for each in found] == ["# a script", text]
     assert found[1].argv == ("/bin/bash", "-c", text)
@@ -104,8 +104,8 @@ def test_what_stands_between_the_host_and_a_call_is_told_with_the_texts_of_shell
 
 
 def test_the_environment_a_process_was_started_with_is_told():
-    assert b"PATH=" + os.environb[b"PATH"] in observe.environment(os.getpid())
-    assert observe.environment(1 << 22) == frozenset()
+    assert b"PATH=" + os.environb[b"PATH"] in callers.environment(os.getpid())
+    assert callers.environment(1 << 22) == frozenset()
 
 
 HERE = b"cgroup=4:memory:/a/b|0::/a|\nlimits=x\nuid=0"
