@@ -70,7 +70,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "lasting": ("background_call", "ampersand", "server_lives_on", "monitor_tool"),
     "unheard": ("hooks_gone", "other_project_writes", "other_project_asks"),
-    "caller": ("outside_any_session", "leftover_asks", "leftover_forges", "nested_call", "wrapper_of_the_name", "git_hook"),
+    "caller": ("outside_any_session", "leftover_asks", "leftover_forges", "test_forges", "nested_call", "wrapper_of_the_name", "git_hook"),
     "real": ("real_option", "real_loop", "real_time", "real_hyperfine"),
     "environment": (
         "pwd_by_link",
@@ -429,6 +429,16 @@ class Life(Stage):
     def leftover_forges(self, session: Session, argv: tuple[str, ...]) -> None:
         left = self._left_by_a_test(session)
         self.check(argv, left.pid, self.env_of(session), session=None, forged=True)
+
+    def test_forges(self, session: Session, argv: tuple[str, ...]) -> None:
+        """A process of a test asks as a shim does and tells an end that never was, while the check that it is part of goes on."""
+
+        def inside(child: Proc, env: Mapping[bytes, bytes]) -> None:
+            evil = self.process("part of a test", child.pid)
+            self.check(("pytest", "-q"), evil.pid, env, session=None, via="path", forged=True)
+
+        self.ask(session, ("make", "test"), during=inside)
+        self.ask(session, ("pytest", "-q"))
 
     def nested_call(self, session: Session, argv: tuple[str, ...]) -> None:
         def inside(child: Proc, env: Mapping[bytes, bytes]) -> None:
