@@ -8,11 +8,13 @@ It is one idea in one file: all that may happen around a check, side by side.
 from __future__ import annotations
 
 import collections
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from stretto.testing.simulation import Proc, Violation
 
@@ -686,7 +688,7 @@ def hunt(seeds: Iterable[int], kinds: Collection[str] = KINDS, *, rounds: int = 
         place = Place(base, git=git)
         for seed in seeds:
             life = Life(seed, place, kinds)
-            with playing(life):
+            with playing(life), mock.patch.dict(os.environ, {"HOME": str(place.home)}):
                 for number in range(rounds):
                     try:
                         life.round()
