@@ -124,7 +124,7 @@ def believes_whatever_is_told_of_an_end() -> list[Swap]:
 
 @planted_for("wrapper_of_the_name")
 def lets_a_call_wait_for_its_own_ancestor() -> list[Swap]:
-    return [(Supervisor, "_inside_a_run", lambda self, pid: False), *forgets_who_asks_for_a_real_run()]
+    return [(Supervisor, "_runs_around", lambda self, pid: frozenset()), *forgets_who_asks_for_a_real_run()]
 
 
 @planted_for("git_hook", "git_variable", what="harm")
@@ -224,9 +224,9 @@ def reads_options_on_the_line_only() -> list[Swap]:
 # --- ahead ------------------------------------------------------------------------------------------------------------------
 
 
-@planted_for("stranger_moves_while_idle", what="harm")
+@planted_for("stranger_moves_while_idle", "stranger_moves_after_escape", what="harm")
 def works_for_strangers() -> list[Swap]:
-    return [(Engine, "_whose", lambda self, scan: None)]
+    return [(Engine, "_whose", lambda self, *_: None)]
 
 
 @planted_for("linter_that_fixes", what="harm")

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 from unittest import mock
 
-from stretto import background, client, daemon, install, machine, observe, rpc, shim, trust
+from stretto import background, client, daemon, install, machine, observe, outputs, rpc, shim, trust
 from stretto.model import AttemptId, End, GateDecided, NewsTold, SessionId
 from stretto.rules import Rules
 from stretto.system import Process
@@ -35,6 +35,8 @@ GROUPS = ("0::/user.slice", "0::/claude-code-bash")
 """The control group of a session, and the one beside it that the host makes for Bash calls under a memory limit."""
 LARGEST_BYTES = 200_000
 """What stands for the largest message, so that one beyond it costs no time."""
+FIRST_PID = 5_000_000
+"""Above every number that the system gives: what asks the kernel all the same finds nobody."""
 LIMIT = b"CLAUDE_CODE_TOOL_MEMORY_LIMIT"
 WAIT_MOST_S, STEP_S = 900.0, 0.5
 KEPT_S = 500.0
@@ -265,7 +267,7 @@ class Stage(Host):
 
     def process(self, what: str, parent: int = 1) -> Being:
         self.next_pid += 1
-        pid = self.next_pid + 1000
+        pid = self.next_pid + FIRST_PID
         being = self.procs[pid] = Being(pid, str(int(self.mono * 100)), self.boot, what, self.mono)
         self.parents[pid] = parent
         above = self.procs.get(parent)
@@ -680,6 +682,7 @@ def playing(stage: Stage) -> Iterator[None]:
             (daemon, "Machine", lambda *_: stage.door),
             (daemon, "_peer_pid", lambda connection: connection.pid),
             (daemon, "mono_s", lambda: stage.mono),
+            (daemon, "outputs_of", lambda pid: outputs.Outputs()),
             (daemon, "settings_of_host", lambda _: ()),
             (rpc, "MAX_BYTES", LARGEST_BYTES),
             (observe, "ancestors", stage.above),

@@ -20,7 +20,7 @@ PLANT_LIVES = 40
 """Within so many lives each planted fault is found; most need one."""
 AWAITED: frozenset[str] = frozenset(
     {
-        *("wrapper_of_the_name", "git_hook", "git_variable"),
+        *("git_hook", "git_variable"),
         *("server_around", "linter_that_fixes", "stranger_moves_while_idle", "stranger_moves_after_escape"),
     }
 )
