@@ -116,10 +116,15 @@ def does_not_miss_its_hooks() -> list[Swap]:
     return [*answers_whoever_asks(), *reads_no_marks_of_shells()]
 
 
-@planted_for("leftover_forges", "test_forges")
+@planted_for("leftover_forges")
 def believes_whatever_is_told_of_an_end() -> list[Swap]:
     real = Engine.child_started
     return [*answers_whoever_asks(), (Engine, "child_started", lambda self, call, pid, doubt="": real(self, call, pid))]
+
+
+@planted_for("test_forges")
+def believes_a_test_that_tells_an_end() -> list[Swap]:
+    return [*believes_whatever_is_told_of_an_end(), (Supervisor, "_runs_around", lambda self, pid: frozenset())]
 
 
 @planted_for("wrapper_of_the_name")
