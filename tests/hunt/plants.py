@@ -122,6 +122,11 @@ def believes_whatever_is_told_of_an_end() -> list[Swap]:
     return [*answers_whoever_asks(), (Engine, "child_started", lambda self, call, pid, doubt="": real(self, call, pid))]
 
 
+@planted_for("test_forges")
+def believes_a_test_that_tells_an_end() -> list[Swap]:
+    return [*believes_whatever_is_told_of_an_end(), (Supervisor, "_runs_around", lambda self, pid: frozenset())]
+
+
 @planted_for("wrapper_of_the_name")
 def lets_a_call_wait_for_its_own_ancestor() -> list[Swap]:
     return [(Supervisor, "_runs_around", lambda self, pid: frozenset()), *forgets_who_asks_for_a_real_run()]
