@@ -1,4 +1,7 @@
-"""The world as it is: what the engine asks of it, answered by this machine. Decides nothing; `world` has the promises of each call."""
+"""The world as it is: what the engine asks of it, answered by this machine. Decides nothing; `world` has the promises of each call.
+
+It is one idea in one file: each method is one question.
+"""
 
 from __future__ import annotations
 
