@@ -2,7 +2,7 @@
 
 Nothing here is in the log because it means nothing once the session is over; what it decides (an epoch, a permission question) is.
 Promises: while a command whose effects are not known is open, `blocker` names it; a call nobody said the end of is over at the next
-prompt, or after `CALL_LIFE_S`.
+prompt, or after `CALL_LIFE_S`. It is one idea in one file: what holds of a session as long as it lives.
 """
 
 from __future__ import annotations
