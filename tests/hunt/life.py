@@ -438,6 +438,7 @@ class Life(Stage):
         def inside(child: Proc, env: Mapping[bytes, bytes]) -> None:
             evil = self.process("part of a test", child.pid)
             self.check(("pytest", "-q"), evil.pid, env, session=None, via="path", forged=True)
+            evil.alive = False
 
         self.ask(session, ("make", "test"), during=inside)
         self.ask(session, ("pytest", "-q"))
@@ -617,6 +618,14 @@ class Life(Stage):
         self.turn_ends(session, argv)
 
     def _stranger_moves(self) -> None:
+        """Somebody else moves the tree while nothing that a session started lives: what that writes would be the session's own."""
+        hosts = {session.claude.pid for session in self.sessions}
+        for being in self.beings():
+            being.alive = being.pid in hosts or being.what == "supervisor" or being.what.startswith("monitor")
+        self.shells = self.process("terminal").pid
+        self.lasting.clear()
+        self.service = False
+        self.touched()
         self.settle()
         self.advance(30.0)
         self.stranger_moved_s = self.mono

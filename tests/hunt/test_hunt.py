@@ -13,7 +13,7 @@ from .life import GROUPS, KINDS, hunt
 from .plants import PLANTS, planted
 
 SOAK = os.environ.get("STRETTO_SCALE") == "soak"
-LIVES = 10_000 if SOAK else 60
+LIVES = 10_000 if SOAK else 40
 """Of ten rounds each."""
 BLOCK = 100 if SOAK else 20
 PLANT_LIVES = 40
