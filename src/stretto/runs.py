@@ -439,13 +439,13 @@ class Runs:
 
         Two runs of one kind: it is flaky (A-9). One of each kind: what runs ahead may lack what the session has around its own (a
         server, a lock that it holds), so nothing that ran ahead counts for this command for a while (decision 0025); unless it is known
-        to be flaky, which explains it.
+        to be flaky, which explains it. What is run again for an audit is the auditor's to judge.
         """
         run, before = now.run, self.results.get(now.run.job)
         if before is None or not self._flipped(before, now):
             return
         was, is_now = ("pass", "fail") if before.end.passed else ("fail", "pass")
-        if before.run.kind == run.kind or self._state.jobs[run.job].flips:
+        if before.run.kind == run.kind or run.audits is not None or self._state.jobs[run.job].flips:
             self._log(JobFlipped, job=run.job, attempt=run.attempt, was=was, now=is_now)
         else:
             ahead, own = (is_now, was) if run.kind == "ahead" else (was, is_now)

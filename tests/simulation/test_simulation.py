@@ -52,7 +52,11 @@ def test_c22_every_kind_of_fault_answer_and_end_happens():
     assert not [what for what in expected if not counts[what]]
 
 
-@pytest.mark.parametrize("plant", sorted(PLANTS))
+IN_A_SCENE = {"tells-news-beside-unknown-effects"}
+"""So rarely met by a seed that tests/simulation/test_scenes.py plays it."""
+
+
+@pytest.mark.parametrize("plant", sorted(PLANTS.keys() - IN_A_SCENE))
 def test_c22_a_planted_bug_is_found(plant, capsys):
     for seed in range(PLANT_SEEDS):
         trace = simulate(seed, plant=plant)

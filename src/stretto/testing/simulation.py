@@ -967,7 +967,7 @@ class Host:
         """A session runs a check: its hook, then its shim's question."""
         if self.left and self.rng.random() < 0.3:
             self.works(self.rng.choice(self.left))
-        elif self.rng.random() < 0.05:
+        elif self.faults and self.rng.random() < 0.05:
             self.rng.choice((self.unannounced, self.tool))(sitting)
         sitting.calls += 1
         name = f"c{sitting.calls}"
