@@ -726,6 +726,7 @@ class Engine:
         return Conversation(claude, self._world.mono_s, self._world.awake_s, unseen=unseen, arguments=arguments)
 
     def close_session(self, session: SessionId, reason: str) -> None:
+        self.guarded(self._look_beside)  # what its shells wrote of themselves goes with it
         if session in self._unopened:
             del self._unopened[session]  # the log never heard of it
         else:

@@ -203,7 +203,8 @@ def session_opened(steering: Steering, session: SessionId) -> None:
 
 def untold(steering: Steering, session: SessionId) -> list[WorkerSaid]:
     """Return what workers said and this session was not told, oldest first; of very much only the latest."""
-    new = steering.said_count - steering.turn(session).told
+    turn = steering.turns.get(session)  # to ask is no event: nothing comes into being by it
+    new = steering.said_count - (turn.told if turn is not None else 0)
     return [event for event in list(steering.said)[-new:] if event.session in (None, session)] if new else []
 
 

@@ -10,6 +10,7 @@ from stretto.model import AttemptStarted, End, EpochBegan, JobKey, JoinAudited, 
 from stretto.rules import Rules
 from stretto.runs import HELD_MOST_S
 from stretto.sessions import CALL_LIFE_S
+from stretto.steering import Steering, untold
 from stretto.testing.plants import planted
 from stretto.testing.simulation import ROOT, SECONDS, Door, Host, Monitor, Plan, Violation, key_of
 from stretto.world import Allowed
@@ -480,7 +481,7 @@ def test_an_audit_in_the_simulated_world_compares_and_is_over_once(scene, repeat
 
 
 def told_beside_unknown_effects(scene: Scene) -> list[NewsTold]:
-    """A check passes in one session and fails in another one, in which a command of unknown effects is under way; what is the first told?"""
+    """A check passes in one session and fails in another, beside a command of unknown effects there; what is the first one told?"""
     scene.checked(0)
     scene.opens()
     other = scene.sittings[1]
@@ -501,6 +502,23 @@ def test_news_beside_unknown_effects_would_be_seen(scene):
     """Of this bug fewer than one seed in 4,000 tells (test_simulation.py), so it has a scene of its own."""
     with planted("tells-news-beside-unknown-effects"):
         assert told_beside_unknown_effects(scene) != []
+
+
+def test_a_shell_that_no_hook_announced_counts_also_when_its_session_ends_at_once(scene):
+    scene.opens()
+    other = scene.sittings[1]
+    scene.checked(0)
+    scene.unannounced(scene.session)
+    scene.closes(scene.session, said=True)
+    scene.session = other
+    assert scene.check(0) == "record"
+    scene.all_ends()
+
+
+def test_to_ask_what_a_session_was_not_told_yet_makes_nothing_of_it():
+    kept = Steering()
+    assert untold(kept, SessionId("s")) == []
+    assert kept == Steering()
 
 
 # --- held back ------------------------------------------------------------------------------------------------------------------
