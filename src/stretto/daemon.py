@@ -481,7 +481,7 @@ class Supervisor:
         self._compare_versions(message)
         if engine.makes_way or not engine.announced:
             return {"do": b"exec", "reason": b"this supervisor makes way for another, or cannot write its log"}
-        if self._nested(peer) or self._runs_around(_peer_pid(peer.connection) or pid):
+        if self._nested(peer) or self._inside_a_run(_peer_pid(peer.connection) or pid):
             return {"do": b"exec", "reason": b"it runs inside a worker or another check"}
         peer.call.session = session
         peer.call.pid = _peer_pid(peer.connection)
@@ -491,7 +491,7 @@ class Supervisor:
             engine.shim_asked(peer.call.session, invocation)
             return {"do": b"exec", "reason": b"it is no check, or Stretto is off"}
         not_ours = self._not_ours(invocation, check)
-        within, outputs = self._runs_around(peer.call.pid or pid), self._outputs(peer.call.pid)
+        outputs = self._outputs(peer.call.pid)
         real = _asked_for_real(invocation, check, standing)
         if not_ours is None and real is not None and real.in_place:
             not_ours = _passed_by(real.code, real.reason)
@@ -508,7 +508,6 @@ class Supervisor:
             invocation,
             check,
             not_ours=not_ours,
-            within=within,
             began_s=began_s,
             above=above,
             real=real,
@@ -526,13 +525,13 @@ class Supervisor:
             "reason": answer.reason.encode(),
         }
 
-    def _runs_around(self, pid: int) -> frozenset[AttemptId]:
-        """Return the foreground runs under way from inside which a process comes.
+    def _inside_a_run(self, pid: int) -> bool:
+        """Say whether a process comes from inside a foreground run that is under way.
 
         Nothing of ours is on the PATH there; who was told the path of an entry before and kept it gets here all the same.
         """
-        children = {run.child_pid: run.attempt for run in self._engine.runs.open.values() if run.child_pid}
-        return frozenset(children[each] for each in observe.ancestors(pid) if each in children) if children else frozenset()
+        children = {run.child_pid for run in self._engine.runs.open.values() if run.child_pid}
+        return bool(children) and not children.isdisjoint(observe.ancestors(pid))
 
     def _outputs(self, pid: int) -> Outputs:
         """Return the files of the project into which the shell puts what a process prints, as a scan names them."""

@@ -1013,7 +1013,6 @@ class Engine:
         check: commands.Check,
         *,
         not_ours: Verdict | None,
-        within: frozenset[AttemptId],
         began_s: float,
         above: Collection[int] = (),
         real: commands.Asked | None = None,
@@ -1025,14 +1024,12 @@ class Engine:
         Args:
             call: as yet without a question.
             not_ours: why it just runs, neither joined nor recorded; None when it may be.
-            within: the foreground runs from inside which it comes.
             began_s: when the question came, on the world's clock.
             above: the process that asks and its ancestors; () where the system cannot tell.
             real: what asks for a real run, as far as its words and what stands above it tell: it is recorded and nothing is joined.
             shell: the shell of the Bash call that it comes from, None when that is not known.
             outputs: files of the project that get what it prints.
         """
-        nested = bool(within)
         self._catch_up()
         self.pay_epoch()
         self.look()
@@ -1056,7 +1053,7 @@ class Engine:
             not_ours = not_ours or strange
         (self._elsewhere.add if not_ours is not None and not_ours.code == "other-checkout" else self._elsewhere.discard)(job)
         if not_ours is not None:
-            self._decided(call, job, not_ours, "exec", None, began_s, shape=shape, nested=nested)
+            self._decided(call, job, not_ours, "exec", None, began_s, shape=shape)
             return Answer("exec", not_ours.reason)
         verdict, run = self.runs.judge(job, self.standing.rules.max_age_s, self._scan.problem, outputs=outputs.own)
         differs: tuple[str, ...] = ()
@@ -1085,12 +1082,12 @@ class Engine:
         would = ""
         if usable and not self.standing.acts:
             do, would = "record", do
-        allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape) and not nested)
+        allowed = self._approvals.note(self.state.jobs[job], conversation, invocation.argv, named=bool(shape))
         if do == "record":
-            joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan, within=within)
+            joined = call.run = self.runs.begin(job, "foreground", call.session, self._scan)
             joined.shim_pid, joined.of_git = call.pid, invocation.of_git
             joined.outputs, joined.printed = outputs
-            joined.mixed = nested or (conversation is not None and conversation.mixes)
+            joined.mixed = conversation is not None and conversation.mixes
             self._look_around(joined)
         else:
             assert run is not None
@@ -1098,7 +1095,7 @@ class Engine:
             self.runs.attach(run, call.ask)
             if do == "replay":
                 self.runs.results[job].replays += 1
-        self._decided(call, job, verdict, do, joined, began_s, shape=shape, nested=nested, would=would, differs=differs, allowed=allowed)
+        self._decided(call, job, verdict, do, joined, began_s, shape=shape, would=would, differs=differs, allowed=allowed)
         if call.session is not None and conversation is not None and conversation.questioned:
             self.log(PermissionAsked, job=job, session=call.session)
         if self.standing.acts and not invocation.hooked:
@@ -1160,7 +1157,6 @@ class Engine:
         began_s: float,
         *,
         shape: str,
-        nested: bool,
         would: str = "",
         differs: tuple[str, ...] = (),
         allowed: tuple[str, str] = ("", ""),
@@ -1182,7 +1178,6 @@ class Engine:
             code="" if join else verdict.code,
             differs=differs,
             shape=shape,
-            nested=nested,
             mode=allowed[0],
             host=allowed[1],
         )

@@ -75,8 +75,6 @@ class Run:
         self.attempt, self.job, self.kind, self.session = attempt, job, kind, session
         self.before, self.moment, self.epoch_before = scan.generation, scan.moment, epoch
         self.began_mono_s = began_mono_s
-        self.within: frozenset[AttemptId] = frozenset()
-        """The runs from inside which it was called."""
         self.outputs: tuple[str, ...] = ()
         """Files of the project into which the shell puts what it prints, and which held nothing when it began; as `Change.path`."""
         self.printed: tuple[str, ...] = ()
@@ -168,14 +166,10 @@ class Runs:
         session: SessionId | None,
         scan: Scan,
         *,
-        within: frozenset[AttemptId] = frozenset(),
         why: str = "",
         audits: AttemptId | None = None,
     ) -> Run:
         """Make the directory of a new attempt and log it; nothing runs yet.
-
-        Args:
-            within: the runs from inside which it was called.
 
         Raises:
             OSError: the directory or the log could not be written.
@@ -183,7 +177,7 @@ class Runs:
         attempt = AttemptId(self._world.new_id())
         self._executor.create(attempt)
         run = Run(attempt, job, kind, session, scan, self._state.epoch, self._world.mono_s())
-        run.audits, run.within = audits, within
+        run.audits = audits
         self._log(
             AttemptStarted,
             attempt=attempt,
@@ -191,13 +185,11 @@ class Runs:
             kind=kind,
             session=session,
             generation=scan.generation,
-            nested=bool(within),
             why=why,
             audits=audits,
         )
         for other in self.open.values():
-            run.overlapped = True  # for a run inside another one, too: which of the two writes is not known
-            other.overlapped = other.overlapped or other.attempt not in within  # what one inside it writes is its own as well
+            other.overlapped = run.overlapped = True
         self.open[attempt] = run
         return run
 

@@ -985,9 +985,7 @@ class Host:
             check = commands.check_of(invocation.name, argv)
             assert check is not None
             began_s = self.mono
-            answer = self.inside(
-                lambda: engine.ask(shim.call, key_of(index), invocation, check, not_ours=None, within=frozenset(), began_s=began_s)
-            )
+            answer = self.inside(lambda: engine.ask(shim.call, key_of(index), invocation, check, not_ours=None, began_s=began_s))
             if self.engine is engine and answer is None:
                 self.inside(lambda: engine.hung_up(shim.call))
         self.audit()
