@@ -116,7 +116,7 @@ def does_not_miss_its_hooks() -> list[Swap]:
     return [*answers_whoever_asks(), *reads_no_marks_of_shells()]
 
 
-@planted_for("leftover_forges", "test_forges")
+@planted_for("leftover_forges")
 def believes_whatever_is_told_of_an_end() -> list[Swap]:
     real = Engine.child_started
     return [*answers_whoever_asks(), (Engine, "child_started", lambda self, call, pid, doubt="": real(self, call, pid))]
