@@ -52,6 +52,11 @@ class Background:
     def __bool__(self) -> bool:
         return bool(self._left)
 
+    @property
+    def of_sessions(self) -> bool:
+        """Whether a session's own calls are known to have left something running that still lives."""
+        return any(left.session for left in self._left)
+
     def follow(self, found: Processes, *, session: str, announced: bool, harmless: bool) -> None:
         """Follow what was found when a call ended; what is followed already stays with the call it was found at.
 

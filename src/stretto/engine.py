@@ -1327,7 +1327,7 @@ class Engine:
             return
         if switched:
             self._stranger = "branch"
-        elif not (self._stranger or self._background):
+        elif not (self._stranger or self._background.of_sessions):
             self._stranger = "files"
 
     # --- running ahead -------------------------------------------------------------------------------------------------------

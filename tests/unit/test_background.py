@@ -101,3 +101,14 @@ def test_what_a_shim_records_is_known_in_another_way():
     assert not look(background, {10: IDLE, 20: worked(shim), 21: worked(command)}, ours=(20,))
     assert not look(background, {10: IDLE}, ours=(20,))
     assert look(background, {10: worked(IDLE), 20: shim}, ours=(20,))
+
+
+def test_what_nobodys_session_is_known_to_have_started_is_no_sessions_work():
+    """A terminal from which a check was asked once is followed; what its user writes there is a stranger's all the same."""
+    background = Background()
+    background.follow({10: IDLE}, session="", announced=False, harmless=False)
+    assert background and not background.of_sessions
+    background.follow({11: IDLE}, session="s", announced=True, harmless=False)
+    assert background.of_sessions
+    look(background, {10: IDLE})
+    assert background and not background.of_sessions
