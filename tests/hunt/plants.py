@@ -124,12 +124,12 @@ def believes_whatever_is_told_of_an_end() -> list[Swap]:
 
 @planted_for("test_forges")
 def believes_a_test_that_tells_an_end() -> list[Swap]:
-    return [*believes_whatever_is_told_of_an_end(), (Supervisor, "_runs_around", lambda self, pid: frozenset())]
+    return [*believes_whatever_is_told_of_an_end(), (Supervisor, "_inside_a_run", lambda self, pid: False)]
 
 
 @planted_for("wrapper_of_the_name")
 def lets_a_call_wait_for_its_own_ancestor() -> list[Swap]:
-    return [(Supervisor, "_runs_around", lambda self, pid: frozenset()), *forgets_who_asks_for_a_real_run()]
+    return [(Supervisor, "_inside_a_run", lambda self, pid: False), *forgets_who_asks_for_a_real_run()]
 
 
 @planted_for("git_hook", "git_variable", what="harm")
