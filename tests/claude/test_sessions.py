@@ -280,18 +280,18 @@ SHAPES = [
     "(pytest -q)",
     "pytest -q && echo passed || echo failed",
     "pytest -q > /dev/null 2>&1; echo $?",
-    "for each in 1; do pytest -q; done",
     "set -o pipefail; pytest -q 2>&1 | head -20 | cat",
     "pytest -q 2>/dev/null | grep run",
     "source .venv/bin/activate && pytest -q",
     "python -m pytest -q",
     "ruff check .",
     "cat README; pytest -q; git status --short",
+    'echo "got $(pytest -q)"',
 ]
 
 
 MISSES = {
-    'echo "got $(pytest -q)"': "it stands beside a command whose effects are not known",
+    "for each in 1; do pytest -q; done": "it stands in a loop: whoever repeats a check looks for a difference",
     "./run-it; pytest -q": "it stands beside a command whose effects are not known",
     "echo x | pytest -q": "",  # its input is not empty: it is never asked for
 }
