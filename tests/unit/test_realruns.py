@@ -181,6 +181,8 @@ TIMED = [
     "eval 'time pytest'",
     "SECONDS=0; pytest -q; echo took $SECONDS",
     "start=$(date +%s%N); pytest -q; end=$(date +%s%N); echo $((end - start))",
+    "date; pytest -q; date",
+    "date\npytest -q 2>&1 | tail -3\ndate",
     't0=$EPOCHREALTIME; pytest; echo "$t0 ${EPOCHREALTIME}"',
 ]
 LOOPED = [
@@ -215,6 +217,7 @@ NEITHER = [
     "echo a b | xargs ruff check",
     "timeout 60 pytest",
     "date +%s > stamp; pytest",
+    "date; pytest --date; echo 'date; date'",
     "",
 ]
 
