@@ -42,6 +42,12 @@ _SETTINGS = re.compile(
     r"|.*\.(?:toml|ini|cfg|conf|ya?ml|json[c5]?|xml|neon|dist|properties|mk|mak|gradle|kts|sbt|bzl|sh|base\.[cm]?[jt]s|txt)"
 )
 """What says by its name that it is configuration, of whatever tool: `extends`, `include`, `source`, `.` are spelled in each."""
+_SERVICES = re.compile(r"(?:docker-|podman-)?compose[\w.-]*\.ya?ml|values[\w.-]*\.ya?ml|settings\.json|launch\.json|devcontainer\.json")
+"""Of these no check is made of: they say what containers mount and what editors do."""
+_WRITTEN = re.compile(
+    r"(?:[\w.-]*[.-])?(?:logs?|te?mp|caches?|dist|build|out|outputs?|coverage|htmlcov|reports?|pid|sock|lock|db|sqlite3?|node_modules|venv)"
+)
+"""Last steps of paths to what is written rather than read: nothing could be joined beside what moves in each run."""
 _PROSE = re.compile(r".*\.(?:md|rst|adoc)|[A-Z]+")
 _WORD = re.compile(r"[\w@.-]{1,100}")
 
@@ -62,7 +68,7 @@ def is_manifest(name: str) -> bool:
 
 def is_settings(name: str) -> bool:
     """Say whether a file may be configuration, which may name what it extends or includes."""
-    return _SETTINGS.fullmatch(name) is not None and not is_manifest(name)
+    return _SETTINGS.fullmatch(name) is not None and not is_manifest(name) and not _SERVICES.fullmatch(name)
 
 
 def is_of_system(path: str) -> bool:
@@ -91,7 +97,8 @@ def paths(name: str, text: bytes) -> tuple[str, ...]:
 
 def paths_of_settings(name: str, text: bytes) -> tuple[str, ...]:
     """Return the relative paths that configuration names outside its folder; whole ones are too often places of other machines."""
-    return tuple(path for path in paths(name, text) if not path.startswith("/") and path.strip("./"))
+    named = (path for path in paths(name, text) if not path.startswith("/") and path.strip("./"))
+    return tuple(path for path in named if not _WRITTEN.fullmatch(path.rpartition("/")[2].lower()))
 
 
 def words(name: str, text: bytes) -> frozenset[str]:
@@ -101,7 +108,8 @@ def words(name: str, text: bytes) -> frozenset[str]:
 
 def named_by(said: frozenset[str], names: Iterable[str]) -> list[str]:
     """Return those names that stand among what a file says."""
-    return [name for name in names if name in said or name.partition(".")[0] in said or name.rpartition(".")[0] in said]
+    fits = (name for name in names if name in said or name.partition(".")[0] in said or name.rpartition(".")[0] in said)
+    return [name for name in fits if not _WRITTEN.fullmatch(name.lower())]
 
 
 def _path_in(piece: str, *, bare: bool) -> str:

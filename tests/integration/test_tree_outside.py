@@ -113,7 +113,7 @@ def test_packages_installed_above_the_project_count(root, short):  # noqa: F811
 
 def test_configuration_leads_to_no_folder_around_the_project_and_a_folder_full_of_it_is_data(root, short):  # noqa: F811
     write(short / "beside.py")
-    write(root / "compose.yml", f"context: ..\nup: ../../{short.name}\n")
+    write(root / "tool.yml", f"context: ..\nup: ../../{short.name}\n")
     for number in range(tree.manifests.CONFIGS_MOST + 1):
         write(root / "data" / f"{number}.json", '"../../shared/x"')
     write(short / "shared" / "x")

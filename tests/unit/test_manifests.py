@@ -77,7 +77,7 @@ def test_other_files_are_no_manifests(name):
     "name",
     """ruff.toml .ruff.toml .eslintrc.json .eslintrc.yml .eslintrc .eslintrc.cjs pyrightconfig.json biome.json .mypy.ini .stylelintrc
     .golangci.yml .rubocop.yml phpunit.xml phpunit.xml.dist jest.config.json .mocharc.json vitest.workspace.json .flake8 .pylintrc .coveragerc
-    .rspec phpstan.neon nx.json turbo.json .env .env.test common.mk base.json eslint.base.js test.sh dev.txt ty.toml compose.yaml
+    .rspec phpstan.neon nx.json turbo.json .env .env.test common.mk base.json eslint.base.js test.sh dev.txt ty.toml
     build.sbt gradle.properties config.toml""".split(),
 )
 def test_configuration_of_any_tool_may_name_what_it_extends(name):
@@ -85,7 +85,8 @@ def test_configuration_of_any_tool_may_name_what_it_extends(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["a.py", "README.md", "main.ts", "types.d.ts", "a.png", ".gitignore", ".coverage", "", ".", "pyproject.toml", "go.sum"]
+    "name",
+    ["a.py", "README.md", "main.ts", "types.d.ts", "a.png", ".gitignore", ".coverage", "", ".", "pyproject.toml", "go.sum", "compose.yaml"],
 )
 def test_code_prose_data_and_what_is_a_manifest_are_no_such_configuration(name):
     assert not is_settings(name)
@@ -113,3 +114,9 @@ def test_a_file_outside_names_others_beside_it_with_their_ending_or_without(text
 
 def test_prose_names_nothing():
     assert words("README.md", b"see lib") == words("LICENSE", b"lib") == frozenset()
+
+
+def test_configuration_leads_to_nothing_that_is_written_rather_than_read():
+    text = b"file: ../logs\nhandler: ../var/app.log\noutDir: ../dist\ndb: ../test.sqlite3\nextends: ../login.json ../builder ../shared/out.toml\n"
+    assert paths_of_settings("logging.yml", text) == ("../login.json", "../builder", "../shared/out.toml")
+    assert named_by(words("x.toml", b"app.log dist rules"), ["app.log", "dist", "rules.js"]) == ["rules.js"]

@@ -200,6 +200,8 @@ LOOPED = [
     "seq 5 | xargs -P2 -I {} sh -c 'pytest -q'",
     "repeat 5 pytest -q",
     "repeat 5; do pytest -q; done",
+    "for i in 1 2 3; pytest -q",
+    "for i in 1 2 3; { pytest -q; }",
 ]
 NEITHER = [
     "pytest -q",
@@ -212,6 +214,8 @@ NEITHER = [
     "echo 'time pytest'",
     'git commit -m "for a while; do time pytest; done"',
     "pytest -k time",
+    "pytest -q; echo wait for it; ruff check",
+    "for f in a b; pytest $f",
     "ls a/time b",
     "seq 5 | xargs -I{} pytest test_{}.py",
     "echo a b | xargs ruff check",

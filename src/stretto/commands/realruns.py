@@ -259,6 +259,8 @@ _TIMES = re.compile(rf"{_BEGINS}time\s")
 _CLOCKS = re.compile(r"[$][{]?(?:SECONDS|EPOCHREALTIME|EPOCHSECONDS)\b")
 _STAMPS = re.compile(r"\bdate\s+[\"']?[+]%s")
 _DATES = re.compile(r"(?:^|[;&|({`\n])\s*date(?=[\s;&|)`]|$)")
+_SHORT_LOOP = re.compile(r"\s+\w+\s+in\s[^;\n]*[;\n]\s*\{?([^;\n}]*)")
+"""zsh's, without `do`: `for i in 1 2; pytest`. With one nothing stands in its place."""
 _LOOPS = re.compile(r"(?:^|[;&|(){}\n\s])(for|while|until|select|do|done|repeat)(?=[;&|(){}\n\s]|$)")
 
 
@@ -295,6 +297,8 @@ def _repeated(text: str, bare: str) -> Iterable[str]:
             yield text[word.end(1) : end]
         elif word[1] == "repeat":  # zsh's: `repeat 5 pytest`
             yield text[word.end(1) : end].strip().partition(" ")[2]
+        elif word[1] == "for" and (short := _SHORT_LOOP.match(text, word.end(1), end)):
+            yield short[1]
 
 
 def _holds_a_check(text: str, depth: int) -> bool:
