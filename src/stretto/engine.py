@@ -87,6 +87,7 @@ QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
 JOB_GRACE_S = 3.0
 """Requested jobs of a session that ended are ended this long after that was seen: two looks and the worker's own grace come on top."""
+OTHER_TOOL = "the tool that runs it was exchanged meanwhile"
 TROUBLES = (StrettoError, OSError, ValueError, KeyError, ArithmeticError, RecursionError, MemoryError)
 """What a full disk, a damaged file or a message of somebody else can make happen; everything else is a bug."""
 NOT_TAKEN_IN = (ValueError, KeyError, ArithmeticError, RecursionError, MemoryError)
@@ -1536,7 +1537,15 @@ class Engine:
     def _is_retry(self, job: Job) -> bool:
         return retries.counts(job.crashes, self._crashed_ago_s(job))
 
+    def _is_same_tool(self, job: JobKey) -> bool:
+        """Say whether a command would be run by the tool that it was asked of: outside the project that may be exchanged unseen."""
+        invocation = self._invocations.get(job)
+        return invocation is None or self._world.is_tool_of(job, invocation)
+
     def _start_ahead(self, action: schedule.Start) -> None:
+        if not self._is_same_tool(action.job):
+            self._refused[action.job] = (self._moves, self.state.epoch)
+            return
         place = self._world.take_place(ahead=True)
         if place is None:
             return
@@ -1602,6 +1611,7 @@ class Engine:
         found = self._world.executor.exit_of(run.attempt)
         if run.kind != "requested":  # nothing is answered from that; the tree is looked at once it stands still
             self.look()
+            run.doubt = run.doubt or ("" if self._is_same_tool(run.job) else OTHER_TOOL)
         result = self.runs.ended(
             run,
             attempt.end,

@@ -215,6 +215,9 @@ class Gatekeeper:
                 job=job, attempt=None, command=command, places=places, standing=verdict.standing, outcome="", reason=verdict.reason
             )
         outcome = result.outcome if result.end.by_itself and not result.torn else ""
+        standing, reason = verdict.standing, verdict.reason
+        if outcome == "fail" and standing is Standing.FRESH and not self._world.is_tool_of(job, ground.invocations[job]):
+            standing, reason = Standing.STALE, "it was run by another tool than the one that is there now"
         said = self.failures(result.run.attempt) if outcome == "fail" else Findings()
         began_s = self._wrote_mono_s.get((question.session, question.agent)) if question.session is not None else None
         return gates.Checked(
@@ -222,9 +225,9 @@ class Gatekeeper:
             attempt=result.run.attempt,
             command=command,
             places=places,
-            standing=verdict.standing,
+            standing=standing,
             outcome=outcome,
-            reason=verdict.reason,
+            reason=reason,
             filtered=filtered,
             end=result.end,
             ended_ago_s=now_s - result.evidence.ended_mono_s,

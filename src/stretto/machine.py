@@ -298,6 +298,9 @@ class Machine:
         found = tool(invocation.exe, invocation.cwd, invocation.argv, path, os.fsencode(self.root), invocation.env)
         return invocation.key(self.salt, found.identity), found
 
+    def is_tool_of(self, job: JobKey, invocation: Invocation) -> bool:
+        return self._identity(invocation)[0] == job
+
     def places(self, paths: Iterable[bytes]) -> tuple[bytes, ...]:
         return tuple(path for path in paths if os.path.lexists(path))
 

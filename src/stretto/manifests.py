@@ -11,9 +11,14 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Iterable
 
 MOST_BYTES = 1 << 20
 """A manifest that is larger is not read, and then not everything is known of what it names."""
+CONFIG_BYTES = 1 << 16
+"""Other configuration that is larger is data rather, and is not read."""
+CONFIGS_MOST = 50
+"""A folder with more files that may be configuration holds data."""
 MOST_LONG = 1000
 """Characters of one path."""
 MOST_PATHS = 500
@@ -32,6 +37,20 @@ _ENDINGS = frozenset({".csproj", ".fsproj", ".vbproj", ".props", ".targets", ".s
 _SOME_ARE = frozenset({".json", ".js", ".cjs", ".mjs", ".ts", ".cts", ".mts", ".txt", ".in"})
 """Endings of which the whole name decides."""
 _CONFIG = re.compile(r"tsconfig[\w.-]*\.json|[\w.-]{1,60}\.config\.[cm]?[jt]s|(?:requirements|constraints)[\w.-]*\.(?:txt|in)")
+_SETTINGS = re.compile(
+    r"\.(?:[\w-]{1,40}rc(?:\.[\w.-]{1,20})?|flake8|rspec|env(?:\.[\w.-]{1,40})?)"
+    r"|.*\.(?:toml|ini|cfg|conf|ya?ml|json[c5]?|xml|neon|dist|properties|mk|mak|gradle|kts|sbt|bzl|sh|base\.[cm]?[jt]s|txt)"
+)
+"""What says by its name that it is configuration, of whatever tool: `extends`, `include`, `source`, `.` are spelled in each."""
+_SERVICES = re.compile(r"(?:docker-|podman-)?compose[\w.-]*\.ya?ml|values[\w.-]*\.ya?ml|settings\.json|launch\.json|devcontainer\.json")
+"""Of these no check is made of: they say what containers mount and what editors do."""
+_WRITTEN = re.compile(
+    r"(?:[\w.-]*[.-])?(?:logs?|te?mp|caches?|dist|build|out|outputs?|coverage|htmlcov|reports?|pid|sock|lock|db|sqlite3?|node_modules|venv)"
+)
+"""Last steps of paths to what is written rather than read: nothing could be joined beside what moves in each run."""
+_PROSE = re.compile(r".*\.(?:md|rst|adoc)|[A-Z]+")
+_WORD = re.compile(r"[\w@.-]{1,100}")
+
 _CODE = (".py", ".js", ".ts", ".mjs", ".cjs", ".mts", ".cts", "file", "File")
 """Ends of the names of manifests that are programs: a bare `..` in one of them is not what is imported."""
 
@@ -45,6 +64,11 @@ def is_manifest(name: str) -> bool:
     """Say whether a file of this name may name folders that its project is made of."""
     ending = name[name.rfind(".") :]
     return name in NAMES or ending in _ENDINGS or (ending in _SOME_ARE and _CONFIG.fullmatch(name) is not None)
+
+
+def is_settings(name: str) -> bool:
+    """Say whether a file may be configuration, which may name what it extends or includes."""
+    return _SETTINGS.fullmatch(name) is not None and not is_manifest(name) and not _SERVICES.fullmatch(name)
 
 
 def is_of_system(path: str) -> bool:
@@ -69,6 +93,23 @@ def paths(name: str, text: bytes) -> tuple[str, ...]:
         if len(found) > MOST_PATHS:
             break
     return tuple(found)[: MOST_PATHS + 1]
+
+
+def paths_of_settings(name: str, text: bytes) -> tuple[str, ...]:
+    """Return the relative paths that configuration names outside its folder; whole ones are too often places of other machines."""
+    named = (path for path in paths(name, text) if not path.startswith("/") and path.strip("./"))
+    return tuple(path for path in named if not _WRITTEN.fullmatch(path.rpartition("/")[2].lower()))
+
+
+def words(name: str, text: bytes) -> frozenset[str]:
+    """Return what a file says that may be the name of one beside it, with its ending or without: `./base.json`, `import rules`."""
+    return frozenset() if _PROSE.fullmatch(name) else frozenset(_WORD.findall(text[:CONFIG_BYTES].decode("utf-8", "replace")))
+
+
+def named_by(said: frozenset[str], names: Iterable[str]) -> list[str]:
+    """Return those names that stand among what a file says."""
+    fits = (name for name in names if name in said or name.partition(".")[0] in said or name.rpartition(".")[0] in said)
+    return [name for name in fits if not _WRITTEN.fullmatch(name.lower())]
 
 
 def _path_in(piece: str, *, bare: bool) -> str:

@@ -112,6 +112,8 @@ MAX_OUTSIDE = 20_000
 """Entries of one folder outside the project, which becomes a heap beyond it, or of git's folder of branches and tags."""
 MAX_UNMARKED = 20_000
 """Entries of one node_modules without a lock file in it; beyond it it is compared by its list, too, or becomes a heap."""
+BESIDE_MOST = 1000
+"""In a folder outside with more entries nothing is looked for that a file in it names."""
 HEAPS_MOST = 32
 RESTARTS = 100
 """How often one scan may begin again because something was found to be larger or other than it seemed."""
@@ -141,6 +143,11 @@ for _name in """
     rust-toolchain.toml rustfmt.toml .rustfmt.toml clippy.toml .clippy.toml go.mod go.work .golangci.yml .golangci.yaml .rubocop.yml
     .ruby-version Gemfile phpunit.xml composer.json build.gradle settings.gradle gradle.properties .gradle/gradle.properties pom.xml
     .m2/settings.xml global.json Directory.Build.props nuget.config .gitconfig .config/git/config .config/git/ignore .config/git/attributes
+    .eslintrc.mjs eslint.config.ts eslint.config.mts .prettierrc.js prettier.config.js prettier.config.mjs .prettierrc.toml
+    .stylelintrc.json stylelint.config.js biome.jsonc babel.config.json .swcrc deno.jsonc postcss.config.js tailwind.config.js
+    turbo.json nx.json pnpm-workspace.yaml .rspec .shellcheckrc .yamllint .clang-format .clang-tidy .golangci.toml
+    node_modules/.package-lock.json node_modules/.yarn-integrity node_modules/.yarn-state.yml node_modules/.modules.yaml
+    .config/pylintrc .config/yamllint/config .config/go/env .bundle/config .gradle/init.gradle
     .config/ruff/ruff.toml .config/ruff/pyproject.toml .config/mypy/config .config/pycodestyle .config/flake8 .config/mise/config.toml
     """.split():  # noqa: SIM905  (a hundred lines otherwise)
     ABOVE[os.path.dirname(_name)] = ABOVE.get(os.path.dirname(_name), frozenset()) | {os.path.basename(_name)}
@@ -163,6 +170,9 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EINVAL})
 _ABSOLUTE = "\0"
 """Before a path that a manifest names by the whole of it."""
 
+_NEAR = "\1"
+"""Before a path that is read out of other configuration, or of a file outside: a folder is followed only where it lies near."""
+
 _OWN = "\0own:"
 """Before the key of what moved in a workshop and is the server's own."""
 
@@ -183,6 +193,8 @@ class _Names:
     """Of the files, those in which settings of vitest may stand."""
     manifests: tuple[str, ...]
     """Of the files, those that may name folders outside."""
+    settings: tuple[str, ...]
+    """Of the files, those that may be configuration and so name what it extends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +326,9 @@ def _listed_names(folder: int, own: tuple[int, ...]) -> _Names:
             else:
                 files.append(entry.name)
     vite, named = filter(is_vitest_config, files), filter(manifests.is_manifest, files)
-    return _Names(own, tuple(links), tuple(folders), tuple(files), tuple(vite), tuple(named))
+    settings = list(filter(manifests.is_settings, files))
+    settings = settings if len(settings) <= manifests.CONFIGS_MOST else []
+    return _Names(own, tuple(links), tuple(folders), tuple(files), tuple(vite), tuple(named), tuple(settings))
 
 
 def _is_taken_unseen(name: str, folder: int) -> bool:
@@ -770,6 +784,8 @@ class Scanner:
         """Since the last scan: one walk answers for all results that are asked about at the same look."""
         self._listed: set[str] = set()
         """Keys of node_modules without a marker that are compared by their lists."""
+        self._said: dict[str, tuple[Fields, frozenset[str]]] = {}
+        """File outside -> record, the words in it."""
         self._named: dict[str, tuple[Fields, tuple[str, ...]]] = {}
         """Manifest -> record, what it names outside its folder."""
         self._rests: tuple[float, object] = (0.0, None)
@@ -1100,6 +1116,9 @@ class Scanner:
             for name in inside.manifests:
                 if len(names.get(name, ())) == 5:  # no link, nor what a development server made
                     self._read_manifest(found, f"{path}/{name}", names[name])
+            for name in inside.settings:
+                if len(names.get(name, ())) == 5:
+                    self._read_settings(found, f"{path}/{name}", names[name])
             if inside.vite or not STEERING_FILES.isdisjoint(names):
                 for name in (*inside.vite, *(STEERING_FILES & names.keys())):
                     found.steered |= self._steers(f"{path}/{name}", line_ns)
@@ -1236,17 +1255,46 @@ class Scanner:
             for manifest in left:
                 taken.add(manifest)
                 for path in found.named[manifest]:
-                    path, absolute = path.removeprefix(_ABSOLUTE), path.startswith(_ABSOLUTE)
+                    how, path = (path[0], path[1:]) if path[0] in (_ABSOLUTE, _NEAR) else ("", path)
                     if not _within(path, self.root) and f"\0input:{path}" not in found.facts:
-                        self._take_in(found, path, absolute=absolute)
+                        self._take_in(found, path, how)
 
-    def _take_in(self, found: _Pass, path: str, *, absolute: bool) -> None:
+    def _read_settings(self, found: _Pass, path: str, record: Fields) -> None:
+        """Note what configuration names outside its folder: what it extends, includes, or is read together with."""
+        name, size = os.path.basename(path), record[2]
+        if not isinstance(size, int) or size > manifests.CONFIG_BYTES:
+            return
+        known = self._named.get(path)
+        if known is None or known[0] != record or found.is_young(record):
+            folder = os.path.dirname(path)
+            named = manifests.paths_of_settings(name, _read(path, manifests.CONFIG_BYTES))[: manifests.MOST_PATHS]
+            begins = dict.fromkeys([folder, self.root] if _within(folder, self.root) else [folder])  # scripts begin where the command does
+            full = [_NEAR + os.path.normpath(f"{begin}/{each}") for begin in begins for each in named]
+            known = self._named[path] = (record, tuple(full))
+        if known[1]:
+            found.named[path] = known[1]
+
+    def _read_beside(self, found: _Pass, path: str, record: Fields) -> None:
+        """Note what a file outside names beside itself: no folder is scanned there in which that would be seen."""
+        folder, name = os.path.split(path)
+        size = record[2]
+        if not isinstance(size, int) or size > manifests.CONFIG_BYTES:
+            return
+        known = self._said.get(path)
+        if known is None or known[0] != record or found.is_young(record):
+            known = self._said[path] = (record, manifests.words(name, _read(path, manifests.CONFIG_BYTES)))
+        beside = self._entries(folder) if known[1] else []
+        if len(beside) <= BESIDE_MOST:
+            named = [f"{_NEAR}{folder}/{each}" for each in sorted(manifests.named_by(known[1], beside)) if each != name]
+            found.named[path] = (*found.named.get(path, ()), *named)
+
+    def _take_in(self, found: _Pass, path: str, how: str) -> None:
         real = os.path.realpath(path)
         if _within(real, self.root) or any(_within(real, place) for place in PSEUDO) or self._is_left_out(real):
             return
         record = _stat(real)
         fact_key = f"\0input:{path}"
-        if record is not None or not absolute:  # what only looks like a whole path is none
+        if record is not None or how != _ABSOLUTE:  # what only looks like a whole path is none
             found.facts[fact_key] = (real, record and record[:2])
         if record is None:
             return
@@ -1254,8 +1302,18 @@ class Scanner:
             found.facts[fact_key] = (real, found.note(real, fact_key, record))
             if manifests.is_manifest(os.path.basename(real)):
                 self._read_manifest(found, real, record)
-        elif stat.S_ISDIR(record[0]) and real not in ("/", self._home) and not (absolute and self._is_no_project(real)):
+            else:
+                self._read_settings(found, real, record)
+            self._read_beside(found, real, record)
+            return
+        odd = (how == _ABSOLUTE and self._is_no_project(real)) or (how == _NEAR and not self._is_near(path, real))
+        if stat.S_ISDIR(record[0]) and real not in ("/", self._home) and not odd:
             found.outside.setdefault(real)
+
+    def _is_near(self, path: str, real: str) -> bool:
+        """Say that a folder belongs to the project rather than to everybody: it is no link, and lies around nothing of theirs."""
+        around = _within(self.root, real) or _within(self._home, real) or os.path.dirname(real) in ("/", self._home)
+        return not around and real == os.path.realpath(os.path.dirname(path)) + "/" + os.path.basename(path)
 
     def _is_no_project(self, path: str) -> bool:
         """Say that a folder that is named by its whole path holds nothing that is built or imported: it may be any place to write to."""
@@ -1699,6 +1757,13 @@ class Scanner:
                         found.facts[path] = (found.note(path, path, file),)
                         if os.path.basename(path) in PYTEST_CONFIG:  # vitest looks for its own no higher than where it runs
                             found.steered |= self._steers(path, found.line_ns) & {"pytest"}
+                        if (
+                            stat.S_ISREG(file[0])
+                            and (not _within(self._home, top) or not _within(self.root, self._home))
+                            and top != self._home
+                        ):
+                            self._read_settings(found, path, file)
+                            self._read_beside(found, path, file)
 
     # -- comparing
 
@@ -1899,7 +1964,11 @@ def tool(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root:
         if name.startswith(("python", "pypy")):
             prefixes |= dict.fromkeys(_prefixes(program, real))
         parts += _launcher(program, name)
-        head = _read(real, 1024)
+        head = _read(real, manifests.CONFIG_BYTES)
+        if head.startswith(b"#!"):
+            for named in _named_by_script(program, real, head):
+                if not _within(named, inside) and not _within(inside, named):
+                    parts.append((named, *_named_record(named)))
         if name.endswith((".js", ".mjs", ".cjs")) or b"node" in head.split(b"\n", 1)[0]:
             parts.append(_package_json(real))
         interpreter = _interpreter(head, on_path)
@@ -1914,8 +1983,10 @@ def tool(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root:
             parts.append((place, os.path.realpath(place), _stat(place)))
             if os.path.exists(f"{place}/pyvenv.cfg") or _site_folders(place):
                 prefixes |= dict.fromkeys(_prefixes(f"{place}/bin/python", os.path.realpath(f"{place}/bin/python")))
+    parts += [(path, _stat(path)) for path in _named_by_env(names, here) if not _within(path, inside)]
     line_ns = time.time_ns() - COARSE_RACY_NS
     leads = [os.path.join(here, folder) for folder in names.get("PYTHONPATH", "").split(":") if folder] if prefixes else []
+    leads += [os.path.join(here, folder) for name in _SEARCHED & names.keys() for folder in names[name].split(":") if folder]
     in_project: list[str] = []
     for prefix in prefixes:
         if _within(os.path.realpath(prefix), inside):
@@ -1927,6 +1998,50 @@ def tool(exe: bytes, cwd: bytes, argv: Sequence[bytes], path: bytes = b"", root:
             parts.append((site, tuple(installed.fact)))
             leads += installed.leads_to
     return Tool(_digest(parts), tuple(dict.fromkeys(leads)), tuple(dict.fromkeys(in_project)))
+
+
+_CODE_ENDINGS = (".py", ".js", ".cjs", ".mjs", ".rb", ".sh", ".php", ".phar", ".pl", ".jar", ".lua")
+_SEARCHED = frozenset({"MYPYPATH", "NODE_PATH", "RUBYLIB", "PERL5LIB"})
+"""Variables that name folders of sources."""
+_SETTING = re.compile(r"(?:CONFIG|RC|RCFILE|ADDOPTS|OPTIONS|OPTS|FLAGS|STARTUP|ENV|ENV_FILE|DOTENV|SETTINGS|INI|CLASSPATH)$")
+"""How names of variables end whose values name files that a tool reads."""
+NAMED_MOST = 50
+"""So many paths of one script, and files of one folder that it names, are looked at."""
+
+
+def _named_by_script(program: str, real: str, text: bytes) -> list[str]:
+    """Return the programs, code and folders that a script says it goes on with: a wrapper leads to another program."""
+    found: dict[str, None] = {}
+    for path in manifests.paths("", text)[:NAMED_MOST]:
+        for begin in dict.fromkeys((program, real)):
+            full = os.path.realpath(os.path.join(os.path.dirname(begin), path))
+            if os.path.isdir(full) or full.endswith(_CODE_ENDINGS) or os.access(full, os.X_OK):  # no log that it writes
+                found[full] = None
+    return list(found)
+
+
+def _named_record(path: str) -> Fields:
+    """Return what tells a file from its next version, or the code that lies right in a folder: what else is written there means nothing."""
+    record = _stat(path)
+    if record is None or not stat.S_ISDIR(record[0]) or record[0] & stat.S_ISVTX:
+        return (record if record is None or not stat.S_ISDIR(record[0]) else "everybody's",)
+    try:
+        names = sorted(name for name in os.listdir(path) if name.endswith(_CODE_ENDINGS))
+    except OSError:
+        return ("closed",)
+    return tuple((name, _stat(f"{path}/{name}")) for name in names[:NAMED_MOST])
+
+
+def _named_by_env(env: Mapping[str, str], here: str) -> list[str]:
+    """Return the files that variables name from which tools take settings."""
+    found: dict[str, None] = {}
+    for name in sorted(env):
+        if _SETTING.search(name) and not name.startswith("CLAUDE"):
+            for path in (env[name], *manifests.paths("", os.fsencode(env[name]))[:NAMED_MOST]):
+                full = os.path.realpath(os.path.join(here, path)) if path and "\0" not in path else ""
+                if full and os.path.isfile(full):
+                    found[full] = None
+    return list(found)
 
 
 def steered(argv: Sequence[bytes], cwd: bytes, env: Iterable[bytes], kind: str = "test") -> bool:

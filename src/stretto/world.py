@@ -172,6 +172,9 @@ class World(Protocol):
             when it would be left alone if it was asked for.
         """
 
+    def is_tool_of(self, job: JobKey, invocation: Invocation) -> bool:
+        """Say whether what a call would run now is the tool that its key was made of."""
+
     def head_log(self) -> tuple[str, ...]:
         """Return the last moves of HEAD as git logs them, oldest first; () where it logs none."""
 

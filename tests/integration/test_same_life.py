@@ -340,3 +340,26 @@ def test_nobody_is_told_of_what_was_contradicted(bench: Bench):
     bench.batch(LOOK)
     assert bench.hook("Stop", stop_hook_active=False).stdout == b""
     assert len(bench.events(NewsTold)) == told
+
+
+def test_a_tool_that_was_exchanged_runs_nothing_ahead_that_the_tool_before_is_answered_from(bench: Bench):
+    """F40: another terminal switches versions outside the project, a run ahead would begin, and the versions are switched back."""
+    (bench.root / "src.py").write_text("one\n")
+    bench.tool("mypy", "sleep 0.3")
+    link, before, after = (bench.tool(name, f"sleep 0.3; echo {name}; cat src.py") for name in ("ruff", "ruff-1", "ruff-2"))
+
+    def switch(to: Path) -> None:
+        link.unlink()
+        link.symlink_to(to)
+
+    switch(before)
+    bench.begin()
+    bench.bash("ruff check; mypy src.py")
+    bench.edit("src.py", "two\n")
+    wait_until(lambda: job(bench, "ruff").ahead_runs >= 1 and job(bench, "mypy").ahead_runs >= 1, limit_s=20, what="both ahead")
+    switch(after)
+    bench.edit("src.py", "three\n")
+    wait_until(lambda: job(bench, "mypy").ahead_runs >= 2 and not bench.state().open_attempts(), limit_s=20, what="the other one ahead")
+    assert job(bench, "ruff").ahead_runs == 1
+    switch(before)
+    assert bench.bash("ruff check")[:2] == (b"ruff-1\nthree\n", 0)

@@ -57,6 +57,72 @@ def test_file_that_a_manifest_extends_is_an_input_and_so_is_what_it_names(root, 
     assert str(base) in watch.moved()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ruff.toml", 'extend = "../shared/base.toml"'),
+        (".eslintrc.json", '{"extends": "../shared/base.toml"}'),
+        ("deep/phpstan.neon", "includes:\n  - ../../shared/base.toml\n"),
+        (".flake8", "[flake8]\nfilename = ../shared/base.toml\n"),
+        ("jest.config.json", '{"roots": ["../shared"]}'),
+        ("scripts/test.sh", ". ../shared/base.toml\n"),
+    ],
+)
+def test_what_configuration_of_any_tool_names_outside_is_an_input(root, short, name, text):  # noqa: F811
+    """F40: `extends`, `include` and their kin lead out of a project by files that are no manifests."""
+    path = write(short / "shared" / "base.toml", "1\n")
+    write(root / name, text)
+    watch = Watch(root)
+    same_size_same_times(path)
+    assert watch.classes() == {str(path): "source"}
+
+
+@pytest.mark.parametrize("name", ["strict.json", "rules.js", "lib/a.py"])
+def test_what_a_file_outside_names_beside_itself_is_an_input(root, short, name):  # noqa: F811
+    """F40: `"extends": "./strict.json"` two steps from the project."""
+    path = write(short / "shared" / name, "1\n")
+    write(short / "shared" / "unnamed.txt")
+    write(short / "shared" / "base.json", '{"extends": ["./strict.json", "./rules"], "path": "lib"}')
+    write(root / "tsconfig.json", '{"extends": "../shared/base.json"}')
+    watch = Watch(root)
+    write(short / "shared" / "unnamed.txt", "more\n")
+    assert watch.moved() == set()
+    write(path, "22\n")
+    assert watch.moved() == {str(path)}
+    os.unlink(path)
+    assert watch.moved() & {str(path), str(path.parent)}
+
+
+def test_what_configuration_above_the_project_names_is_an_input(root, short):  # noqa: F811
+    path, base = write(short / "lib" / "a.py", "1\n"), write(short / "base.json", "{}")
+    write(short / "pytest.ini", "[pytest]\npythonpath = lib\n")
+    write(short / "tsconfig.json", '{"extends": "./base.json"}')
+    watch = Watch(root)
+    write(path, "22\n")
+    assert watch.moved() == {str(path)}
+    write(base, "{ }")
+    assert watch.moved() == {str(base)}
+
+
+def test_packages_installed_above_the_project_count(root, short):  # noqa: F811
+    lock = write(short / "node_modules" / ".package-lock.json", "{}")
+    watch = Watch(root)
+    write(lock, "{ }")
+    assert watch.moved() == {str(lock)}
+
+
+def test_configuration_leads_to_no_folder_around_the_project_and_a_folder_full_of_it_is_data(root, short):  # noqa: F811
+    write(short / "beside.py")
+    write(root / "tool.yml", f"context: ..\nup: ../../{short.name}\n")
+    for number in range(tree.manifests.CONFIGS_MOST + 1):
+        write(root / "data" / f"{number}.json", '"../../shared/x"')
+    write(short / "shared" / "x")
+    watch = Watch(root)
+    write(short / "beside.py", "2\n")
+    write(short / "shared" / "x", "2\n")
+    assert watch.moved() == set()
+
+
 def test_what_a_manifest_names_and_is_not_there_is_seen_when_it_comes(root, short):  # noqa: F811
     write(root / "go.mod", "replace x => ../lib")
     watch = Watch(root)

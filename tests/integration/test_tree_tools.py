@@ -10,7 +10,7 @@ import pytest
 
 from integration.conftest import Bench, _end
 from integration.test_tree import quiet_home, write  # noqa: F401  (a fixture)
-from stretto.tree import steered, tool_identity, unseen_tool
+from stretto.tree import steered, tool, tool_identity, unseen_tool
 
 SITE = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 
@@ -159,3 +159,53 @@ def test_f40_an_install_into_the_environment_of_a_wrapper_between_run_and_questi
         assert bench.joins()[-1] == ("exec", "a cache steers its outcome")
     finally:
         _end(bench, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        ("exec {t}/real/tool", "real/tool"),
+        ('exec "$(dirname "$0")/../real/tool" "$@"', "real/tool"),
+        ("import sys; sys.path.insert(0, '{t}/real'); import m", "real/m.py"),
+        ("require('{t}/real/m.js')", "real/m.js"),
+    ],
+)
+def test_what_a_wrapper_goes_on_with_is_part_of_the_tool(short, script, named):
+    """F40: another program, or other code, behind the same wrapper."""
+    root = short / "p"
+    root.mkdir()
+    behind = write(short / named, "1\n")
+    behind.chmod(0o755)
+    program = write(short / "bin" / "ruff", "#!/bin/sh\n" + script.format(t=short) + f"\n# {root}/a.py {short}/real/log.txt\n")
+    write(root / "a.py")
+    write(short / "real" / "log.txt")
+
+    def identity() -> bytes:
+        return tool_identity(bytes(program), bytes(root), [b"ruff"], root=bytes(root))
+
+    before = identity()
+    write(root / "a.py", "2\n")
+    write(short / "real" / "log.txt", "2\n")
+    assert identity() == before  # the project is the scan's; a file that is no program may be written to
+    write(behind, "22\n")
+    assert identity() != before
+
+
+@pytest.mark.parametrize(
+    "entry", ["RUFF_CONFIG={f}", "PYTEST_ADDOPTS=-q -c {f}", "NODE_OPTIONS=--require={f}", "COVERAGE_RCFILE={f}", "BASH_ENV={f}"]
+)
+def test_a_file_that_a_variable_names_for_settings_is_part_of_the_tool(short, entry):
+    root, file = short / "p", write(short / "shared" / "x.toml", "1\n")
+    root.mkdir()
+    program, env = write(short / "bin" / "ruff", "\x7fELF"), [entry.format(f=file).encode()]
+    before = tool_identity(bytes(program), bytes(root), [b"ruff"], root=bytes(root), env=env)
+    assert tool_identity(bytes(program), bytes(root), [b"ruff"], root=bytes(root), env=env) == before
+    write(file, "22\n")
+    assert tool_identity(bytes(program), bytes(root), [b"ruff"], root=bytes(root), env=env) != before
+
+
+@pytest.mark.parametrize("name", ["MYPYPATH", "NODE_PATH", "RUBYLIB", "PERL5LIB"])
+def test_folders_of_sources_that_variables_name_are_led_to(short, name):
+    program = write(short / "bin" / "ruff", "\x7fELF")
+    found = tool(bytes(program), bytes(short / "p"), [b"ruff"], root=bytes(short / "p"), env=[f"{name}={short}/lib:{short}/more".encode()])
+    assert found.leads == (f"{short}/lib", f"{short}/more")

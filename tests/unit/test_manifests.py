@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stretto.manifests import MOST_PATHS, is_manifest, paths
+from stretto.manifests import MOST_PATHS, is_manifest, is_settings, named_by, paths, paths_of_settings, words
 
 NAMED = [
     ("Cargo.toml", 'lib1 = { path = "../lib" }', ("../lib",)),
@@ -71,3 +71,52 @@ def test_a_manifest_with_more_paths_than_are_read_says_so_by_their_number():
 @pytest.mark.parametrize("name", ["a.py", "README.md", "data.json", "main.ts", "notes.txt", "", ".", "pyproject.toml.bak"])
 def test_other_files_are_no_manifests(name):
     assert not is_manifest(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    """ruff.toml .ruff.toml .eslintrc.json .eslintrc.yml .eslintrc .eslintrc.cjs pyrightconfig.json biome.json .mypy.ini .stylelintrc
+    .golangci.yml .rubocop.yml phpunit.xml phpunit.xml.dist jest.config.json .mocharc.json vitest.workspace.json .flake8 .pylintrc .coveragerc
+    .rspec phpstan.neon nx.json turbo.json .env .env.test common.mk base.json eslint.base.js test.sh dev.txt ty.toml
+    build.sbt gradle.properties config.toml""".split(),
+)
+def test_configuration_of_any_tool_may_name_what_it_extends(name):
+    assert is_settings(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.py", "README.md", "main.ts", "types.d.ts", "a.png", ".gitignore", ".coverage", "", ".", "pyproject.toml", "go.sum", "compose.yaml"],
+)
+def test_code_prose_data_and_what_is_a_manifest_are_no_such_configuration(name):
+    assert not is_settings(name)
+
+
+def test_configuration_leads_out_by_relative_paths_only():
+    text = b'extend = "../shared/ruff.toml"\ncache-dir = "/var/cache/ruff"\nsrc = [".."]\n'
+    assert paths_of_settings("ruff.toml", text) == ("../shared/ruff.toml",)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"extends": "./base.json"}', ["base.json"]),
+        ("import rules from './rules'", ["rules.js", "rules.mk"]),
+        ("from helper import x", ["helper.py"]),
+        ("include rules.mk", ["rules.mk"]),
+        ("pythonpath = lib/a", ["lib"]),
+        ("nothing of this", []),
+    ],
+)
+def test_a_file_outside_names_others_beside_it_with_their_ending_or_without(text, named):
+    assert named_by(words("x.toml", text.encode()), ["base.json", "rules.js", "helper.py", "rules.mk", "lib", ".git", ".hidden"]) == named
+
+
+def test_prose_names_nothing():
+    assert words("README.md", b"see lib") == words("LICENSE", b"lib") == frozenset()
+
+
+def test_configuration_leads_to_nothing_that_is_written_rather_than_read():
+    text = b"file: ../logs\nhandler: ../var/app.log\noutDir: ../dist\ndb: ../test.sqlite3\nextends: ../login.json ../builder ../shared/out.toml\n"
+    assert paths_of_settings("logging.yml", text) == ("../login.json", "../builder", "../shared/out.toml")
+    assert named_by(words("x.toml", b"app.log dist rules"), ["app.log", "dist", "rules.js"]) == ["rules.js"]

@@ -181,6 +181,8 @@ TIMED = [
     "eval 'time pytest'",
     "SECONDS=0; pytest -q; echo took $SECONDS",
     "start=$(date +%s%N); pytest -q; end=$(date +%s%N); echo $((end - start))",
+    "date; pytest -q; date",
+    "date\npytest -q 2>&1 | tail -3\ndate",
     't0=$EPOCHREALTIME; pytest; echo "$t0 ${EPOCHREALTIME}"',
 ]
 LOOPED = [
@@ -198,6 +200,8 @@ LOOPED = [
     "seq 5 | xargs -P2 -I {} sh -c 'pytest -q'",
     "repeat 5 pytest -q",
     "repeat 5; do pytest -q; done",
+    "for i in 1 2 3; pytest -q",
+    "for i in 1 2 3; { pytest -q; }",
 ]
 NEITHER = [
     "pytest -q",
@@ -210,11 +214,14 @@ NEITHER = [
     "echo 'time pytest'",
     'git commit -m "for a while; do time pytest; done"',
     "pytest -k time",
+    "pytest -q; echo wait for it; ruff check",
+    "for f in a b; pytest $f",
     "ls a/time b",
     "seq 5 | xargs -I{} pytest test_{}.py",
     "echo a b | xargs ruff check",
     "timeout 60 pytest",
     "date +%s > stamp; pytest",
+    "date; pytest --date; echo 'date; date'",
     "",
 ]
 

@@ -58,7 +58,24 @@ def test_split_construct_that_may_hide_a_command_stops_with_a_reason(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["a <> b", "a > $x", "a > ~/x", "a > x*", "a > =x", "a > '' ", "a > /dev/tcp/h/1", "a > $(b)", "a < /dev/tcp/h/1", "a &", "a & b"],
+    [
+        "a <> b",
+        "a >! b",
+        "a >!b",
+        "a >>! b",
+        "a &>! b",
+        "a 2>! b",
+        "a > $x",
+        "a > ~/x",
+        "a > x*",
+        "a > =x",
+        "a > '' ",
+        "a > /dev/tcp/h/1",
+        "a > $(b)",
+        "a < /dev/tcp/h/1",
+        "a &",
+        "a & b",
+    ],
 )
 def test_split_effect_of_the_shell_itself_is_a_flaw_of_its_part(text):
     found, opaque = split(text)

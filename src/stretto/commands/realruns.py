@@ -258,6 +258,9 @@ _BEGINS = r"(?:^|[;&|(){}\n!])[ \t]*(?:(?:do|then|else|elif|if|while|until)[ \t]
 _TIMES = re.compile(rf"{_BEGINS}time\s")
 _CLOCKS = re.compile(r"[$][{]?(?:SECONDS|EPOCHREALTIME|EPOCHSECONDS)\b")
 _STAMPS = re.compile(r"\bdate\s+[\"']?[+]%s")
+_DATES = re.compile(r"(?:^|[;&|({`\n])\s*date(?=[\s;&|)`]|$)")
+_SHORT_LOOP = re.compile(r"\s+\w+\s+in\s[^;\n]*[;\n]\s*\{?([^;\n}]*)")
+"""zsh's, without `do`: `for i in 1 2; pytest`. With one nothing stands in its place."""
 _LOOPS = re.compile(r"(?:^|[;&|(){}\n\s])(for|while|until|select|do|done|repeat)(?=[;&|(){}\n\s]|$)")
 
 
@@ -267,7 +270,9 @@ def by_text(text: str) -> Asked | None:
         bare = _QUOTED.sub(lambda found: "x" * len(found.group()), each)
         if _TIMES.search(bare):
             return Asked(MEASURED, "`time` measures it")
-        if _CLOCKS.search(each) or len(_STAMPS.findall(each)) > 1:  # `start=$(date +%s); pytest; echo $(($(date +%s) - start))`
+        if (
+            _CLOCKS.search(each) or len(_STAMPS.findall(each)) > 1 or len(_DATES.findall(bare)) > 1
+        ):  # `start=$(date +%s); pytest; echo $(($(date +%s) - start))`
             return Asked(MEASURED, "the clock is read around it")
         if any(_holds_a_check(part, 0) for part in _repeated(each, bare)) or _xargs_repeats(each):
             return Asked(REPEATED, "it stands in a loop: whoever repeats a check looks for a difference")
@@ -292,6 +297,8 @@ def _repeated(text: str, bare: str) -> Iterable[str]:
             yield text[word.end(1) : end]
         elif word[1] == "repeat":  # zsh's: `repeat 5 pytest`
             yield text[word.end(1) : end].strip().partition(" ")[2]
+        elif word[1] == "for" and (short := _SHORT_LOOP.match(text, word.end(1), end)):
+            yield short[1]
 
 
 def _holds_a_check(text: str, depth: int) -> bool:

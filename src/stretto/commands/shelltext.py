@@ -18,8 +18,8 @@ MAX_CHARS = 65_536
 _ENDS = " \t\n;&|<>()"
 _REDIRECT = re.compile(r"(?:\d*(?:<<<|<<|<>|<&|>>|>&|>\||<|>)|&>>?)", re.ASCII)
 _WRITING = frozenset({">", ">>", ">|", "&>", "&>>", ">&"})
-_UNCLEAR = re.compile(r"^[~=]|[*?\[{]")
-"""In the name of a file that is written: the shell may make another one of it."""
+_UNCLEAR = re.compile(r"^[~=!]|[*?\[{]")
+"""In the name of a file that is written: the shell may make another one of it. zsh takes `>! file` for `>| file`."""
 _EXPANSION = re.compile(
     r"\$(?:[A-Za-z_]\w*|[?#@*$!0-9-]|\{[?#@*$!0-9]\}|\{#?[A-Za-z_]\w*\}|\{[A-Za-z_]\w*\[(?:\d+|@|\*)\]\}|\{[A-Za-z_]\w*:?-[\w./ ,:-]*\})",
     re.ASCII,

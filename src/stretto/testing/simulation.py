@@ -1680,6 +1680,9 @@ class Door:
                 return key_of(index), invocation
         return None
 
+    def is_tool_of(self, job: JobKey, invocation: Invocation) -> bool:
+        return True
+
     def head_log(self) -> tuple[str, ...]:
         return ()
 
