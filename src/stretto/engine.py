@@ -80,8 +80,9 @@ DISTURBED_S = 60.0
 BYTE_CODE_S = 2.5
 """For so long after an ahead run has ended, byte code that it made may still be of the second in which a source is written."""
 PYCACHE_PREFIX = b"PYTHONPYCACHEPREFIX="
-JUST_S, ACT_S = 0.5, 5.0
-"""What a session did just before a look may show in the next one; what it did longer ago than the second explains nothing."""
+JUST_S, ACT_S = 1.0, 5.0
+"""What shows so soon after a session acted is its own although there was a look between (a formatter's hook); what it did longer ago than
+the second explains nothing."""
 SAMPLE_S = 0.25
 QUICK_S = 1.0
 """A foreground command that usually ends sooner takes no ahead run's place: stopping one would cost more than it disturbs."""
@@ -235,10 +236,10 @@ class Engine:
         self._fixes: dict[JobKey, tuple[int, str]] = {}
         """Where a command is configured to rewrite sources, and how often something had moved when that was looked up."""
         self._looked_s = world.mono_s()
-        self._acted_s = self._risked_s = float("-inf")
-        """When a session last did something that may have moved the tree, and something of which nobody knows what it did."""
+        self._acted_s = float("-inf")
+        """When a session last did something that may have moved the tree."""
         self._head = world.head_log()[-1:]
-        """How HEAD last moved."""
+        """How HEAD last moved: as it was last seen, or as the last call that may have moved it left it."""
         self._stranger: Literal["", "files", "branch"] = ""
         """What moved last without any session: nothing runs ahead for that until one acts again."""
         self._moved_s = 0.0
@@ -457,7 +458,6 @@ class Engine:
         """
         if session is not None:
             self._acts()
-            self._risked_s = self._acted_s
         self._owed_epoch = reason
         epoch = self.state.epoch + 1
         self.log(EpochBegan, epoch=epoch, reason=reason, session=session)
@@ -779,6 +779,8 @@ class Engine:
         """Calls are over, to the host; what they left running is followed from now on."""
         if any(call.effect != "reads" for call in calls):
             self._acts()
+        if any(call.is_unknown for call in calls):
+            self._head = self._world.head_log()[-1:]
         for unknown in (True, False):
             kind = [call for call in calls if call.is_unknown is unknown]
             if kind:
@@ -1257,11 +1259,11 @@ class Engine:
 
     def look(self) -> None:
         """Bring the generation up to date; only this decides what a result is worth."""
+        looked_s, self._looked_s = self._looked_s, self._world.mono_s()
         before, scan = self._scan, self._world.tree.scan()
         self._scan = scan
         if scan.generation != before.generation and not scan.moved:
             self._busy_s = self._world.mono_s()
-        looked_s, self._looked_s = self._looked_s, self._world.mono_s()
         if scan.moved:
             self._whose(scan, looked_s)
             self._moves += 1
@@ -1309,17 +1311,18 @@ class Engine:
         """Something moved: take note when that was no session's doing. Nothing runs ahead for it until one acts again (decision 0026).
 
         A session acts by its writing tools, by Bash calls that do more than read, and by what these left running. HEAD is moved by calls of
-        unknown effects alone: what a check or a process in the background writes is its own, but no checkout of another branch.
+        unknown effects alone, and only until they end: what a check or a process in the background writes is its own, but no checkout of
+        another branch.
 
         Args:
-            looked_s: when the tree was last looked at: what a session did before that had shown by then.
+            looked_s: when the last look at the tree began: what a session did before that had shown by then.
         """
         switched = False
         if any(change.of is FileClass.GIT and not freshness.is_rewriting(change) for change in scan.moved):
             head = self._world.head_log()[-1:]
             switched, self._head = head != self._head, head
-        since_s = max(looked_s - JUST_S, self._world.mono_s() - ACT_S)
-        if (self._risked_s if switched else self._acted_s) >= since_s:
+        now_s = self._world.mono_s()
+        if not switched and self._acted_s >= max(min(looked_s, now_s - JUST_S), now_s - ACT_S):
             return
         if any(conversation.open_of_unknown_effects() if switched else conversation.acts for conversation in self.conversations.values()):
             return

@@ -188,13 +188,13 @@ def session_text(
     if not (functions or by_words or found.paths):
         return "\n".join([*lines, ":", ""])
     lines += [_HELPERS.format(test=test, start=start, folder=ours, checks=_check_patterns(found))]
-    lines += [_define(name, f'_stretto {name} "$@"') for name in functions]
+    lines += [_define(name, f'_stretto {name} "$@" || return') for name in functions]
     for name, words in by_words.items():
         direct = setpriv and name in (*pythons.on_path, *git.on_path)
         lines += [_define(name, _BY_WORDS.format(name=name, words=words, within=_bound(name, setpriv if direct else "")))]
     lines += ['_stretto_text="${BASH_EXECUTION_STRING-${ZSH_EXECUTION_STRING-/}}"']  # of the whole Bash call; "/": not known
     lines += _by_path(found.paths, setpriv)
-    lines += [f"case $_stretto_text in {_LOOKS}) eval {shlex.quote(_LOOKING.format(folder=ours))} ;; esac"]
+    lines += [f"case $_stretto_text in {_LOOKS}) eval {shlex.quote(_LOOKING.format(folder=ours, callers=_CALLERS))} ;; esac"]
     return "\n".join([*lines, "unset _stretto_text", "unset -f _stretto_free", ":", ""])
 
 
@@ -208,10 +208,10 @@ function _stretto_free {{ ! functions "$1" && ! alias "$1"; }}
 else
 function _stretto_free {{ ! declare -F "$1" && ! alias "$1"; }}
 fi
-function _stretto {{ _stretto_run "function:${{BASHPID-}}:$$:${{BASH_LINENO[1]-}}:$0" "$@"; }}
-function _stretto_through {{ _stretto_run "through:${{BASHPID-}}" "$@"; }}
+function _stretto {{ _stretto_run "function:${{BASHPID-}}:$$:${{BASH_LINENO[1]-}}:$0" "$@" || return; }}
+function _stretto_through {{ _stretto_run "through:${{BASHPID-}}" "$@" || return; }}
 function _stretto_run {{
-if {test}; then {start} "$@" || _stretto_end $? "$@"
+if {test}; then {start} "$@" || _stretto_end "$?" "$@"
 else shift; _stretto_native "$@"; fi
 }}
 function _stretto_native {{
@@ -245,7 +245,8 @@ return 1
 }}
 function _stretto_apart {{ [ "${{BASHPID:-$$}}" != "$$" ] || [ "${{ZSH_SUBSHELL:-0}}" != 0 ]; }}"""
 """127 without the tool means that it went away: then the shell itself says so, in its own words; of a path a fresh one does, since in a
-function it would name our file."""
+function it would name our file. Whatever may fail stands before an `|| return`: a trap on errors that functions inherit (`set -E`)
+would else run once for each of ours, and once more for the call itself."""
 
 _CHECKS, _GATES = "_stretto_checks", "_stretto_gates"
 """Functions that say of a call's words that it may be a check, or one that a gate is asked about; the shim reads them properly."""
@@ -253,14 +254,32 @@ _CHECKS, _GATES = "_stretto_checks", "_stretto_gates"
 _BY_WORDS = """\
 if {words} "$@"; then _stretto {name} "$@"
 elif _stretto_apart; then {within} "$@"
-else \\command {name} "$@"; fi"""
+else \\command {name} "$@"; fi || return"""
 """In a subshell a call that is not ours goes through a program that binds it to the subshell's life: `python x & kill $!` means it."""
 
 _LOOKS = '*"command -"*|*"type "*|*"which "*|*whence*|*where*'
 """What a text has in which somebody asks the shell where a tool is."""
 
+_ON_CALLER = (
+    ". ",
+    "break",
+    "continue",
+    "declare ",
+    "eval ",
+    "exec ",
+    "getopts ",
+    "local ",
+    "return",
+    "set ",
+    "shift",
+    "source ",
+    "typeset ",
+)
+_CALLERS = "|".join(f'*"command {word}"*' for word in _ON_CALLER)
+"""What a text has in which `command` runs a builtin that acts on who calls it: in a function it would act on the function."""
 _LOOKING = """\
 function _stretto_look {{ (
+local _stretto_at _stretto_code
 PATH=${{PATH//{folder}/}}
 for _stretto_at in "$@"; do case $_stretto_at in -*) ;; *)
 case $(typeset -f "$_stretto_at") in *_stretto*) unset -f "$_stretto_at" ;; esac ;; esac; done
@@ -269,26 +288,26 @@ if [ -n "${{ZSH_VERSION-}}" ]; then builtin "$@"; exit; fi
 [ -z "$_stretto_at" ] || printf '%s\\n' "${{_stretto_at//"$BASH_SOURCE: line"/$0: line}}" >&2
 exit $_stretto_code
 ) }}
-case $_stretto_text in *"command -"*)
+case $_stretto_text in {callers}) ;; *"command -"*)
 if _stretto_free command; then
-function command {{ case ${{1-}} in -*[vV]*) _stretto_look command "$@" ;; *) builtin command "$@" ;; esac; }}
+function command {{ case ${{1-}} in -*[vV]*) _stretto_look command "$@" ;; *) builtin command "$@" ;; esac || return; }}
 fi ;; esac
 case $_stretto_text in *"type "*)
 if _stretto_free type; then
-function type {{ _stretto_look type "$@"; }}
+function type {{ _stretto_look type "$@" || return; }}
 fi ;; esac
 case ${{ZSH_VERSION:+$_stretto_text}} in *whence*|*where*|*"which "*)
 if _stretto_free whence; then
-function whence {{ _stretto_look whence "$@"; }}
+function whence {{ _stretto_look whence "$@" || return; }}
 fi
 if _stretto_free where; then
-function where {{ _stretto_look where "$@"; }}
+function where {{ _stretto_look where "$@" || return; }}
 fi
 if _stretto_free which && [ -z "$(trap)" ]; then
-function which {{ _stretto_look which "$@"; }}
+function which {{ _stretto_look which "$@" || return; }}
 function _stretto_again {{
 if ! functions which >/dev/null; then
-function which {{ _stretto_look which "$@"; }}
+function which {{ _stretto_look which "$@" || return; }}
 else
 case $ZSH_DEBUG_CMD in :|*builtin*|*_stretto*) return ;; esac
 fi
@@ -315,8 +334,8 @@ def _by_path(paths: Sequence[str], setpriv: str) -> list[str]:
     folders = "|".join(dict.fromkeys(f"*{_folder(path)}*" for path in paths))
     python = _BY_WORDS.format(name="__AT__", words=_CHECKS, within=_bound("__AT__", setpriv))
     bodies = {
-        True: shlex.quote(f'[ -x __AT__ ] || {{ _stretto_end 127 path __AT__ "$@"; return; }}\n{python}'),
-        False: shlex.quote('_stretto __AT__ "$@"'),
+        True: shlex.quote(f'[ -x __AT__ ] || {{ _stretto_end 127 path __AT__ "$@" || return; return; }}\n{python}'),
+        False: shlex.quote('_stretto __AT__ "$@" || return'),
     }
     each = [
         f"case $_stretto_text in *{name}*|/) _stretto_meet {bodies[name in commands.PYTHONS]} {' '.join(group)} ;; esac"

@@ -7,13 +7,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from integration.conftest import Bench
-from stretto import observe, render
+from stretto import engine, observe, render
 from stretto.fold import Job
 from stretto.model import AttemptSettled, JobContradicted, JobFlipped, JobSeen, NewsTold, TreeMoved
 from stretto.testing.wait import wait_until
@@ -259,7 +260,8 @@ def branched(bench: Bench) -> Bench:
     (bench.root / "src.py").write_text("theirs\n")
     subprocess.run([*git, "commit", "-qam", "theirs"], cwd=bench.root, check=True)
     subprocess.run([*git, "switch", "-q", "-"], cwd=bench.root, check=True)
-    bench.tool("pytest", "sleep 0.3")
+    bench.tool("pytest", "sleep 0.3; cat src.py >> $HOME/runs")
+    bench.tool("other", ":")
     bench.begin()
     bench.bash("pytest -q")
     bench.edit("src.py", "mine\n")
@@ -285,6 +287,34 @@ def test_a_branch_that_somebody_else_checks_out_runs_only_when_the_session_acts_
     assert job(branched, "pytest").ahead_runs == 2
     branched.edit("src.py", "theirs, and mine\n")
     branched.settled(3, "ahead")
+
+
+@pytest.mark.parametrize("command", ["other", "other; cat src.py", f"{COMMIT} own --allow-empty"])
+def test_a_branch_that_somebody_else_checks_out_right_after_a_call_of_the_sessions_is_not_the_sessions(branched: Bench, command: str):
+    """A call of unknown effects was taken for what moved HEAD for five seconds after its end."""
+    branched.bash(command)
+    seen = len(branched.events(TreeMoved))
+    subprocess.run(["git", "switch", "-q", "theirs"], cwd=branched.root, check=True)
+    moved(branched, seen)
+    branched.write(branched.root / "other.py", "an editor's, later\n")
+    moved(branched, seen + 1)
+    branched.bash("cat src.py")
+    wait_until(lambda: not branched.state().open_attempts(), limit_s=20, what="the end of what was under way")
+    assert "theirs\n" not in (branched.short / "runs").read_text()
+    branched.edit("src.py", "theirs, and mine\n")
+    wait_until(lambda: "theirs, and mine\n" in (branched.short / "runs").read_text(), limit_s=20, what="a run of the session's own text")
+
+
+def test_files_that_somebody_else_writes_after_a_look_are_not_the_sessions_because_it_acted_before(branched: Bench):
+    branched.bash("other")
+    seen = len(branched.events(TreeMoved))
+    time.sleep(engine.JUST_S)  # what moves within it counts as the session's
+    subprocess.run(["git", "checkout", "-q", "theirs", "--", "src.py"], cwd=branched.root, check=True)
+    moved(branched, seen)
+    branched.write(branched.root / "other.py", "an editor's, later\n")
+    moved(branched, seen + 1)
+    wait_until(lambda: not branched.state().open_attempts(), limit_s=20, what="the end of what was under way")
+    assert "theirs\n" not in (branched.short / "runs").read_text()
 
 
 def test_a_checkout_of_the_sessions_own_is_its_own_work(branched: Bench):

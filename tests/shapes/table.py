@@ -296,6 +296,33 @@ SHAPES: tuple[Shape, ...] = (
     _shape("user's function under another name", "t a.py", snapshot='t() { pytest -q "$@"; }\n'),
     _shape("user's set -e in his shell", "pytest --fail; echo on", snapshot="set -e\n"),
     _shape("user's IFS", "IFS=-; pytest -q a-b", snapshot=""),
+    _shape("an IFS of digits", 'IFS=012; pytest --fail; echo "$?"'),
+    _shape(
+        "a trap on errors", "set -E; trap 'echo \"failed: $?\"' ERR; pytest --fail; .venv/bin/pytest --fail; echo on", 2, shells=("bash",)
+    ),
+    _shape(
+        "a trap on errors of what is no check",
+        "set -E; trap 'echo \"failed: $?\"' ERR; python3 -c 'exit(3)'; git nope 2>/dev/null; type nope",
+        0,
+        "no check",
+        differs=("bash line numbers",),
+        shells=("bash",),
+    ),
+    _shape(
+        "a trap on errors that leaves",
+        "set -Eeu; trap 'echo failed; exit 9' ERR; pytest -q; pytest --fail; echo never",
+        2,
+        shells=("bash",),
+    ),
+    _shape("zsh's trap on errors", 'TRAPZERR() { echo "failed: $?"; }; pytest --fail; echo on', shells=("zsh",)),
+    _shape("command before a builtin", 'command -v pytest >/dev/null; command set -- a b; echo "$#"; pytest -q', shells=("bash",)),
+    _shape(
+        "command before break", "for i in 1 2 3; do command -v pytest >/dev/null; command break; done; echo $i; pytest -q", shells=("bash",)
+    ),
+    _shape("command before exec", "command -v pytest >/dev/null; command exec 4>&1; echo hi >&4; exec 4>&-; pytest -q", shells=("bash",)),
+    _shape(
+        "zsh's warnings", "setopt warn_create_global warn_nested_var 2>/dev/null; command -v pytest >/dev/null; pytest -q", shells=("zsh",)
+    ),
     _shape("unset -f", "unset -f pytest 2>/dev/null; pytest -q"),
     _shape("set -x", "set -x; pytest -q", differs=("a trace",)),
 )
