@@ -484,8 +484,9 @@ def erase(paths: ProjectPaths) -> None:
 
 
 def display(path: str) -> str:
-    """Return a path as text that any terminal and any JSON can hold."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as text that any terminal and any JSON can hold: nothing in it acts on a terminal or begins a line."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _write(paths: ProjectPaths, record: Grant) -> Project:
