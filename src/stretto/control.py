@@ -178,10 +178,11 @@ def replace(paths: ProjectPaths, by: str) -> None:
     Requested jobs go on. A supervisor from before this question is ended, unless that would end such jobs.
     """
     try:
-        ask(paths, {"op": b"leave", "by": by.encode()})
+        known = "ok" in ask(paths, {"op": b"leave", "by": by.encode()})
     except UnavailableError:
-        if not any(attempt.kind == "requested" for attempt in fold_log(paths).open_attempts()):
-            stop(paths)
+        known = False
+    if not known and not any(attempt.kind == "requested" for attempt in fold_log(paths).open_attempts()):
+        stop(paths)
 
 
 def stop(paths: ProjectPaths) -> int:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from integration.conftest import SESSION
-from stretto import __version__, bundle, doctor, trust
+from stretto import __version__, bundle, control, doctor, trust
 from stretto.executors import local
 from stretto.fold import Passed
 from stretto.model import AttemptExited, AttemptStarted, JobKey, SessionClosed, SupervisorStarted, SupervisorStopped
@@ -330,6 +331,19 @@ def test_f12_init_of_another_build_ends_the_supervisor_and_no_job_that_was_asked
     hold.unlink()
     wait_until(lambda: not bench.state().open_attempts(), what="its end")
     assert isinstance(bench.state().requests[JobKey(job)].phase, Passed)
+
+
+@pytest.mark.parametrize("job", [True, False], ids=["with a job", "alone"])
+def test_f12_a_supervisor_too_old_to_know_how_to_leave_is_ended_unless_that_ended_a_job(monkeypatch, bench, job):
+    ended = []
+    monkeypatch.setattr(control, "ask", lambda *_: {"do": b"exec", "reason": b"the supervisor met an error"})
+    monkeypatch.setattr(control, "stop", ended.append)
+    kinds = ["ahead", "requested"] if job else ["ahead"]
+    monkeypatch.setattr(
+        control, "fold_log", lambda _: SimpleNamespace(open_attempts=lambda: [SimpleNamespace(kind=kind) for kind in kinds])
+    )
+    control.replace(bench.paths, "99.0")
+    assert ended == ([] if job else [bench.paths])
 
 
 # --- crashing commands, cancelled ones, nested ones -------------------------------------------------------------------------
