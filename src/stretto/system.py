@@ -393,7 +393,7 @@ def state_base() -> str:
         found = ""
     if not os.path.isabs(found):
         raise UserError(
-            f"cannot tell where your home folder is: HOME is not set and user {os.getuid()} is not in the user database; "
+            f"cannot tell where your home folder is: HOME names none in full, and user {os.getuid()} is not in the user database; "
             "set HOME to a folder that you may write, or STRETTO_STATE_DIR"
         )
     return found

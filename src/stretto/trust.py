@@ -192,6 +192,8 @@ def load(base: str, key: str) -> Project | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.filename != paths.grant:  # a folder above it
+            raise UserError(f"cannot look into {error.filename}: {error.strerror}; mend that or set STRETTO_STATE_DIR") from error
         raise UserError(f"cannot read grant {paths.grant}: {error.strerror}; remove it and run `stretto init`") from error
     try:
         _refuse_shared(paths.grant, os.fstat(descriptor), stat.S_ISREG)

@@ -370,6 +370,14 @@ def test_a_home_that_cannot_be_written_is_no_bug_of_ours(world, home):  # noqa: 
     assert "set STRETTO_STATE_DIR" in done.stderr or "Permission denied" in done.stderr
 
 
+def test_a_state_folder_that_cannot_be_entered_is_named_and_not_the_grant_in_it(world):  # noqa: F811
+    """`remove it` was said of a file in a folder that is none."""
+    world.base.write_text("mine\n")
+    ended = world("status", env={"STRETTO_STATE_DIR": f"{world.base}/s"})
+    assert ended.err == f"stretto: cannot look into {world.base}/s: Not a directory; mend that or set STRETTO_STATE_DIR\n"
+    assert ended.code == 1
+
+
 def test_a_folder_that_is_gone_is_said_in_words(world):  # noqa: F811
     gone = world.project / "gone"
     gone.mkdir()
