@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -58,7 +58,7 @@ from stretto import worktrees as worktree
 from stretto.errors import CorruptError, StrettoError, UnavailableError, UserError
 from stretto.fold import Cancelled, Failed, Passed, PutAside, Request, State, apply
 from stretto.model import ENCODER, AttemptId, Bad, End, JobKey, Mode
-from stretto.system import is_locked, missing_above, private_directory, state_base, wall_s
+from stretto.system import build, is_locked, missing_above, private_directory, state_base, wall_s
 from stretto.trust import Project, ProjectPaths, display
 
 INTERRUPTED, BUG = 130, 70
@@ -76,7 +76,15 @@ TIME_BACK = re.compile(r"(\d{1,6})([mhd])")
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command line (that of this process by default) and end with its exit code."""
+    _open_closed_streams()
     sys.exit(run(arguments))
+
+
+def _open_closed_streams() -> None:
+    """Put the null device where the caller closed a stream (`>&-`): Python has none there, and the next file would be taken for it."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # for as long as the process lives
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -93,19 +101,26 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(err=True)
         return INTERRUPTED
     except StrettoError as error:
-        click.echo(f"stretto: {render.plain(str(error))}", err=True)
+        click.echo("stretto: " + "\n".join(map(render.plain, error.lines)), err=True)
         return error.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains when it flushes at its end
+        _give_up_output()
         return 1
     except OSError as error:
         if error.errno not in REFUSED and not _is_lost():
             return _bug(arguments)
         where = f" {error.filename}" if error.filename else " what is needed"
+        if error.errno == errno.ENOSPC and not error.filename:
+            _give_up_output()
         click.echo(f"stretto: cannot use{render.plain(where)}: {error.strerror}", err=True)
         return UserError.exit_code
     except Exception:  # noqa: BLE001  # a bug: said once, in full, in a file that can be attached to a report
         return _bug(arguments)
+
+
+def _give_up_output() -> None:
+    """Lead standard output away from where nothing can be written, or the interpreter complains when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _bug(arguments: Sequence[str] | None) -> int:
@@ -153,7 +168,8 @@ def init(scope: install.Scope | None, observe: bool, git_hooks: bool, worktrees:
     edit = install.plan_init(install.settings_path(root, scope or "local"), wired := install.wiring(base))
     if git_hooks:
         githooks.check(root, base)
-    hidden = gitexclude.plan_add(root) if scope is None and not no_exclude and install.made_by_us(edit) else None
+    with _line_for_git():
+        hidden = gitexclude.plan_add(root) if scope is None and not no_exclude and install.made_by_us(edit) else None
     earlier = _load_or_none(base, trust.project_key(root))
     mode: Mode = "observe" if observe else earlier.grant.mode if earlier and earlier.grant.mode != "off" else "on"
     if not yes and not observe and sys.stdin.isatty() and sys.stdout.isatty():
@@ -166,10 +182,13 @@ def init(scope: install.Scope | None, observe: bool, git_hooks: bool, worktrees:
         )
         paths = project.paths
         worktree.index(project)
+        for each in (edit, hidden) if hidden is not None else (edit,):
+            undo.callback(_remove_folders, missing_above(os.path.realpath(each.path)))
         _write_settings(edit, scope)
         undo.callback(install.perform, install.undoing(edit))
         if hidden is not None:
-            install.perform(hidden)
+            with _line_for_git():
+                install.perform(hidden)
             undo.callback(install.perform, install.undoing(hidden))
         hooks = githooks.install(root, base) if git_hooks else []
         undo.pop_all()
@@ -180,11 +199,14 @@ def init(scope: install.Scope | None, observe: bool, git_hooks: bool, worktrees:
     click.echo(
         "Commands run ahead: {preset} ({why}), at most {slots} at a time; `stretto preset` chooses.".format(**_eagerness(_project()))
     )
-    click.echo(f"Hooks are in {edit.path}{'' if edit.changes else ' (they were there already)'}; state is kept in {paths.folder}.")
+    already = "" if edit.changes else " (they were there already)"
+    click.echo(f"Hooks are in {display(edit.path)}{already}; state is kept in {display(paths.folder)}.")
     if hidden is not None:
-        click.echo(f"Git leaves that file alone: a line in {hidden.path} names it until `stretto uninstall` (`--no-exclude` adds none).")
+        click.echo(
+            f"Git leaves that file alone: a line in {display(hidden.path)} names it until `stretto uninstall` (`--no-exclude` adds none)."
+        )
     if hooks:
-        click.echo(f"Git hooks are in {' and '.join(hooks)}.")
+        click.echo(f"Git hooks are in {' and '.join(map(display, hooks))}.")
     click.echo(
         "Start `claude` as always. `stretto status` shows what happens, `stretto doctor` whether all is well, `stretto uninstall` ends it."
     )
@@ -202,7 +224,7 @@ def _check_disk(base: str, undo: contextlib.ExitStack) -> None:
         raise UserError(f"cannot keep state in {base}: {reason}; set STRETTO_STATE_DIR to a directory on a local disk")
 
 
-def _remove_folders(folders: Sequence[str]) -> None:
+def _remove_folders(folders: Iterable[str]) -> None:
     for folder in folders:
         with contextlib.suppress(OSError):
             os.rmdir(folder)
@@ -231,11 +253,22 @@ def _write_settings(edit: install.Edit, scope: install.Scope | None) -> None:
         raise UserError(f"{error}; {hint}") from error
 
 
+@contextlib.contextmanager
+def _line_for_git() -> Iterator[None]:
+    """Where the line that hides the settings file from git cannot be written, say how to do without it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error}; `stretto init --no-exclude` does without that line") from error
+
+
 def _ask_mode(root: str, edit: install.Edit, has_rules: bool, mode: Mode, hidden: install.Edit | None) -> Mode:
     click.echo(f"In {display(root)} Stretto will")
-    click.echo(f"  write its hooks into {edit.path}" if edit.changes else f"  leave {edit.path} as it is, the hooks are in it")
+    click.echo(
+        f"  write its hooks into {display(edit.path)}" if edit.changes else f"  leave {display(edit.path)} as it is, the hooks are in it"
+    )
     if hidden is not None:
-        click.echo(f"  name that file in {hidden.path}, so that git leaves it alone (`--no-exclude` does not)")
+        click.echo(f"  name that file in {display(hidden.path)}, so that git leaves it alone (`--no-exclude` does not)")
     if has_rules:
         click.echo(f"  follow {trust.RULES_NAME} as it is now; when it changes, you are asked again")
     click.echo("  on:       run checks again by itself after an edit, if Claude ran them here without a question")
@@ -263,15 +296,15 @@ def _load_or_none(base: str, key: str) -> Project | None:
 
 
 def _renew_supervisor(paths: ProjectPaths) -> None:
-    """Let a living supervisor read the grant again; one of another version leaves, the next hook starts ours."""
+    """Let a living supervisor read the grant again; one of another version or build leaves, the next hook starts ours."""
     try:
-        version = control.ask(paths, {"op": b"ping"}).get("version", b"")
+        answer = control.ask(paths, {"op": b"ping"})
     except UnavailableError:
         return
-    if version == __version__.encode():
+    if (answer.get("version"), answer.get("build")) == (__version__.encode(), build().encode()):
         control.reload(paths)
     else:
-        control.stop(paths)
+        control.replace(paths, f"{__version__}, another installation")
 
 
 @stretto.command()
@@ -297,21 +330,22 @@ def uninstall(everything: bool) -> None:
     for plan in plans:
         edits = [install.plan_uninstall(edit.path) for edit in plan.edits]  # again: two projects may have one file
         _take_out([*edits, *plan.hidden()], faults)
-        folder = Path(plan.root, ".claude")
-        if plan.key in gone and gone[plan.key].grant.made_directory and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if plan.key in gone and gone[plan.key].grant.made_directory:
+            _remove_folders(dict.fromkeys(os.path.dirname(os.path.realpath(path)) for path in plan.files))
         for said in plan.take_git_hooks():
             click.echo(said)
         for path, used in plan.shared.items():
-            click.echo(f"The hooks in {path} stay: it is also the settings file of {used}, another granted project.")
+            click.echo(f"The hooks in {display(path)} stay: it is also the settings file of {used}, another granted project.")
     if user and not others:
         _take_out([user], faults)
+        if user.changes and user.after is None and any(each.grant.made_directory for each in gone.values()):
+            _remove_folders([os.path.dirname(os.path.realpath(user.path))])
     for paths in stated:
         trust.revoke(paths)
         worktree.forget(base, paths.key)
         ended = control.stop(paths)
         trust.erase(paths)
-        click.echo(f"Removed {paths.folder}" + (f", ended {ended} process{'es' if ended > 1 else ''}." if ended else "."))
+        click.echo(f"Removed {display(paths.folder)}" + (f", ended {ended} process{'es' if ended > 1 else ''}." if ended else "."))
     if here and here.grant.origin and (origin := _load_or_none(base, here.grant.origin)) is not None:
         click.echo(
             f"The next session here is served again: {display(origin.root)} is granted with its worktrees. "
@@ -319,13 +353,14 @@ def uninstall(everything: bool) -> None:
         )
     if others and user and user.changes:
         click.echo(
-            f"The hooks in {user.path} stay: {len(others)} other granted projects use them; `stretto uninstall --all` takes them out."
+            f"The hooks in {display(user.path)} stay: {len(others)} other granted projects use them; "
+            "`stretto uninstall --all` takes them out."
         )
     if everything:
         Path(base, rules.SETTINGS_FILE).unlink(missing_ok=True)
         _remove_base(base)
     elif not others and Path(base, "bin").is_dir():
-        click.echo(f"The shims in {base}/bin stay, files of builds may name them; `stretto uninstall --all` removes them.")
+        click.echo(f"The shims in {display(base)}/bin stay, files of builds may name them; `stretto uninstall --all` removes them.")
     if faults:
         raise UserError(f"all else is done, but {'; '.join(faults)}; its hooks do nothing any more; take them out by hand")
 
@@ -336,15 +371,18 @@ class _Taking:
     def __init__(self, key: str, root: str, others: Sequence[Project]) -> None:
         self.key, self.root = key, root
         real = {os.path.realpath(path): other.root for other in others for path in install.settings_paths(other.root).values()}
-        planned = [install.plan_uninstall(path) for scope, path in install.settings_paths(root).items() if scope != "user"]
+        self.files = [path for scope, path in install.settings_paths(root).items() if scope != "user"]
+        planned = [install.plan_uninstall(path) for path in self.files]
         self.shared = {edit.path: display(real[path]) for edit in planned if edit.changes and (path := os.path.realpath(edit.path)) in real}
         self.edits = [edit for edit in planned if edit.changes and edit.path not in self.shared]
-        self._common = common = repository.common_directory(root)
+        common = repository.common_directory(root) or githooks.ask(
+            root, "rev-parse", "--path-format=absolute", "--git-common-dir"
+        )  # a bare one
         self._beside = [display(other.root) for other in others if common and repository.common_directory(other.root) == common]
 
     def hidden(self) -> list[install.Edit]:
         """Return the edit that takes the line for git out, none where another worktree needs it."""
-        edit = gitexclude.plan_remove(self.root) if self._common and not self._beside else None
+        edit = gitexclude.plan_remove(self.root) if not self._beside else None
         return [edit] if edit else []
 
     def take_git_hooks(self) -> Iterator[str]:
@@ -352,9 +390,9 @@ class _Taking:
         if self._beside and githooks.is_in(self.root):
             yield f"The git hooks stay: they are also those of {self._beside[0]}, another granted worktree of this repository."
         elif taken := githooks.remove(self.root):
-            yield f"Took the git hooks out: {' and '.join(taken)}."
+            yield f"Took the git hooks out: {' and '.join(map(display, taken))}."
         for path in [] if self._beside else githooks.left(self.root):
-            yield f"{path} is the hook from before; another one has been written over ours, so it was left there."
+            yield f"{display(path)} is the hook from before; another one has been written over ours, so it was left there."
 
 
 def _take_out(edits: Sequence[install.Edit], faults: list[str]) -> None:
@@ -367,7 +405,7 @@ def _take_out(edits: Sequence[install.Edit], faults: list[str]) -> None:
             continue
         if edit.changes:
             what = "a line" if edit.path.endswith("/info/exclude") else "the hooks"
-            click.echo(f"Took {what} out of {edit.path}{' (the file is gone again)' if edit.after is None else ''}.")
+            click.echo(f"Took {what} out of {display(edit.path)}{' (the file is gone again)' if edit.after is None else ''}.")
 
 
 def _lookup_or_none(base: str) -> Project | None:
@@ -385,9 +423,9 @@ def _remove_base(base: str) -> None:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     if Path(base).exists():
-        click.echo(f"{base} stays: it holds something else.")
+        click.echo(f"{display(base)} stays: it holds something else.")
     else:
-        click.echo(f"Removed {base}.")
+        click.echo(f"Removed {display(base)}.")
 
 
 @stretto.command()
@@ -430,9 +468,11 @@ def preset(name: str | None) -> None:
 def no(pattern: str | None, remove: bool) -> None:
     """Leave commands alone that match PATTERN, such as 'pytest*'; without one, list the patterns.
 
-    A pattern is compared with the whole command as `stretto status` shows it; * stands for anything.
+    A pattern is compared with the whole command, its words unquoted and one space apart; * stands for anything.
     """
     project = _project()
+    if pattern is not None and not remove and not 0 < len(pattern) <= rules.LONGEST_ENTRY:
+        raise UserError(f"cannot leave commands alone by a pattern of {len(pattern)} characters: it has 1 to {rules.LONGEST_ENTRY}")
     excluded = list(project.grant.excluded)
     if pattern is None:
         for glob in excluded:

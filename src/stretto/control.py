@@ -172,6 +172,19 @@ def monitors(state: State) -> list[Process]:
     return [process for process in named if lives(process)]
 
 
+def replace(paths: ProjectPaths, by: str) -> None:
+    """Have the supervisor leave as soon as nobody waits for it, so that the next hook starts one `by` another version or build.
+
+    Requested jobs go on. A supervisor from before this question is ended, unless that would end such jobs.
+    """
+    try:
+        known = "ok" in ask(paths, {"op": b"leave", "by": by.encode()})
+    except UnavailableError:
+        known = False
+    if not known and not any(attempt.kind == "requested" for attempt in fold_log(paths).open_attempts()):
+        stop(paths)
+
+
 def stop(paths: ProjectPaths) -> int:
     """End the supervisor, every ahead run and requested job of a project; return how many processes that were.
 

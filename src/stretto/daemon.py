@@ -40,7 +40,7 @@ from stretto.outputs import Outputs, outputs_of
 from stretto.permissions import settings_of_host
 from stretto.runs import Run
 from stretto.shellscripts import Found
-from stretto.system import LINUX, Lock, Process, mono_s, wall_s
+from stretto.system import LINUX, Lock, Process, build, mono_s, wall_s
 from stretto.tree import steered, tool_identity, unseen_tool
 
 BUSY_TICK_S, IDLE_TICK_S = 0.1, 2.0
@@ -104,6 +104,8 @@ class Supervisor:
         self._engine.wake = self._wake
         self._told: set[SessionId] = set()
         """Sessions that were told that we are of no use for the moment."""
+        self._build = build()
+        """The code that we are: an installation may be exchanged while we serve."""
         self._socket_inode = 0
         self._context, self._confinement = observe.own_context(), observe.confinement(os.getpid())
         self._search_paths: dict[SessionId, str] = {}
@@ -253,6 +255,7 @@ class Supervisor:
                     {
                         "pid": str(os.getpid()).encode(),
                         "version": __version__.encode(),
+                        "build": self._build.encode(),
                         "mode": self._engine.standing.mode.encode(),
                         "size": self._machine.size().encode("utf-8", "backslashreplace"),
                     },
@@ -266,6 +269,9 @@ class Supervisor:
             case b"retry":
                 known = self._engine.retry(JobKey(message["job"].decode()))
                 self._answer(peer, {"ok": b"1" if known else b"0"})
+            case b"leave":
+                self._answer(peer, {"ok": b"1"})
+                self._engine.makes_way = self._engine.makes_way or message["by"].decode("utf-8", "replace")
             case b"stop":
                 self._answer(peer, {"ok": b"1"})
                 self._engine.leaving = "it was asked to"
@@ -335,6 +341,11 @@ class Supervisor:
         self._engine.untold.discard(session)
         return hookwire.notice_reply(LOG_DAMAGED)
 
+    def _compare_builds(self) -> None:
+        """Make way when our own files were exchanged for others that call themselves the same version, as between two releases."""
+        if not self._engine.makes_way and build() not in ("", self._build):
+            self._engine.makes_way = f"{__version__}, installed anew"
+
     def _compare_versions(self, message: rpc.Message) -> None:
         """Make way for the version of a hook or shim that is not ours: once. A successor does not give way to what it replaced.
 
@@ -367,6 +378,8 @@ class Supervisor:
             return hookwire.HookReply()
         self._compare_versions(message)
         heard = self._engine.heard(call, int(message.get("claude_pid") or b"0"))
+        if isinstance(call, hookwire.SessionStarted):
+            self._compare_builds()
         if isinstance(call, hookwire.SessionStarted) and call.session in self._engine.conversations:
             return self._session_started(call, message)
         if isinstance(call, hookwire.BatchEnded) and call.session in self._search_paths and _may_install(call):

@@ -24,7 +24,7 @@ from stretto.fold import BARRING, State
 from stretto.model import JobKey
 from stretto.permissions import MANAGED_SETTINGS
 from stretto.render import SHORT_ID, moment, plain
-from stretto.system import is_locked
+from stretto.system import build, is_locked
 from stretto.trust import Project
 
 CLAUDE_LEAST = (2, 1, 300)
@@ -296,6 +296,8 @@ def _supervisor(patient: _Patient) -> Iterator[Check]:
     pid = answer.get("pid", b"").decode("ascii", "replace")
     if version != __version__:
         yield Check("warn", "supervisor", f"pid {pid} is of version {version}, this is {__version__}", "run `stretto init` again")
+    elif answer.get("build") != build().encode():
+        yield Check("warn", "supervisor", f"pid {pid} is of another installation, also called {version}", "run `stretto init` again")
     else:
         yield Check("ok", "supervisor", f"pid {pid} answers")
     if size := plain(answer.get("size", b"").decode("utf-8", "replace")):

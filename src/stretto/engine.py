@@ -1685,8 +1685,8 @@ class Engine:
         return done
 
     def _end_requests(self) -> None:
-        """We leave: nothing that was asked for runs on. After an error of ours it does, and the next supervisor adopts it."""
-        if not self.leaving:
+        """We leave: nothing that was asked for runs on. After an error of ours, or for a newer one, it does: the next one adopts it."""
+        if not self.leaving or self.makes_way:
             return
         for request in self._requests.open():
             self.guarded(self.cancel_request, request.job, "the supervisor was ended")

@@ -8,11 +8,19 @@
 Exit 2 is never chosen here: Claude Code reads it as "block". A bug stays an ordinary exception and ends with exit 70.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 
 class StrettoError(Exception):
-    """Base; the message reads "cannot <verb> <thing> <path>: <cause>; <what to do>"."""
+    """Base; the message reads "cannot <verb> <thing> <path>: <cause>; <what to do>". Below it may stand lines to copy, each by itself."""
 
     exit_code = 70
+
+    def __init__(self, message: str, *, below: Sequence[str] = ()) -> None:
+        super().__init__("\n".join([message, *below]))
+        self.lines = [message, *below]
 
 
 class UserError(StrettoError):

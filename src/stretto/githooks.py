@@ -66,7 +66,8 @@ def check(root: str, base: str) -> str:
     if taken := [name for name in PLACES if PUTS_BACK in _read(os.path.join(folder, name))]:
         raise UserError(
             f"cannot put git hooks in: {' and '.join(taken)} in {folder} is lefthook's, which would move ours away; nothing was changed; "
-            f"run `stretto init` without --git-hooks and add these lines to lefthook-local.yml:\n{_lines(base)}"
+            "run `stretto init` without --git-hooks and add these lines to lefthook-local.yml:",
+            below=_lines(base),
         )
     for front in (os.path.join(folder, name) for name in PLACES):
         kept = front + KEPT
@@ -130,8 +131,8 @@ def line(place: str, base: str) -> str:
     return f'[ "${{STRETTO_GATE-}}" = {place} ] || [ "${{STRETTO-}}" = off ] || {gone} || {words} </dev/null || exit 1'
 
 
-def _lines(base: str) -> str:
-    return "\n".join(f"  {name}:  {line(place, base)}" for name, place in PLACES.items())
+def _lines(base: str) -> list[str]:
+    return [f"  {name}:  {line(place, base)}" for name, place in PLACES.items()]
 
 
 LAUNCH = "import sys; sys.path.append(sys.argv[1]); import shim; shim.hook(sys.argv[2:])"
@@ -154,16 +155,19 @@ def _folder(root: str, base: str) -> str:
     Raises:
         UserError: it is no repository, or that is no place for us.
     """
-    folder = ask(root, "rev-parse", "--path-format=absolute", "--git-path", "hooks")
-    if not folder:
-        raise UserError(f"cannot put git hooks in: {root} is no git repository")
     common = ask(root, "rev-parse", "--path-format=absolute", "--git-common-dir")
-    if os.path.realpath(folder) != os.path.join(os.path.realpath(common), "hooks"):
+    if not common:
+        raise UserError(f"cannot put git hooks in: {root} is no git repository")
+    folder = os.path.realpath(ask(root, "rev-parse", "--path-format=absolute", "--git-path", "hooks") or "/")
+    if folder != os.path.join(os.path.realpath(common), "hooks"):
         raise UserError(
-            f"cannot put git hooks in: git looks for them in {os.path.realpath(folder)} (core.hooksPath, or a link), "
+            f"cannot put git hooks in: git looks for them in {folder} (core.hooksPath, or a link), "
             "which is not this repository's alone or is part of its files; nothing was changed; run `stretto init` without --git-hooks and "
-            f"add these lines to the hooks there:\n{_lines(base)}"
+            "add these lines to the hooks there:",
+            below=_lines(base),
         )
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UserError(f"cannot put git hooks in: {folder} is no folder; nothing was changed; remove it or leave --git-hooks out")
     return folder
 
 
@@ -174,20 +178,19 @@ def _fronts(root: str) -> list[str]:
 
 
 def ask(root: str, *words: str) -> str:
-    """Return what git says in a repository, "" where it refuses; nothing of the repository's is started for it."""
+    """Return what git says in a repository, "" where it refuses; nothing of the repository's is started for it. Paths are any bytes."""
     try:
         done = subprocess.run(
             ["git", "-c", "core.fsmonitor=false", *words],
             cwd=root,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             timeout=GIT_LIMIT_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return os.fsdecode(done.stdout).removesuffix("\n") if done.returncode == 0 else ""
 
 
 def _ours(front: str) -> list[str]:
@@ -203,10 +206,11 @@ def _ours(front: str) -> list[str]:
 
 def _read(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read(65_536) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO may lie there
     except OSError:
         return b""
+    with open(descriptor, "rb") as file:
+        return file.read(65_536) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
 
 
 def _write(path: str, text: str) -> None:

@@ -214,7 +214,7 @@ def plan_init(path: str, wired: Wiring) -> Edit:
         after = with_hooks(text, wired)
     except ValueError as error:
         raise UserError(f"cannot add hooks to {path}: {error}; mend the file first, nothing was changed") from error
-    return Edit(path=path, before=before, after=after.encode(), makes_directory=not Path(path).parent.exists())
+    return Edit(path=path, before=before, after=after.encode(), makes_directory=bool(missing_above(os.path.realpath(path))))
 
 
 def plan_uninstall(path: str) -> Edit:
@@ -264,9 +264,11 @@ def perform(edit: Edit) -> None:
             return
         for folder in reversed(made):
             os.mkdir(folder, 0o755)  # never open to others' writing, whatever the umask: what stands in there is run
-        mode = path.stat().st_mode & 0o7777 if edit.before is not None else 0o644 & ~_umask()
+        was = path.stat() if edit.before is not None else None
         atomic_write(str(path), edit.after)
-        path.chmod(mode)
+        if was is not None and os.geteuid() == 0:  # written aside by root, it would else be taken from its owner
+            os.chown(path, was.st_uid, was.st_gid)
+        path.chmod(was.st_mode & 0o7777 if was is not None else 0o644 & ~_umask())
     except OSError as error:
         for folder in made:
             with contextlib.suppress(OSError):

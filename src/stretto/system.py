@@ -190,6 +190,24 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[written:]
 
 
+def build() -> str:
+    """Return a digest of this package's code as it lies on the disk, "" where it cannot be read: between releases versions are alike."""
+    import hashlib  # for a supervisor and the command line only
+
+    top, digest = os.path.dirname(__file__), hashlib.blake2b(digest_size=8)
+    try:
+        for folder, below, files in os.walk(top):
+            below.sort()
+            for name in sorted(name for name in files if name.endswith(".py")):
+                path = os.path.join(folder, name)
+                with open(path, "rb") as file:
+                    text = file.read()
+                digest.update(b"%s %d %s" % (os.fsencode(os.path.relpath(path, top)), len(text), text))
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
 def atomic_write(path: str, data: bytes, *, durable: bool = False) -> None:
     """Replace `path` by `data`: written aside, then renamed; with `durable` also synced, file and directory.
 
@@ -375,7 +393,7 @@ def state_base() -> str:
         found = ""
     if not os.path.isabs(found):
         raise UserError(
-            f"cannot tell where your home folder is: HOME is not set and user {os.getuid()} is not in the user database; "
+            f"cannot tell where your home folder is: HOME names none in full, and user {os.getuid()} is not in the user database; "
             "set HOME to a folder that you may write, or STRETTO_STATE_DIR"
         )
     return found

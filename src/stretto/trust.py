@@ -192,6 +192,8 @@ def load(base: str, key: str) -> Project | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.filename != paths.grant:  # a folder above it
+            raise UserError(f"cannot look into {error.filename}: {error.strerror}; mend that or set STRETTO_STATE_DIR") from error
         raise UserError(f"cannot read grant {paths.grant}: {error.strerror}; remove it and run `stretto init`") from error
     try:
         _refuse_shared(paths.grant, os.fstat(descriptor), stat.S_ISREG)
@@ -484,8 +486,9 @@ def erase(paths: ProjectPaths) -> None:
 
 
 def display(path: str) -> str:
-    """Return a path as text that any terminal and any JSON can hold."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a path as text that any terminal and any JSON can hold: nothing in it acts on a terminal or begins a line."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _write(paths: ProjectPaths, record: Grant) -> Project:

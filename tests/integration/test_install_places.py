@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
+import shutil
+import stat
 import subprocess
 from pathlib import Path
 
@@ -367,6 +370,14 @@ def test_a_home_that_cannot_be_written_is_no_bug_of_ours(world, home):  # noqa: 
     assert "set STRETTO_STATE_DIR" in done.stderr or "Permission denied" in done.stderr
 
 
+def test_a_state_folder_that_cannot_be_entered_is_named_and_not_the_grant_in_it(world):  # noqa: F811
+    """`remove it` was said of a file in a folder that is none."""
+    world.base.write_text("mine\n")
+    ended = world("status", env={"STRETTO_STATE_DIR": f"{world.base}/s"})
+    assert ended.err == f"stretto: cannot look into {world.base}/s: Not a directory; mend that or set STRETTO_STATE_DIR\n"
+    assert ended.code == 1
+
+
 def test_a_folder_that_is_gone_is_said_in_words(world):  # noqa: F811
     gone = world.project / "gone"
     gone.mkdir()
@@ -417,3 +428,157 @@ def test_what_the_system_refuses_is_said_in_one_line_and_is_no_bug_of_ours(world
     assert run_here(monkeypatch, world, "status") == 1
     assert capsys.readouterr().err == "stretto: cannot use /a/file: Permission denied\n"
     assert not world.base.exists() and not world.settings.exists()
+
+
+# --- what lies in the way ---------------------------------------------------------------------------------------------------
+
+
+def tree(folder):
+    """Everything below a folder: names, kinds, targets, contents, owners."""
+    found = {}
+    for place, folders, files in os.walk(os.fsencode(folder)):
+        for path in (os.path.join(place, name) for name in [*folders, *files]):
+            record = os.lstat(path)
+            text = Path(os.fsdecode(path)).read_bytes() if stat.S_ISREG(record.st_mode) else b""
+            found[path] = (record.st_mode, record.st_uid, os.readlink(path) if stat.S_ISLNK(record.st_mode) else b"", text)
+    return found
+
+
+def test_a_folder_whose_name_is_no_utf_8_is_granted_and_left_as_it_was(world):  # noqa: F811
+    """What git says of it is no UTF-8 either: `init` ended as a bug of ours."""
+    place = world.project.parent / os.fsdecode(b"caf\xe9")
+    world.project.rename(place)
+    shutil.rmtree(place / ".claude")
+    before = tree(place)
+    assert world("init", "--yes", "--git-hooks", cwd=place).code == 0
+    assert b"/.claude/settings.local.json" in (place / ".git" / "info" / "exclude").read_bytes()
+    assert "cannot be looked at" not in world("doctor", cwd=place).out
+    assert world("uninstall", cwd=place).code == 0
+    assert tree(place) == before
+
+
+@pytest.mark.parametrize("link", [".claude", ".claude/settings.local.json"])
+def test_a_link_that_leads_nowhere_leads_nowhere_again_after_uninstall(world, link):  # noqa: F811
+    if link == ".claude":
+        world.settings.parent.rmdir()
+    (world.project / link).symlink_to("../nowhere" if link == ".claude" else "../nowhere/mine.json")
+    before = tree(world.project.parent)
+    world.ok("init", "--yes")
+    assert (world.project.parent / "nowhere").exists() or (world.project / "nowhere").exists()
+    world.ok("uninstall")
+    assert {path: value for path, value in tree(world.project.parent).items() if not path.startswith(os.fsencode(world.base))} == before
+
+
+@pytest.mark.parametrize("scope", ["--user", "--project", ""])
+def test_a_folder_for_settings_that_init_made_goes_with_uninstall(world, scope):  # noqa: F811
+    world.settings.parent.rmdir()
+    before = tree(world.project), tree(world.home)
+    world.ok("init", "--yes", *filter(None, [scope]))
+    world.ok("uninstall")
+    assert (tree(world.project), tree(world.home)) == before
+
+
+@pytest.mark.parametrize("kind", ["read-only", "a FIFO"])
+def test_where_git_can_be_told_nothing_init_says_how_to_do_without_and_changes_nothing(world, monkeypatch, capsys, kind):  # noqa: F811
+    """`.git` is mounted read-only in many containers; an empty `.claude` was left behind."""
+    world.settings.parent.rmdir()
+    if kind == "a FIFO":
+        (world.project / ".git" / "info" / "exclude").unlink()
+        os.mkfifo(world.project / ".git" / "info" / "exclude")
+    else:
+        refusing(monkeypatch, world.project / ".git")
+    before = tree(world.project)
+    assert run_here(monkeypatch, world, "init", "--yes") == 1
+    assert "`stretto init --no-exclude` does without that line" in capsys.readouterr().err
+    assert tree(world.project) == before
+    assert run_here(monkeypatch, world, "init", "--yes", "--no-exclude") == 0
+
+
+def test_a_bare_repository_is_left_as_it_was(world):  # noqa: F811
+    bare = world.project.parent / "bare"
+    git(world, "init", "-q", "--bare", str(bare))
+    before = tree(bare)
+    assert world("init", "--yes", cwd=bare).code == 0
+    assert tree(bare) != before
+    assert world("uninstall", cwd=bare).code == 0
+    assert tree(bare) == before
+
+
+@ROOT_ONLY
+def test_settings_of_another_user_stay_theirs_when_root_asks(world):  # noqa: F811
+    world.settings.write_text("{}\n")
+    os.chown(world.settings, 54_321, 54_321)
+    before = tree(world.project)
+    world.ok("init", "--yes")
+    assert (world.settings.stat().st_uid, world.settings.stat().st_gid) == (54_321, 54_321)
+    world.ok("uninstall")
+    assert tree(world.project) == before
+
+
+@pytest.mark.parametrize("kind", ["a FIFO for a hook", "a file for the folder"])
+def test_git_hooks_are_never_waited_for_and_what_is_in_the_way_is_said(world, kind):  # noqa: F811
+    folder = world.project / ".git" / "hooks"
+    shutil.rmtree(folder)
+    if kind == "a file for the folder":
+        folder.write_text("mine\n")
+    else:
+        folder.mkdir()
+        os.mkfifo(folder / "pre-commit")
+    before = tree(world.project)
+    ended = world("init", "--yes", "--git-hooks")
+    if kind == "a file for the folder":
+        assert (ended.code, f"{folder} is no folder" in ended.err) == (1, True)
+    else:
+        assert ended.code == 0
+        world.ok("uninstall")
+    assert tree(world.project) == before
+
+
+def test_lines_to_add_by_hand_are_printed_as_lines(world):  # noqa: F811
+    git(world, "config", "core.hooksPath", ".husky")
+    ended = world("init", "--yes", "--git-hooks")
+    assert ended.code == 1
+    assert [line.split(":")[0] for line in ended.err.splitlines()[1:]] == ["  pre-commit", "  pre-push"]
+    assert "\\n" not in ended.err
+
+
+def test_a_name_of_a_folder_cannot_act_on_the_terminal(world):  # noqa: F811
+    place = world.project.parent / "a\x1b[31m\nb"
+    world.project.rename(place)
+    said = "".join(world(*words, cwd=place, stdin=None).out for words in (("init", "--yes"), ("status",), ("doctor",), ("uninstall",)))
+    assert (str(place) in said, "\x1b" in said, r"a\x1b[31m\nb/.claude" in said) == (False, False, True)
+
+
+# --- where the output goes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_the_caller_closed_is_no_bug_of_ours(world, closed):  # noqa: F811
+    world.ok("init", "--yes")
+    for words in ("status", "doctor --json", "init"):
+        ended = subprocess.run(
+            ["/bin/sh", "-c", f"{shlex.join(world.command)} {words} {closed}"],
+            cwd=world.project, env=world.env, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (ended.returncode, ended.stderr) == (0, ""), words
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
+def test_output_that_cannot_be_written_is_said_in_one_line(world):  # noqa: F811
+    world.ok("init", "--yes")
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.join(world.command)} status > /dev/full"],
+        cwd=world.project,
+        env=world.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1, "stretto: cannot use what is needed: No space left on device\n")
+
+
+@pytest.mark.parametrize("pattern", ["", "x" * 1001])
+def test_no_refuses_a_pattern_that_stretto_toml_would_refuse(world, pattern):  # noqa: F811
+    world.ok("init", "--yes")
+    ended = world("no", pattern)
+    assert (ended.code, "it has 1 to 1000" in ended.err, world.ok("no")) == (1, True, "")

@@ -11,14 +11,16 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from integration.conftest import SESSION
-from stretto import __version__, bundle, doctor, trust
+from stretto import __version__, bundle, control, doctor, trust
 from stretto.executors import local
-from stretto.model import AttemptExited, AttemptStarted, SessionClosed, SupervisorStarted, SupervisorStopped
-from stretto.system import Lock, identify, lives, signal_process, signer
+from stretto.fold import Passed
+from stretto.model import AttemptExited, AttemptStarted, JobKey, SessionClosed, SupervisorStarted, SupervisorStopped
+from stretto.system import Lock, build, identify, lives, signal_process, signer
 from stretto.testing import faults, leftovers
 from stretto.testing.wait import wait_until
 
@@ -290,6 +292,58 @@ def test_f12_an_installation_exchanged_in_mid_session_recycles_once_upwards_and_
         assert any(check.name == "supervisor" and after in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
         assert bench.bash("pytest -q")[:2] == (b"one\n", 0)
     assert bench.state().anomaly_count == 0
+
+
+def test_f12_code_that_was_exchanged_under_the_same_version_serves_from_the_next_session_on(bench):
+    """Between two releases every installation calls itself the same."""
+    place = bench.islands = another_installation(bench.short, __version__)
+    ready(bench)
+    old = bench.supervisor()
+    assert bench.ask(op=b"ping")["build"] == build().encode()
+    with Path(place, "model.py").open("a") as file:
+        file.write("\n# newer\n")
+    bench.hook("UserPromptSubmit", prompt="p")
+    assert lives(old)
+    bench.hook("SessionStart", source="startup")
+    wait_until(lambda: not lives(old), what="it makes way")
+    bench.hook("UserPromptSubmit", prompt="p")
+    assert bench.ask(op=b"ping")["build"] not in (b"", build().encode())
+    assert len(bench.events(SupervisorStarted)) == 2
+
+
+def test_f12_init_of_another_build_ends_the_supervisor_and_no_job_that_was_asked_for(bench):
+    place = bench.islands = another_installation(bench.short, __version__)
+    with Path(place, "model.py").open("a") as file:
+        file.write("\n# older\n")
+    ready(bench)
+    old = bench.supervisor()
+    assert any("another installation" in check.text for check in doctor.examine(str(bench.root), str(bench.base)))
+    hold = bench.root.parent / "hold"
+    hold.touch()
+    job = cli(bench, "run", "--", "sh", "-c", f"while [ -f {hold} ]; do sleep 0.02; done").strip()
+    wait_until(lambda: bench.state().open_attempts(), what="the job")
+    cli(bench, "init", "--yes")
+    wait_until(lambda: not lives(old), what="it leaves")
+    assert [run.job for run in bench.state().open_attempts()] != []
+    bench.islands = str(Path(trust.__file__).parent)
+    bench.hook("SessionStart", source="startup")
+    assert bench.ask(op=b"ping")["build"] == build().encode()
+    hold.unlink()
+    wait_until(lambda: not bench.state().open_attempts(), what="its end")
+    assert isinstance(bench.state().requests[JobKey(job)].phase, Passed)
+
+
+@pytest.mark.parametrize("job", [True, False], ids=["with a job", "alone"])
+def test_f12_a_supervisor_too_old_to_know_how_to_leave_is_ended_unless_that_ended_a_job(monkeypatch, bench, job):
+    ended = []
+    monkeypatch.setattr(control, "ask", lambda *_: {"do": b"exec", "reason": b"the supervisor met an error"})
+    monkeypatch.setattr(control, "stop", ended.append)
+    kinds = ["ahead", "requested"] if job else ["ahead"]
+    monkeypatch.setattr(
+        control, "fold_log", lambda _: SimpleNamespace(open_attempts=lambda: [SimpleNamespace(kind=kind) for kind in kinds])
+    )
+    control.replace(bench.paths, "99.0")
+    assert ended == ([] if job else [bench.paths])
 
 
 # --- crashing commands, cancelled ones, nested ones -------------------------------------------------------------------------
