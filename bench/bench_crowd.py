@@ -16,6 +16,7 @@ from bench import Figure, Pair, in_turn, timed
 from bench.bench_beside import busy
 from bench.bench_launch import forking
 from bench.ground import Ground, open_ground
+from stretto import install
 from stretto.tree import RACY_NS, Scanner
 
 FILES, WORKERS = 10_000, 8
@@ -36,7 +37,7 @@ def _hook(ground: Ground, runs: int, workers: int) -> Figure:
     hook = ground.hooks["PreToolUse"]
     body = ground.body("PreToolUse", tool_name="Bash", tool_use_id="toolu_1", tool_input={"command": "ls -l", "description": "list"})
     env, cwd, sink = ground.hook_environment(), str(ground.project), str(ground.folder / "sink")
-    nothing = [hook[0], "-I", "-S", "-c", "pass"]
+    nothing = [install.wiring("").python, "-I", "-S", "-c", "pass"]
     pair = in_turn(
         lambda: timed(hook, stdin=body, stdout=sink, cwd=cwd, env=env),
         lambda: timed(nothing, stdin=os.devnull, stdout=sink, cwd=cwd, env=env),

@@ -943,11 +943,15 @@ class Engine:
         real = os.fsencode(self._world.real(path))
         return real.startswith(os.fsencode(self._world.root) + b"/") and self._world.tree.covers(real)
 
-    def _edited(self, run: Run) -> list[str]:
-        """Return the paths (relative to the project) that the sessions' own tools wrote while a run was under way, and nobody since."""
+    def _edited(self, run: Run) -> dict[str, bool]:
+        """Return the paths (below the project) that the sessions' tools wrote during a run; True for those that nobody wrote since."""
         edits = [edit for conversation in self.conversations.values() for edit in conversation.edits_since(run.began_mono_s)]
-        own = {edit.path for edit in edits if edit.ended_s is None or self._world.changed_at([edit.path]) == edit.left_at}
-        return [os.path.relpath(path, self._world.root) for path in sorted(own)]
+        found: dict[str, bool] = {}
+        for edit in edits:
+            path = os.path.relpath(edit.path, self._world.root)
+            as_left = edit.ended_s is None or self._world.changed_at([edit.path]) == edit.left_at
+            found[path] = found.get(path, False) or as_left
+        return found
 
     def _tell_news(self, conversation: Conversation, batch: hookwire.BatchEnded) -> str:
         if not self.standing.acts or batch.agent:

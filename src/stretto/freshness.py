@@ -71,6 +71,7 @@ def settle(
     changes: Sequence[Change],
     *,
     edited: Collection[str],
+    rewritten: Collection[str] = (),
     epoch_before: int,
     epoch_after: int,
     others_wrote: bool,
@@ -84,6 +85,7 @@ def settle(
     Args:
         changes: what moved between the scan before the run and the scan after it, classified (`tree.Scanner.classify`).
         edited: paths the host's own Edit and Write tools wrote meanwhile, as `Change.path` spells them.
+        rewritten: those of them that are no longer as the tool left them: then the run wrote them as well.
         epoch_before: the epoch when the run began.
         epoch_after: the epoch now.
         others_wrote: another recorded run, or a command not known to be read-only, overlapped this one.
@@ -94,8 +96,8 @@ def settle(
         printed: such files that held something: not the run's doing, but it may have read them.
     """
     changes = [change for change in changes if change.path not in outputs]
-    excused = set(edited)
-    for path in edited:
+    excused = set(edited) - set(rewritten)
+    for path in tuple(excused):
         while "/" in path:
             path = path.rsplit("/", 1)[0]
             excused.add(path)
@@ -103,9 +105,10 @@ def settle(
     ignored = [change for change in changes if change.of is FileClass.IGNORED]
     excused.update(printed)
     wrote = tuple(change.path for change in sources if change.path not in excused)
-    products = () if others_wrote else tuple(change.path for change in ignored if change.path not in excused)
+    written = excused.union(rewritten)  # the run may have read what the session wrote there before it wrote itself
+    products = () if others_wrote else tuple(change.path for change in ignored if change.path not in written)
     hard = [change for change in changes if change.of is not FileClass.IGNORED]
-    new = [change for change in ignored if change.path in excused or not known.hold(change.path)]
+    new = [change for change in ignored if change.path in written or not known.hold(change.path)]
     torn = ""
     if problem:
         torn = f"the project could not be read completely: {problem}"

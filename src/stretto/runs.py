@@ -12,7 +12,7 @@ Source of the verdicts: docs/join.md.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from stretto import fold, freshness, gates, schedule
@@ -154,8 +154,8 @@ class Runs:
         """Commands of earlier sessions that are known again, and the generation in which that was found."""
         self.sparing: set[JobKey] = set()
         """Commands known not to read what development servers write for themselves."""
-        self.edited: Callable[[Run], Iterable[str]] = lambda run: ()
-        """Says what tools of the sessions wrote while a run was under way; set by whoever knows."""
+        self.edited: Callable[[Run], Mapping[str, bool]] = lambda run: {}
+        """Says what tools of the sessions wrote while a run was under way, and whether it is as they left it; set by whoever knows."""
 
     # --- beginning -----------------------------------------------------------------------------------------------------------
 
@@ -365,11 +365,12 @@ class Runs:
                 cpu_s=round(cpu_s, 6),
                 left=left,
             )
-        edited = set(self.edited(run))
+        edited = self.edited(run)
         changes = self._tree.classify(self._changes(run.job, run.before))
         settled = freshness.settle(
             changes,
-            edited=edited,
+            edited=edited.keys(),
+            rewritten={path for path, as_left in edited.items() if not as_left},
             epoch_before=run.epoch_before,
             epoch_after=self._state.epoch,
             others_wrote=run.overlapped,
@@ -381,7 +382,7 @@ class Runs:
         torn = run.doubt or settled.torn or ("it left something running, which a replay would not" if left else "")
         torn = torn or ("" if end.passed else self.held_long(run))
         wrote = self._attributed(run, settled.wrote, end)
-        self._note_overtaken(run, end, edited)
+        self._note_overtaken(run, end, [path for path, as_left in edited.items() if as_left])
         roots = self._tree.ignored_folders(settled.products) if settled.products else {}
         folders = freshness.places(settled.products, roots)[:PRODUCTS_KEPT]
         had_work = self._had_work(run)

@@ -216,7 +216,7 @@ def test_doctor_and_status_count_what_was_broken(bench):
 def test_a_join_that_the_log_contradicts_is_not_answered(bench):
     """C-24: the supervisor remembers a run that goes on, the log says that it has ended; the command runs."""
     ready(bench, check='while [ -e "$HOME/hold" ]; do sleep 0.02; done; ' + CHECK)
-    hold = bench.short / "hold"
+    hold, own = bench.short / "hold", bench.env_file
     hold.touch()
     with ThreadPoolExecutor() as pool:
         first = pool.submit(bench.bash, "pytest -q")
@@ -227,7 +227,9 @@ def test_a_join_that_the_log_contradicts_is_not_answered(bench):
         for event in (end, AttemptSettled(**common, generation=run.generation)):
             log.append(ENCODER.encode(event))
         log.close()
+        bench.env_file = bench.short / "of-another"  # the host gives each session a file of its own
         bench.hook("SessionStart", source="resume", session_id="another")  # writes a line, and so reads these
+        bench.env_file = own
         second = pool.submit(bench.bash, "pytest -q")
         wait_until(lambda: len(bench.did()) == 2, what="the second answer")
         hold.unlink()
