@@ -197,7 +197,7 @@ def session_text(
     lines += ['_stretto_text="${BASH_EXECUTION_STRING-${ZSH_EXECUTION_STRING-/}}"']  # of the whole Bash call; "/": not known
     for name in nodes:
         body = _BY_WORDS.format(name=name, words=_RUNS_TESTS, within=_bound(name, setpriv if name in pythons.on_path else ""))
-        lines += [f"case $_stretto_text in {_OF_NODE}) eval {shlex.quote(_define(name, body))} ;; esac"]
+        lines += [f"case $_stretto_text in {_BACKGROUND}) ;; {_OF_NODE}) eval {shlex.quote(_define(name, body))} ;; esac"]
     lines += _by_path(found.paths, setpriv)
     lines += [f"case $_stretto_text in {_LOOKS}) eval {shlex.quote(_LOOKING.format(folder=ours, callers=_CALLERS))} ;; esac"]
     return "\n".join([*lines, "unset _stretto_text", "unset -f _stretto_free", ":", ""])
@@ -267,7 +267,9 @@ else \\command {name} "$@"; fi || return"""
 """In a subshell a call that is not ours goes through a program that binds it to the subshell's life: `python x & kill $!` means it."""
 
 _OF_NODE = '*"node "*--test*|*"node "*node_modules/.bin/*|/'
-"""What a text has in which node runs tests or the file of a tool; in every other one node stays what it is, servers above all."""
+_BACKGROUND = """*[!'&>|']'&'[!'&>']*|*[!'&>|']'&'"""
+"""What a text has in which node runs tests or the file of a tool; in every other one node stays what it is. So it does where something goes
+into the background, a server most of all: whoever waits for that is told how node ended, and nothing is joined beside it anyway."""
 
 _LOOKS = '*"command -"*|*"type "*|*"which "*|*whence*|*where*'
 """What a text has in which somebody asks the shell where a tool is."""

@@ -125,7 +125,11 @@ def test_a_projects_file_that_tests_is_looked_at_and_no_module_is_named_so():
     [
         ("node --import tsx --test", True),
         ("cd web && node node_modules/.bin/jest", True),
+        ("node --test 2>&1 | tail -5 && echo ok", True),
+        ("node --test &> log || cat log", True),
         ("node server.js --port 1 & sleep 1; kill $!", False),
+        ("node server.js & node --test; kill $!", False),
+        ("node --test &", False),
         ("node -e 1", False),
     ],
 )

@@ -299,7 +299,7 @@ Source: https://nodejs.org/api/cli.html and https://nodejs.org/api/test.html
 
 
 def node_runs(args: Sequence[str]) -> tuple[str, list[str]]:
-    """Return what node runs of what may check, and the words for it: `--test` of its own, or the name of a tool of which it is given the file.
+    """Return what node runs of what may check, and the words for it: `--test` of its own, or the name of a tool whose file it is given.
 
     ("", []) for everything else.
     """
