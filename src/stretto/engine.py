@@ -873,6 +873,10 @@ class Engine:
         writes = []
         for written in deeds.written:
             paths = self._paths_of(written, call.cwd)
+            if written.folder and paths:
+                paths = [path for path in paths if not self._is_folder(path)]
+                if not paths:
+                    continue  # `mkdir` of what is there changes nothing, wherever that lies
             if not paths or not all(self._seen_by_scan(path) or (written.by_check and self._is_temporary(path)) for path in paths):
                 return "other", []
             writes += [self._world.real(path) for path in paths]
@@ -889,6 +893,9 @@ class Engine:
             return [path]
         folders = [folder.replace("$HOME", os.path.expanduser("~"), 1) for folder in written.folders]
         return [os.path.join(cwd, folder, path) for folder in folders] if cwd else []
+
+    def _is_folder(self, path: str) -> bool:
+        return bool(self._world.places([os.fsencode(path) + b"/."]))
 
     def _is_temporary(self, path: str) -> bool:
         real = self._world.real(path)

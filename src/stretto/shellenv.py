@@ -217,7 +217,7 @@ def write_session(
     """
     base, python, islands_dir = _places(base, python, islands_dir)
     found = find(names, search_path, root)._replace(paths=find_paths((*names, *pythons), root))
-    interpreters, git = find(pythons, search_path, root), find(("git",), search_path, root)
+    interpreters, git = find((*pythons, *commands.NODES), search_path, root), find(("git",), search_path, root)
     seekers = _on_path(SEEKERS, search_path) if found.on_path else ()  # nobody asks for them where none of our names is on the PATH
     _show(base, (*found.on_path, *seekers))
     private_directory(os.path.dirname(path))

@@ -183,16 +183,21 @@ def session_text(
     if found.on_path:
         lines += [f'case ":$PATH:" in *:{shlex.quote(folder)}:*) ;; *) PATH={shlex.quote(folder)}:$PATH ;; esac']
     functions = [name for name in (*found.on_path, *found.beside) if _FUNCTION_NAME.fullmatch(name)]
-    by_words = {name: _CHECKS for name in (*pythons.on_path, *pythons.beside) if _FUNCTION_NAME.fullmatch(name)}
+    interpreters = [name for name in (*pythons.on_path, *pythons.beside) if _FUNCTION_NAME.fullmatch(name)]
+    by_words = dict.fromkeys((name for name in interpreters if name not in commands.NODES), _CHECKS)
     by_words |= dict.fromkeys(git.on_path, _GATES)
-    if not (functions or by_words or found.paths):
+    nodes = [name for name in interpreters if name in commands.NODES]
+    if not (functions or by_words or nodes or found.paths):
         return "\n".join([*lines, ":", ""])
-    lines += [_HELPERS.format(test=test, start=start, folder=ours, checks=_check_patterns(found))]
+    lines += [_HELPERS.format(test=test, start=start, folder=ours, checks=_check_patterns(found), tests=_node_patterns(found))]
     lines += [_define(name, f'_stretto {name} "$@" || return') for name in functions]
     for name, words in by_words.items():
         direct = setpriv and name in (*pythons.on_path, *git.on_path)
         lines += [_define(name, _BY_WORDS.format(name=name, words=words, within=_bound(name, setpriv if direct else "")))]
     lines += ['_stretto_text="${BASH_EXECUTION_STRING-${ZSH_EXECUTION_STRING-/}}"']  # of the whole Bash call; "/": not known
+    for name in nodes:
+        body = _BY_WORDS.format(name=name, words=_RUNS_TESTS, within=_bound(name, setpriv if name in pythons.on_path else ""))
+        lines += [f"case $_stretto_text in {_BACKGROUND}) ;; {_OF_NODE}) eval {shlex.quote(_define(name, body))} ;; esac"]
     lines += _by_path(found.paths, setpriv)
     lines += [f"case $_stretto_text in {_LOOKS}) eval {shlex.quote(_LOOKING.format(folder=ours, callers=_CALLERS))} ;; esac"]
     return "\n".join([*lines, "unset _stretto_text", "unset -f _stretto_free", ":", ""])
@@ -243,12 +248,16 @@ function _stretto_gates {{
 case " ${{*-}} " in *" commit "*|*" push "*) return 0 ;; esac
 return 1
 }}
+function _stretto_tests {{
+case " ${{*-}} " in {tests}) return 0 ;; esac
+return 1
+}}
 function _stretto_apart {{ [ "${{BASHPID:-$$}}" != "$$" ] || [ "${{ZSH_SUBSHELL:-0}}" != 0 ]; }}"""
 """127 without the tool means that it went away: then the shell itself says so, in its own words; of a path a fresh one does, since in a
 function it would name our file. Whatever may fail stands before an `|| return`: a trap on errors that functions inherit (`set -E`)
 would else run once for each of ours, and once more for the call itself."""
 
-_CHECKS, _GATES = "_stretto_checks", "_stretto_gates"
+_CHECKS, _GATES, _RUNS_TESTS = "_stretto_checks", "_stretto_gates", "_stretto_tests"
 """Functions that say of a call's words that it may be a check, or one that a gate is asked about; the shim reads them properly."""
 
 _BY_WORDS = """\
@@ -256,6 +265,11 @@ if {words} "$@"; then _stretto {name} "$@"
 elif _stretto_apart; then {within} "$@"
 else \\command {name} "$@"; fi || return"""
 """In a subshell a call that is not ours goes through a program that binds it to the subshell's life: `python x & kill $!` means it."""
+
+_OF_NODE = '*"node "*--test*|*"node "*node_modules/.bin/*|/'
+_BACKGROUND = """*[!'&>|']'&'[!'&>']*|*[!'&>|']'&'"""
+"""What a text has in which node runs tests or the file of a tool; in every other one node stays what it is. So it does where something goes
+into the background, a server most of all: whoever waits for that is told how node ended, and nothing is joined beside it anyway."""
 
 _LOOKS = '*"command -"*|*"type "*|*"which "*|*whence*|*where*'
 """What a text has in which somebody asks the shell where a tool is."""
@@ -381,9 +395,20 @@ def _escaped(text: str) -> str:
 def _check_patterns(found: Found) -> str:
     """Which words make a call of Python one that may be a check: a module that checks, or the file of a tool that is one."""
     intercepted = {*found.on_path, *found.beside, *(posixpath.basename(path) for path in found.paths)}
-    modules = sorted(module for module in commands.MODULES if module in intercepted or module not in commands.NAMES or not intercepted)
+    modules = sorted(
+        module
+        for module in commands.MODULES.keys() - commands.FILES
+        if module in intercepted or module not in commands.NAMES or not intercepted
+    )
     by_module = [f'*" -m {module} "*|*" -m{module} "*' for module in modules]
-    return "|".join([*by_module, *(f'*"/{module} "*' for module in modules if module in commands.NAMES)])
+    files = [f'*" {file} "*|*"/{file} "*' for file in sorted(commands.FILES)]
+    return "|".join([*by_module, *(f'*"/{module} "*' for module in modules if module in commands.NAMES), *files])
+
+
+def _node_patterns(found: Found) -> str:
+    """The same for a call of node: its own test runner, or the file of a tool that is intercepted."""
+    tools = sorted({*found.on_path, *found.beside})
+    return "|".join(['*" --test "*', *(f'*"node_modules/.bin/{tool} "*' for tool in tools)])
 
 
 def _shim(base: str, python: str, islands_dir: str) -> tuple[str, str]:

@@ -56,6 +56,22 @@ def test_a_tools_file_for_an_interpreter_is_the_tool(grown: Bench, shell: str):
     assert len(grown.did()) == 2, "what only looks like it passes by"
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_what_an_interpreter_runs_is_met_by_the_words_after_it(grown: Bench, shell: str):
+    program(grown.root / "manage.py")
+    grown.tool("node", '[ "$1" != --test ] || { cat src.py; exit 3; }\nexec "$@"')
+    grown.bash("true")  # the session sees it from the next call on
+    for text, code in (("python ./manage.py test", 0), ("node --test", 3), ("node node_modules/.bin/jest", 0)):
+        before = len(grown.did())
+        first = grown.bash(text, shell=shell)[:2]
+        assert grown.bash(text, shell=shell)[:2] == first
+        assert first[1] == code and first[0].endswith(b"one\n")
+        assert grown.did()[before:] == ["record", "replay"]
+    before = len(grown.did())
+    grown.bash("node ./gradlew --test; python manage.py migrate; node node_modules/.bin/jest --watch", shell=shell)
+    assert len(grown.did()) == before, "what checks nothing passes by"
+
+
 def test_a_tools_file_outside_the_project_is_part_of_the_command(grown: Bench):
     """`python $(which pytest)`: that it lies outside says nothing against the call, and another version of it is another command."""
     tool = grown.short / "else" / "bin" / "pytest"

@@ -136,6 +136,18 @@ def test_what_no_scan_sees_ends_results_as_ever(bench: Bench, command: str):
     assert any(event.reason.startswith("a command whose") for event in bench.events(EpochBegan))
 
 
+def test_a_folder_that_is_there_already_may_be_made_anywhere(bench: Bench):
+    """Only the call that really makes it outside ends results."""
+    ready(bench)
+    command = f"mkdir -p {bench.short}/out/deep && pytest -q"
+    assert asked(bench, command, command, command) == ["record", "record", "replay"]
+    (bench.short / "out" / "deep").rmdir()
+    assert asked(bench, command) == ["record"]
+    before = len(bench.events(EpochBegan))
+    bench.bash(f"mkdir -p {bench.short}/out > {bench.short}/log")
+    assert len(bench.events(EpochBegan)) > before
+
+
 def test_a_file_that_another_call_writes_by_name_during_a_run_is_an_input(bench: Bench):
     """A known product or not: the session wrote it, and the run may have read it before."""
     hold = bench.short / "hold"

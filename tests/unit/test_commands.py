@@ -73,7 +73,8 @@ CORPUS = r"""
     other    STRETTO=off pytest                                      | decides what a name runs
     other    UPDATE_SNAPSHOTS=1 pytest                               | not in a form that only checks
     other    find . -name '*.py' | xargs ruff check                  | not a known command
-    other    python manage.py test                                   | not a known command
+    other    python manage.py check                                  | not in a form that only checks
+    other    timeout 60 node --test                                  | not a known command
     other    docker compose run app pytest                           | not a known command
     package  pip install -e . && pytest
     package  npm ci && npm test

@@ -95,3 +95,12 @@ def test_where_a_file_may_lie_is_every_folder_the_text_went_to():
 )
 def test_a_reader_behind_a_changed_path_is_one_as_long_as_no_other_program_comes_first(text, programs):
     assert [program.path for program in deeds_of(text, NAMES).programs] == programs
+
+
+def test_what_mkdir_names_is_a_folder_and_what_others_name_is_none():
+    assert [(each.path, each.folder) for each in deeds_of("mkdir -p /a b && touch /c && pytest > d", NAMES).written] == [
+        ("/a", True),
+        ("b", True),
+        ("/c", False),
+        ("d", False),
+    ]

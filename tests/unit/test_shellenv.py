@@ -113,6 +113,39 @@ def test_every_module_that_checks_is_looked_at_and_no_other():
     assert '*" -m pip "*' not in text
 
 
+def test_a_projects_file_that_tests_is_looked_at_and_no_module_is_named_so():
+    text = text_for("pytest", pythons=("python",))
+    assert '*" manage.py "*|*"/manage.py "*' in text
+    assert "-m manage.py" not in text
+
+
+@pytest.mark.parametrize("shell", [shell for shell in SHELLS if shell != "dash"])
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("node --import tsx --test", True),
+        ("cd web && node node_modules/.bin/jest", True),
+        ("node --test 2>&1 | tail -5 && echo ok", True),
+        ("node --test &> log || cat log", True),
+        ("node server.js --port 1 & sleep 1; kill $!", False),
+        ("node server.js & node --test; kill $!", False),
+        ("node --test &", False),
+        ("node -e 1", False),
+    ],
+)
+def test_node_stays_what_it_is_where_the_text_has_no_test_of_it(shell, text, ours, tmp_path):
+    (tmp_path / "f").write_text(text_for("npm", pythons=("node", "python"), setpriv="/usr/bin/setpriv"))
+    script = f". {tmp_path}/f >/dev/null 2>&1; typeset -f node >/dev/null; echo $?; exit 0\n{text}"
+    printed = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert printed == ("0\n" if ours else "1\n")
+
+
+def test_node_is_given_the_file_of_a_tool_that_is_intercepted_and_of_no_other():
+    text = text_for("npm", beside=("jest",), pythons=("node",))
+    assert '*" --test "*|*"node_modules/.bin/jest "*' in text
+    assert "node_modules/.bin/eslint" not in text
+
+
 def test_a_python_in_a_subshell_is_bound_to_its_life():
     assert "/usr/bin/setpriv --pdeathsig TERM python" in text_for("pytest", pythons=("python",), setpriv="/usr/bin/setpriv")
     assert "_stretto_through python" in text_for("pytest", pythons=("python",))

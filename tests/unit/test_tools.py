@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from stretto.commands import MODULES, NAMES, PYTHONS, Check, check_of, python_module
+from stretto.commands import MODULES, NAMES, PYTHONS, Check, check_of, effect_of, python_file, python_module
 
 # flags: a = may run ahead, s = steered by a cache, f = filtered
 CHECKS = """
@@ -310,12 +310,59 @@ def test_check_of_every_default_name_knows_some_form_or_is_asked_for_one():
     plain = {"ty", "bandit", "pydocstyle", "pycodestyle", "pyflakes", "vulture", "yamllint", "codespell", "sqlfluff", "ava", "svelte-check"}
     plain |= {"oxlint", "stylelint", "markdownlint", "gotestsum", "ktlint", "detekt", "pest", "php-cs-fixer", "phpcs"}
     plain |= {"swiftlint", "bats", "hadolint", "actionlint", "poe", "sbt", "swiftformat", "luacheck", "cppcheck", "ansible-lint", "tflint"}
-    plain |= {"cspell", "knip", "gulp", "grunt"}
+    plain |= {"cspell", "knip", "gulp", "grunt", "tape", "jasmine", "uvu"}
     assert unshown == siblings | plain
     sub = {"ty": "check", "sqlfluff": "lint", "bazelisk": "build", "php-cs-fixer": "check", "poe": "test", "gmake": "test"}
     sub |= {"goimports": "-l", "gofumpt": "-d", "sbt": "test", "swiftformat": "--lint .", "gulp": "test", "grunt": "lint"}
     for name in unshown:
         assert check_of(name, [name, *sub.get(name, "").split()]) is not None, name
+
+
+@pytest.mark.parametrize(
+    ("text", "checks"),
+    [
+        ("node --test", True),
+        ("node --import tsx --test 'src/**/*.test.ts'", True),
+        ("node --no-warnings --experimental-vm-modules node_modules/.bin/jest --ci", True),
+        ("node ../node_modules/.bin/eslint .", True),
+        ("python manage.py test app", True),
+        ("python -W error manage.py test --parallel", True),
+        ("python web/manage.py test", True),
+        ("node server.js --test", False),
+        ("node --test --watch", False),
+        ("node --test --test-update-snapshots", False),
+        ("node -e 'x' --test", False),
+        ("node --run test", False),
+        ("node node_modules/.bin/eslint --fix .", False),
+        ("node node_modules/.bin/webpack-dev-server", False),
+        ("node bin/jest", False),
+        ("python manage.py migrate", False),
+        ("python manage.py test --pdb", False),
+        ("python manage.py runserver", False),
+    ],
+)
+def test_what_an_interpreter_runs_checks_by_the_words_after_it(text: str, checks: bool):
+    words = shlex.split(text)
+    assert (check_of(words[0], words) is not None) == checks
+    assert effect_of(text, NAMES) == ("checks" if checks else "other")
+
+
+def test_a_tool_that_was_taken_out_is_none_as_a_file_for_node_either():
+    assert effect_of("node node_modules/.bin/eslint .", NAMES - {"eslint"}) == "other"
+    assert effect_of("node --test", ()) == "checks"
+
+
+def test_a_suite_of_node_runs_ahead_and_one_that_writes_a_report_does_not():
+    assert check_of("node", ["node", "--test"]).ahead
+    assert not check_of("node", ["node", "--test", "--test-reporter-destination=x.xml"]).ahead
+    assert check_of("node", ["node", "--test", "--test-name-pattern", "a"]).filtered
+    assert check_of("node", ["node", "node_modules/.bin/jest", "--onlyChanged"]).steered
+
+
+def test_a_projects_file_is_looked_at_where_it_lies_as_any_argument():
+    """Of a tool's file it is part of the tool; this one is a source."""
+    assert python_file("python", ["python", "../other/manage.py", "test"]) == ""
+    assert python_module(["python", "manage.py", "test"]) == "manage.py"
 
 
 def test_check_of_module_is_read_as_the_tool_of_that_name():

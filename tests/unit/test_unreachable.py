@@ -30,11 +30,11 @@ MISSED = """
     /usr/bin/make check                                 | make: by-path
     timeout 60 ./gradlew test                           | gradlew: by-path
     bash -c './gradlew test'                            | gradlew: by-path
-    python manage.py test                               | manage.py: by-path
+    /usr/bin/node --test                                | node: by-path
     php artisan test --parallel                         | artisan: by-path
     php vendor/bin/phpunit                              | phpunit: by-path
     php ./vendor/bin/phpstan.phar analyse               | phpstan: by-path
-    node node_modules/.bin/jest                         | jest: by-path
+    node node_modules/jest/bin/jest.js                  | jest: by-path
     node node_modules/mocha/bin/mocha.js                | mocha: by-path
     ruby bin/rails test                                 | rails: by-path
     docker compose run --rm app pytest -q               | pytest: elsewhere
@@ -46,6 +46,7 @@ MISSED = """
 """
 # a check that is met, or no check
 MET = """
+    python manage.py test ¦ node --test ¦ node node_modules/.bin/jest
     pytest -q ¦ python -m pytest ¦ timeout 60 pytest ¦ make test ¦ npx jest ¦ uv run pytest ¦ bash -c 'pytest -q'
     find . | xargs ruff check
     .venv/bin/black . ¦ ./gradlew publish ¦ ./gradlew test --refresh-dependencies ¦ vendor/bin/pint ¦ vendor/bin/rector ¦ ./deploy.sh

@@ -23,9 +23,24 @@ from stretto.commands.realruns import Asked, Caller, by_callers, by_text, by_wor
 from stretto.commands.setup import BUILTINS, HARMLESS_ENV, RUNS_WORDS, SETTERS, SETUP, STEERS_READERS, first_on_path, goes_to
 from stretto.commands.shape import Spotted, by_name, checks_in, shape_of
 from stretto.commands.shelltext import Simple, Word, split
-from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, Check, CheckKind, file, inner, joined, module, target
+from stretto.commands.tools import (
+    FILES,
+    MODULES,
+    NAMES,
+    NODES,
+    PYTHONS,
+    TOOLS,
+    Check,
+    CheckKind,
+    file,
+    inner,
+    joined,
+    module,
+    node_runs,
+    target,
+)
 
-__all__ = ["MODULES", "NAMES", "PYTHONS", "Check", "CheckKind", "Deeds", "Effect", "Part", "Written", "check_of"]
+__all__ = ["FILES", "MODULES", "NAMES", "NODES", "PYTHONS", "Check", "CheckKind", "Deeds", "Effect", "Part", "Written", "check_of"]
 __all__ += [
     "Asked",
     "Caller",
@@ -329,7 +344,9 @@ def _judge_call(
         known = name in NAMES or name in PYTHONS or name in _VERSIONED
         return ("reads", "") if known and harmless else _other("not a known command")
     called = module(texts)[0] if name in PYTHONS else ""
-    if not (name in names or (called in MODULES and (called in names or called not in NAMES))):
+    by_words = called in MODULES and (called in names or called not in NAMES)
+    by_words = by_words or (name in NODES and not prefixed and node_runs(texts)[0] in {"--test", *names})
+    if not (name in names or by_words):
         return _other("a check that is not intercepted" if name in NAMES or called in NAMES else "not a known command")
     if not all(word.plain for word in args):
         return _other("a check whose arguments are computed")

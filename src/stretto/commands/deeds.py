@@ -45,6 +45,8 @@ class Written(Record, frozen=True, kw_only=True):
     """In which it may lie, when it is relative: relative to where the text begins, or absolute; empty when that is not known."""
     by_check: bool
     """What comes into it is what a check of the text prints, and words beside it; or it is a folder for that."""
+    folder: bool = False
+    """Nothing but a folder is made of it: where one is already, nothing happens."""
 
 
 class Deeds(Record, frozen=True, kw_only=True):
@@ -70,7 +72,7 @@ def gathered(parts: Sequence[Part]) -> Deeds:
         by_check = part.effect == "checks" or (by_check and part.piped)
         for path in part.writes:
             for_check = by_check or any(other == path or other.startswith(f"{path}/") for other in of_checks)
-            written.append(Written(path=path, folders=places, by_check=for_check))
+            written.append(Written(path=path, folders=places, by_check=for_check, folder=part.name == "mkdir"))
         if part.goes_to:
             places = places if part.goes_to != "?" else ()
             places = tuple(dict.fromkeys([*places, *(_joined(place, part.goes_to) for place in places)]))

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 
 from stretto.commands.shelltext import Word, split
-from stretto.commands.tools import MODULES, NAMES, PYTHONS, TOOLS, inner, module
+from stretto.commands.tools import MODULES, NAMES, NODES, PYTHONS, TOOLS, inner, module
 from stretto.model import Record
 
 _QUOTED = re.compile(r"""\\.|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
@@ -161,6 +161,8 @@ def check_name(base: str, args: list[str]) -> str:
     if base in PYTHONS or re.fullmatch(r"python[\d.]+", base):
         called = module(args)[0]
         return called if called in MODULES and inner("python", args) is not None else ""
+    if base in NODES:
+        return base if inner(base, args) is not None else ""
     return base if base in TOOLS and inner(base, args) is not None else ""
 
 
@@ -186,5 +188,5 @@ def _name_within(args: list[str]) -> str:
 def _unseen(typed: str, base: str, name: str, names: Collection[str]) -> str:
     if "/" in typed:
         return "" if typed in names else "by-path"
-    known = base in names or (base in PYTHONS and (name in names or name not in NAMES))
+    known = base in names or (base in PYTHONS | NODES and (name in names or name not in NAMES))
     return "" if known else "not-intercepted"

@@ -235,25 +235,29 @@ def inner(name: str, args: Sequence[str], *, scripts: bool = False) -> Check | N
     if base in PYTHONS:
         name, rest = module(args)
         return read(MODULES[name], rest) if name in MODULES else None
+    if base in NODES:
+        return _node(args)
     return joined([target(name)], args) if scripts and not folder else None
 
 
 def module(args: Sequence[str]) -> tuple[str, list[str]]:
     """Split `[options] -m MODULE rest` after python's own options; ("", []) when it runs no module.
 
-    A tool whose file is run (`.venv/bin/pytest rest`) is the module of its name.
+    A tool whose file is run (`.venv/bin/pytest rest`) is the module of its name, and so is the project's `manage.py`.
     """
     path, rest = _program(args)
     if path.startswith("-m"):
         return path[2:], rest
     folder, _, name = path.rpartition("/")
+    if name in FILES:
+        return name, rest
     return (name, rest) if folder.endswith("bin") and name in MODULES and name in TOOLS else ("", [])
 
 
 def file(args: Sequence[str]) -> str:
     """Return the path by which python runs the file of a tool, "" when it does not."""
     path, _ = _program(args)
-    return "" if path.startswith("-m") or not module(args)[0] else path
+    return "" if path.startswith("-m") or path.rpartition("/")[2] in FILES or not module(args)[0] else path
 
 
 def _program(args: Sequence[str]) -> tuple[str, list[str]]:
@@ -273,6 +277,51 @@ def _program(args: Sequence[str]) -> tuple[str, list[str]]:
         elif not re.fullmatch(r"-[BbEIOPqRSsuv]+|-[XW].+", word):
             break
     return "", []
+
+
+_NODE_TEST = _tool(
+    "test",
+    clusters=False,
+    never="--test-update-snapshots -e --eval -p --print -c --check -i --interactive --run --cpu-prof --heap-prof --prof --inspect"
+    " --inspect-brk --inspect-wait --build-snapshot",
+    writes="--test-reporter-destination",
+    filtered="--test-name-pattern --test-skip-pattern --test-only --test-shard",
+)
+_NODE_VALUES = _set(
+    """-r --require --import --loader --experimental-loader -C --conditions --env-file --env-file-if-exists --test-name-pattern
+    --test-skip-pattern --test-reporter --test-reporter-destination --test-concurrency --test-shard --test-timeout --test-isolation
+    --test-coverage-include --test-coverage-exclude --test-global-setup"""
+)
+"""Options of node whose value is the next word.
+
+Source: https://nodejs.org/api/cli.html and https://nodejs.org/api/test.html
+"""
+
+
+def node_runs(args: Sequence[str]) -> tuple[str, list[str]]:
+    """Return what node runs of what may check, and the words for it: `--test` of its own, or the name of a tool whose file it is given.
+
+    ("", []) for everything else.
+    """
+    skip = False
+    for at, word in enumerate(args):
+        if skip:
+            skip = False
+        elif word == "--test":
+            return word, list(args)
+        elif word.startswith("-"):
+            if _forbidden([word]) or has([word], _NODE_TEST.never):
+                break
+            skip = word in _NODE_VALUES
+        else:
+            folder, _, tool = word.rpartition("/")
+            return (tool, list(args[at + 1 :])) if folder.endswith("node_modules/.bin") and tool in TOOLS else ("", [])
+    return "", []
+
+
+def _node(args: Sequence[str]) -> Check | None:
+    name, rest = node_runs(args)
+    return _read_tool(_NODE_TEST, rest) if name == "--test" else inner(name, rest) if name else None
 
 
 def _many(values: str = "") -> Reader:
@@ -610,6 +659,9 @@ TOOLS: Mapping[str, Entry] = {
     "vitest": {"run": _vitest(_VITEST_RUN), "*": _vitest(_VITEST_RUN._replace(needs=_set("--run")))},
     "mocha": _tool("test", never="-w", filtered="-g -f --fgrep --grep"),
     "ava": _tool("test", never="-w -u", filtered="-m --match"),
+    "tape": _tool("test"),
+    "jasmine": _tool("test", filtered="--filter --filter-path"),
+    "uvu": _tool("test"),
     "eslint": _tool("lint", never="--env-info --print-config", writes="-o --cache --cache-location"),
     **dict.fromkeys(("tsc", "vue-tsc"), _TSC),
     "svelte-check": _tool("types"),
@@ -755,7 +807,12 @@ MODULES: Mapping[str, Entry] = {
     },
     "unittest": _tool("test", filtered="-k"),
     "doctest": _tool("test"),
+    "manage.py": {"test": _tool("test", never="--pdb", filtered="-k --tag --exclude-tag")},
 }
 """What `python -m MODULE` is looked at for; every other call of python goes by untouched."""
+FILES = frozenset({"manage.py"})
+"""Those that are no modules: a project has a file of this name, which is one of its sources."""
+NODES = frozenset({"node"})
+"""As `PYTHONS`: only their calls that run tests, or the file of a tool."""
 NAMES: frozenset[str] = frozenset(TOOLS)
 """The names intercepted unless stretto.toml says otherwise."""
