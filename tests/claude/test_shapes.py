@@ -37,9 +37,18 @@ GROUP = 24
 """Shapes of one session: the conversation is sent whole with every call."""
 LIMIT_S = 60.0
 COLON_HOOK = "import os; open(os.environ['CLAUDE_ENV_FILE'], 'a').write(':\\n')"
-UNKNOWN_EFFECTS = ("effects are not known", "cannot show", "changed during the run")
+AGAIN = "asked before in this Bash call"
+"""Words of the reason why the second of two equal calls in one text is a run."""
+UNKNOWN_EFFECTS = (
+    "effects are not known",
+    "cannot show",
+    "changed during the run",
+    "changed since it ended",
+    AGAIN,
+    "does not descend from",
+)
 """Words of the reason why a command is not joined whose text holds anything that is not understood to be a check or a reader. What such a
-text writes (`>bg.txt`) may also be what is found first."""
+text writes (`>bg.txt`) may also be what is found first, and what it leaves in the background may ask when nobody is above it any more."""
 NOT_UNDERSTOOD = frozenset(
     {
         *("quoted arguments", "glob", "arguments that are no UTF-8", "kinds of descriptors", "tee", "tee of both, then look"),
@@ -55,6 +64,8 @@ NOT_UNDERSTOOD = frozenset(
 )
 """Shapes the supervisor of today runs for real although a shim could join them; what comes to join is taken off."""
 OTHER_CONTEXT = frozenset({"limits and umask"})
+REPEATS = frozenset({"head -1", "the same twice"})
+"""Shapes that ask for one check twice: the second ask is a run."""
 LEAST_RATE = 0.55
 """Of all checks that a shim could join, so many are joined in this table; real sessions have more plain ones."""
 SECTIONS = {
@@ -321,6 +332,9 @@ def test_a_shape_that_can_join_has_joined_on_its_second_run_and_a_miss_has_a_rea
         assert all(any(words in reason for words in UNKNOWN_EFFECTS) for reason in reasons), reasons
     elif shape.name in OTHER_CONTEXT:
         assert all("another context" in reason for reason in reasons), reasons
+    elif shape.name in REPEATS:
+        assert joins(played) == shape.joins - 1, played.decisions
+        assert all(AGAIN in reason for reason in reasons), reasons
     else:
         assert joins(played) == shape.joins, played.decisions
         assert reasons or shape.why_not or shape.joins
@@ -349,5 +363,5 @@ def test_the_hit_rate_of_each_kind_of_shape(stages: Stages, capsys: pytest.Captu
 
 
 def test_every_name_in_the_lists_above_is_a_shape():
-    assert (NOT_UNDERSTOOD | OTHER_CONTEXT | SECTIONS.keys()) <= {shape.name for shape in SHAPES}
+    assert (NOT_UNDERSTOOD | OTHER_CONTEXT | REPEATS | SECTIONS.keys()) <= {shape.name for shape in SHAPES}
     assert not [name for name in NOT_UNDERSTOOD | OTHER_CONTEXT if not next(s for s in SHAPES if s.name == name).joins]

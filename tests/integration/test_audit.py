@@ -222,7 +222,7 @@ def test_f39_a_check_that_never_reached_its_shim_is_a_miss_with_a_reason(bench):
     missed = [(event.name, event.code, event.shape) for event in bench.events(CheckMissed)]
     assert missed == [
         ("pytest", "by-path", "prefix"),
-        ("pytest", "by-path", "prefix+cd+chain+redirect+filter"),
+        ("pytest", "by-path", "cd+timeout+chain+redirect+filter"),
         ("pytest", "disabled", "env"),
     ]
     assert bench.state().ledger.commands["pytest"].misses == {"by-path": 2, "disabled": 1}
