@@ -521,6 +521,31 @@ def test_to_ask_what_a_session_was_not_told_yet_makes_nothing_of_it():
     assert kept == Steering()
 
 
+def contradicted(scene: Scene) -> None:
+    """What runs ahead fails where the session's own run passes, on the same files; then the session edits again."""
+    scene.checked(0)
+    scene.end_of[0, "ahead"] = End(how="code", value=1)
+    scene.changed()
+    scene.advance(2.0)
+    assert scene.check(0) == "replay"
+    scene.advance(1.0)
+    assert scene.checked(0) == "record"
+    scene.changed()
+    scene.advance(2.0)
+
+
+def test_a_command_whose_run_ahead_was_contradicted_is_left_alone_for_a_while(scene):
+    contradicted(scene)
+    assert scene.starts("ahead", 0) == 1
+    scene.all_ends()
+
+
+def test_to_run_on_after_a_contradiction_would_be_seen(scene):
+    """Few seeds come so far (test_simulation.py), so it has a scene of its own."""
+    with planted("counts-what-was-contradicted"), pytest.raises(Violation):
+        contradicted(scene)
+
+
 # --- held back ------------------------------------------------------------------------------------------------------------------
 
 
