@@ -76,9 +76,9 @@ def test_other_files_are_no_manifests(name):
 @pytest.mark.parametrize(
     "name",
     """ruff.toml .ruff.toml .eslintrc.json .eslintrc.yml .eslintrc .eslintrc.cjs pyrightconfig.json biome.json .mypy.ini .stylelintrc
-    .golangci.yml .rubocop.yml phpunit.xml phpunit.xml.dist jest.config.json .mocharc.json vitest.workspace.json .flake8 .pylintrc .coveragerc
-    .rspec phpstan.neon nx.json turbo.json .env .env.test common.mk base.json eslint.base.js test.sh dev.txt ty.toml
-    build.sbt gradle.properties config.toml""".split(),
+    .golangci.yml .rubocop.yml phpunit.xml phpunit.xml.dist jest.config.json .mocharc.json vitest.workspace.json .flake8 .pylintrc
+    .coveragerc .rspec phpstan.neon nx.json turbo.json .env .env.test common.mk base.json eslint.base.js test.sh dev.txt ty.toml
+    build.sbt gradle.properties config.toml""".split(),  # noqa: SIM905  (forty lines otherwise)
 )
 def test_configuration_of_any_tool_may_name_what_it_extends(name):
     assert is_settings(name)
