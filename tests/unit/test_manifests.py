@@ -117,6 +117,7 @@ def test_prose_names_nothing():
 
 
 def test_configuration_leads_to_nothing_that_is_written_rather_than_read():
-    text = b"file: ../logs\nhandler: ../var/app.log\noutDir: ../dist\ndb: ../test.sqlite3\nextends: ../login.json ../builder ../shared/out.toml\n"
+    text = b"file: ../logs\nhandler: ../var/app.log\noutDir: ../dist\n"
+    text += b"db: ../test.sqlite3\nextends: ../login.json ../builder ../shared/out.toml\n"
     assert paths_of_settings("logging.yml", text) == ("../login.json", "../builder", "../shared/out.toml")
     assert named_by(words("x.toml", b"app.log dist rules"), ["app.log", "dist", "rules.js"]) == ["rules.js"]
