@@ -1457,7 +1457,12 @@ class Engine:
                 candidates.append(ahead.Candidate(job=key, usual_s=job.median_s, run_s=run_s))
         urgent = [candidate.job for candidate in candidates if candidate.job in self._urgent]
         wanted = ahead.desired(self._learn(), candidates, self._world.mono_s(), preset.price)
-        return list(dict.fromkeys([*urgent, *wanted]))
+        desired = list(dict.fromkeys([*urgent, *wanted]))
+        if self._poked_s:  # nothing starts yet
+            return desired
+        exchanged = {key for key in desired if key not in running and not self._is_same_tool(key)}
+        self._refused |= dict.fromkeys(exchanged, (self._moves, self.state.epoch))
+        return [key for key in desired if key not in exchanged]
 
     def _learn(self) -> habits.Habits:
         """Return what the log's story teaches, up to its latest beat."""
@@ -1557,9 +1562,6 @@ class Engine:
         return invocation is None or self._world.is_tool_of(job, invocation)
 
     def _start_ahead(self, action: schedule.Start) -> None:
-        if not self._is_same_tool(action.job):
-            self._refused[action.job] = (self._moves, self.state.epoch)
-            return
         place = self._world.take_place(ahead=True)
         if place is None:
             return

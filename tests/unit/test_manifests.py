@@ -75,43 +75,10 @@ def test_other_files_are_no_manifests(name):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "ruff.toml",
-        ".ruff.toml",
-        ".eslintrc.json",
-        ".eslintrc.yml",
-        ".eslintrc",
-        ".eslintrc.cjs",
-        "pyrightconfig.json",
-        "biome.json",
-        ".mypy.ini",
-        ".stylelintrc",
-        ".golangci.yml",
-        ".rubocop.yml",
-        "phpunit.xml",
-        "phpunit.xml.dist",
-        "jest.config.json",
-        ".mocharc.json",
-        "vitest.workspace.json",
-        ".flake8",
-        ".pylintrc",
-        ".coveragerc",
-        ".rspec",
-        "phpstan.neon",
-        "nx.json",
-        "turbo.json",
-        ".env",
-        ".env.test",
-        "common.mk",
-        "base.json",
-        "eslint.base.js",
-        "test.sh",
-        "dev.txt",
-        "ty.toml",
-        "build.sbt",
-        "gradle.properties",
-        "config.toml",
-    ],
+    """ruff.toml .ruff.toml .eslintrc.json .eslintrc.yml .eslintrc .eslintrc.cjs pyrightconfig.json biome.json .mypy.ini .stylelintrc
+    .golangci.yml .rubocop.yml phpunit.xml phpunit.xml.dist jest.config.json .mocharc.json vitest.workspace.json .flake8 .pylintrc
+    .coveragerc .rspec phpstan.neon nx.json turbo.json .env .env.test common.mk base.json eslint.base.js test.sh dev.txt ty.toml
+    build.sbt gradle.properties config.toml""".split(),  # noqa: SIM905  (forty lines otherwise)
 )
 def test_configuration_of_any_tool_may_name_what_it_extends(name):
     assert is_settings(name)
@@ -150,7 +117,7 @@ def test_prose_names_nothing():
 
 
 def test_configuration_leads_to_nothing_that_is_written_rather_than_read():
-    text = b"file: ../logs\nhandler: ../var/app.log\noutDir: ../dist\ndb: ../test.sqlite3\n"
-    text += b"extends: ../login.json ../builder ../shared/out.toml\n"
+    text = b"file: ../logs\nhandler: ../var/app.log\noutDir: ../dist\n"
+    text += b"db: ../test.sqlite3\nextends: ../login.json ../builder ../shared/out.toml\n"
     assert paths_of_settings("logging.yml", text) == ("../login.json", "../builder", "../shared/out.toml")
     assert named_by(words("x.toml", b"app.log dist rules"), ["app.log", "dist", "rules.js"]) == ["rules.js"]
