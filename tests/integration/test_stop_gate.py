@@ -11,21 +11,26 @@ import pytest
 from integration.conftest import Bench
 from integration.test_control import cli
 from stretto.model import GateDecided
+from stretto.testing import faults
 from stretto.testing.wait import wait_until
 
 CHECK = 'grep -q good src.py || { echo "FAILED t.py::test_$(cat src.py) - not good"; exit 1; }'
 LIMIT_S = 20.0
 
 
-@pytest.fixture
-def turn(bench: Bench) -> Bench:
-    """A turn under way in which the check passed."""
+def under_way(bench: Bench) -> Bench:
+    """A turn in which the check passed."""
     (bench.root / "src.py").write_text("good\n")
     bench.tool("pytest", CHECK)
     bench.begin()
     bench.hook("UserPromptSubmit", prompt="go")
     bench.bash("pytest -q")
     return bench
+
+
+@pytest.fixture
+def turn(bench: Bench) -> Bench:
+    return under_way(bench)
 
 
 def stop(bench: Bench, **fields: object) -> tuple[str, str]:
@@ -99,19 +104,18 @@ def test_f46_a_run_under_way_never_reads_as_a_pass(turn):
     assert [event.do for event in turn.events(GateDecided) if event.rule == "clear" and event.on == "Stop"] == []
 
 
-def test_f24_a_gate_that_cannot_judge_says_so_to_the_user_and_is_in_the_log(turn):
-    """A link leads to a folder with more than can be looked at: nothing is known for certain."""
+def test_f24_a_gate_that_cannot_judge_says_so_to_the_user_and_is_in_the_log(bench):
+    """The project has more files than can be looked at: nothing is known for certain."""
+    bench.python = faults.altered(bench.short, "from stretto import tree; tree.MAX_ENTRIES = 200")
+    turn = under_way(bench)
     break_it(turn, "one")
-    crowd = turn.short / "crowd"
-    crowd.mkdir()
-    for number in range(20_500):
-        (crowd / str(number)).touch()
-    (turn.root / "link").symlink_to(crowd)
+    for number in range(300):
+        (turn.root / f"{number}.txt").touch()
     told, user = stop(turn)
     assert (told, "could not judge" in user) == ("", True)
     decided = turn.events(GateDecided)[-1]
     assert (decided.do, decided.rule) == ("allow", "unjudged")
-    assert "20000" in decided.reason.replace(",", "") or "more than" in decided.reason
+    assert "more than 200 entries" in decided.reason
 
 
 def test_a_subagent_is_held_up_by_what_it_wrote_and_nobody_else_is(turn):
