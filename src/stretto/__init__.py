@@ -4,4 +4,4 @@ Importing the package costs nothing and starts nothing; the parts are `cli` (wha
 two islands `client` (the hook) and `shim` (the intercepted command). docs/architecture.md draws the whole.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -43,7 +43,7 @@ ENV_KEPT = (b"HOME", b"PATH", b"USER", b"LOGNAME", b"LANG", b"TMPDIR", b"XDG_STA
 """All the supervisor inherits: no key, no token, nothing of the session."""
 
 
-VERSION = b"0.1.0"
+VERSION = b"0.2.0"
 """Equal to the package's (tests/unit/test_retries.py): a supervisor of another one makes way for its successor."""
 
 

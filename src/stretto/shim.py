@@ -32,7 +32,7 @@ import time
 LINUX = sys.platform.startswith("linux")
 ENTRY_MARK = b"#!/bin/sh\n# stretto entry\n"
 """How our own PATH entries begin (shellenv.py): never taken for the real command, whatever state directory they are from."""
-VERSION = b"0.1.0"
+VERSION = b"0.2.0"
 """Equal to the package's (tests/unit/test_retries.py)."""
 ASK_LIMIT_S = 1.5
 FORWARD_AFTER_S = 0.05
