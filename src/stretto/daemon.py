@@ -553,10 +553,13 @@ class Supervisor:
         return Outputs(own, others)
 
     def _callers(self, pid: int, session: SessionId | None) -> tuple[list[commands.Caller], Process | None]:
-        """Return what stands between the host and a call, and the shell of its Bash call."""
-        conversation = self._engine.conversations.get(session) if session else None
-        claude = conversation.claude if conversation is not None else None
-        return callers.above(pid, {claude.pid, *observe.ancestors(claude.pid)} if claude is not None else ())
+        """Return what stands between the host and a call, and the shell of its Bash call.
+
+        A call that names no session (`env -i`) has a host all the same, and what stands above that is none of it.
+        """
+        known = [each.claude for name, each in self._engine.conversations.items() if each.claude is not None and session in (name, None)]
+        hosts = {claude.pid for claude in known}
+        return callers.above(pid, {above for host in hosts for above in (host, *observe.ancestors(host))})
 
     def _below_git(self, session: SessionId | None, pid: int) -> bool:
         """Say whether git made this call: its hook, its alias, its bisecting."""

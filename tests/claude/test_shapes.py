@@ -46,6 +46,9 @@ UNKNOWN_EFFECTS = (
     "changed since it ended",
     AGAIN,
     "does not descend from",
+    "announced",
+    "left running",
+    "stands in a loop",
 )
 """Words of the reason why a command is not joined whose text holds anything that is not understood to be a check or a reader. What such a
 text writes (`>bg.txt`) may also be what is found first, and what it leaves in the background may ask when nobody is above it any more."""
@@ -59,6 +62,8 @@ NOT_UNDERSTOOD = frozenset(
         *("background and wait", "background and wait for it", "two in the background", "background, not waited for"),
         *("hash and type -t", "installed during the session", "no such option of the shell", "user's IFS", "unset -f"),
         *("an absolute path", "a path says its name", "a path in a variable", "a path in a loop, a subshell, a substitution"),
+        *("an IFS of digits", "a trap on errors", "a trap on errors that leaves", "zsh's trap on errors", "zsh's warnings"),
+        *("command before a builtin", "command before break", "command before exec"),
         *("a path in posix mode", "a path in the background", "an interpreter where it is", "user's function under another name"),
     }
 )

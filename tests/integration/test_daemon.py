@@ -153,9 +153,9 @@ def test_fifty_hooks_at_once_start_one_supervisor(bench):
 
 def test_the_hook_returns_its_pipes_while_a_worker_runs_on(bench):
     """F18, F19: end-of-file on both pipes at once, and nothing of ours holds them."""
-    ready(bench, "sleep 0.3; " + COUNT)
+    ready(bench, 'sleep 0.3; [ ! -e "$HOME/slow" ] || sleep 30; ' + COUNT)
     bench.bash("pytest -q")
-    bench.tool("pytest", "sleep 30")
+    (Path(bench.env["HOME"]) / "slow").touch()
     bench.edit("src.py", "two\n")
     wait_until(lambda: [item for item in bench.state().open_attempts() if item.kind == "ahead"], limit_s=10, what="an ahead run")
     done = bench.hook("PostToolBatch", tool_calls=[])

@@ -106,11 +106,6 @@ def environment_differs(bench: Bench) -> None:
     bench.env["CI"] = "1"
 
 
-def a_tool_is_new(bench: Bench) -> None:
-    """The PATH of every command names the set of tools that are intercepted."""
-    bench.tool("pylint", SLOW_ENOUGH)
-
-
 def settings_changed(bench: Bench) -> None:
     (bench.root / ".claude" / "settings.json").write_text(json.dumps({"permissions": {"deny": ["Bash(mypy:*)"]}}))
 
@@ -119,9 +114,7 @@ def dependencies_declared(bench: Bench) -> None:
     (bench.root / "requirements.txt").write_text("attrs\n")
 
 
-@pytest.mark.parametrize(
-    "between", [environment_differs, a_tool_is_new, settings_changed, dependencies_declared], ids=lambda act: act.__name__
-)
+@pytest.mark.parametrize("between", [environment_differs, settings_changed, dependencies_declared], ids=lambda act: act.__name__)
 def test_a_check_of_an_earlier_session_stays_unknown_when_something_changed_between(bench: Bench, between: Callable[[Bench], None]):
     prepare(bench, "pytest", "mypy")
     session(bench, "pytest -q", "mypy src.py")

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import uuid
+from types import SimpleNamespace
 
 import pytest
 
 from stretto import callers, observe, reach
+from stretto.daemon import Supervisor
 from stretto.testing.wait import wait_until
 
 pytestmark = pytest.mark.skipif(not observe.LINUX, reason="reads /proc, which only Linux has")
@@ -128,3 +130,12 @@ HERE = b"cgroup=4:memory:/a/b|0::/a|\nlimits=x\nuid=0"
 )
 def test_the_memory_group_of_the_host_and_nothing_else_is_taken_for_our_own_context(theirs, same):
     assert observe.same_context(theirs, HERE) is same
+
+
+def test_what_stands_above_the_host_of_a_session_measures_no_call_of_it():
+    """`time claude`, and in it a call that names no session (`env -i pytest`)."""
+    host = observe.parent(os.getpid())
+    supervisor = Supervisor.__new__(Supervisor)
+    supervisor._engine = SimpleNamespace(conversations={"s": SimpleNamespace(claude=SimpleNamespace(pid=host))})
+    for session in ("s", None):
+        assert supervisor._callers(os.getpid(), session) == ([], None)
